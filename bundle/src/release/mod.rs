@@ -1,0 +1,1 @@
+//! Signed releases: envelopes, keys, proofs, and the order in which a proxy checks them.

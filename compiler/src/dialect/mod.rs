@@ -1,0 +1,1 @@
+//! Documents of each dialect, in the dialect's own words, with spans.

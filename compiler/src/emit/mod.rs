@@ -1,0 +1,1 @@
+//! Bodies to canonical bytes and a signed release.

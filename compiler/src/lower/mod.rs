@@ -1,0 +1,1 @@
+//! The model, lowered to one body per service.

@@ -1,0 +1,1 @@
+//! The mesh with every reference bound.

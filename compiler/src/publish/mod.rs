@@ -1,0 +1,1 @@
+//! Writes a release into a directory in the order that makes it atomic.

@@ -1,0 +1,1 @@
+//! Where documents come from: a directory, or a Git tree at a revision.

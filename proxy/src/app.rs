@@ -1,0 +1,1 @@
+//! `-- APP`: runs the application behind the proxy.

@@ -1,0 +1,1 @@
+//! Workload certificates, SPIFFE identities and TLS configurations.

@@ -1,0 +1,1 @@
+//! Requests from peers to our application.

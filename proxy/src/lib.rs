@@ -1,0 +1,26 @@
+//! The sidecar: serves from a signed bundle and needs no control plane.
+//!
+//! Invariants:
+//! * Every decision is a call into [`weft_bundle::engine`]; nothing here decides where a request goes or who may call.
+//! * One pointer to one [`snapshot`] is read per request; a reload replaces it in one store, and any error keeps the old one.
+//! * No label and no file name is made from a request. Every wait has a limit, every buffer a bound, every task an owner.
+//! * Fail closed on access, fail static on configuration.
+//!
+//! Two halves. The *control* half, one thread: [`source`] → [`state`] → [`updater`] → [`snapshot`]. The *data* half, one
+//! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`cluster`] holds balancers
+//! and pools, [`identity`] the certificates. [`telemetry`], [`admin`], [`drain`] and [`app`] serve the operator.
+
+pub mod admin;
+pub mod app;
+pub mod cli;
+pub mod cluster;
+pub mod drain;
+pub mod identity;
+pub mod inbound;
+pub mod outbound;
+pub mod snapshot;
+pub mod source;
+pub mod state;
+pub mod telemetry;
+pub mod updater;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! Requests from our application to other services.

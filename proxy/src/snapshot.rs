@@ -1,0 +1,1 @@
+//! Everything one generation of policy needs at run time, behind one pointer.

@@ -1,0 +1,1 @@
+//! The state directory: raw bytes of what was verified.

@@ -1,0 +1,1 @@
+//! Metrics, access log, the closed list of reasons.

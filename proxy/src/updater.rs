@@ -1,0 +1,1 @@
+//! The control thread: watch, check, build, swap.

@@ -1,0 +1,1 @@
+//! One thread per core: accept and serve.

@@ -1,0 +1,1 @@
+//! The test bench: processes, upstreams and clients on loopback.
