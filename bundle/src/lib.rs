@@ -11,5 +11,5 @@
 
 pub mod body;
 pub mod engine;
-pub mod json;
 pub mod release;
+pub mod json;

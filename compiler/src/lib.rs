@@ -7,15 +7,15 @@
 //! * The library reads no clock and no environment; files, keys and time are passed in by [`cli`].
 //! * Same commit, same bytes: nothing here depends on the order of a hash map, a thread or a directory listing.
 
-pub mod analysis;
-pub mod cli;
-pub mod diagnostic;
-pub mod dialect;
-pub mod emit;
-pub mod lower;
-pub mod model;
-pub mod publish;
-pub mod reach;
-pub mod schema;
 pub mod source;
 pub mod yaml;
+pub mod diagnostic;
+pub mod dialect;
+pub mod model;
+pub mod reach;
+pub mod analysis;
+pub mod lower;
+pub mod emit;
+pub mod publish;
+pub mod schema;
+pub mod cli;

@@ -10,17 +10,17 @@
 //! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`cluster`] holds balancers
 //! and pools, [`identity`] the certificates. [`telemetry`], [`admin`], [`drain`] and [`app`] serve the operator.
 
-pub mod admin;
-pub mod app;
 pub mod cli;
-pub mod cluster;
-pub mod drain;
-pub mod identity;
-pub mod inbound;
-pub mod outbound;
-pub mod snapshot;
 pub mod source;
 pub mod state;
-pub mod telemetry;
 pub mod updater;
+pub mod snapshot;
+pub mod identity;
 pub mod worker;
+pub mod inbound;
+pub mod outbound;
+pub mod cluster;
+pub mod telemetry;
+pub mod admin;
+pub mod drain;
+pub mod app;
