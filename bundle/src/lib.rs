@@ -7,9 +7,12 @@
 //! * The engine is the only place where a decision is made. `weft trace` and the proxy call the same functions.
 //!
 //! Read in this order: [`body`] is the compiled policy of one service; [`engine`] decides with it; [`release`] signs
-//! it, proves it and checks it; [`json`] is the strict reader and canonical writer beneath.
+//! it, proves it and checks it. Beneath them: [`spiffe`] identities, [`duration`] texts, and [`json`], the strict
+//! reader and canonical writer.
 
 pub mod body;
 pub mod engine;
 pub mod release;
+pub mod spiffe;
+pub mod duration;
 pub mod json;
