@@ -1,1 +1,295 @@
-//! The decision engine.
+//! The decision engine: given a body and a request, which rule, which backend, and may it pass.
+//!
+//! ```text
+//! outbound: authority → Frontend → first matching Entry → Rule → split → Backend
+//! inbound:  port → audits, first deny or allow → Permit or Denial
+//! ```
+//!
+//! Pure functions over precompiled matchers: no IO, no clock, no randomness (a split takes its draw as an argument).
+//! `weft trace` and `weft-proxy` both call exactly these functions, so that what is tested is what runs.
+//!
+//! Routing reads paths in one canonical form ([`path`]); whoever forwards a request must forward that form.
+
+pub mod path;
+mod matcher;
+mod access;
+mod action;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use self::access::AccessMatcher;
+pub use self::access::{Authorization, Denial, Peer, Permit};
+pub use self::action::{edit_headers, redirect_location, rewrite_path, split, split_authority};
+use self::matcher::RequestMatcher;
+pub use self::matcher::{MatchError, whole_regex};
+use self::path::CanonicalPath;
+use crate::body::{Action, Body, Entry, Frontend, InboundPort, Rule, Target};
+
+/// What is looked at of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method, as received.
+    pub method: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The authority in lower case, with its port if it has one.
+    pub authority: &'a str,
+    /// The path in canonical form.
+    pub path: &'a CanonicalPath,
+    /// What follows `?`, as received.
+    pub query: Option<&'a str>,
+    /// The header fields.
+    pub headers: &'a HeaderMap,
+}
+
+/// A body, ready to decide.
+#[derive(Debug)]
+pub struct Engine {
+    body: Arc<Body>,
+    /// Frontends by host and port.
+    hosts: HashMap<String, Vec<(u16, usize)>>,
+    /// The conditions of each frontend's entries, in the body's order.
+    frontends: Vec<Vec<RequestMatcher>>,
+    /// The access list of each inbound port, in the body's order.
+    inbound: Vec<AccessMatcher>,
+}
+
+/// Why a body cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildError {
+    /// A condition does not compile.
+    Match {
+        /// The frontend or port it belongs to.
+        place: String,
+        /// What is wrong with it.
+        source: MatchError,
+    },
+    /// An entry points at a rule that is not there.
+    MissingRule {
+        /// The frontend.
+        place: String,
+    },
+    /// A backend names a cluster that is not there.
+    MissingCluster {
+        /// The frontend.
+        place: String,
+        /// The cluster.
+        cluster: String,
+    },
+    /// A header name, header value or status that HTTP does not allow.
+    IllegalText {
+        /// The frontend.
+        place: String,
+        /// The text.
+        text: String,
+    },
+    /// Two frontends answer to one host and port, or two inbound ports have one number.
+    Duplicate {
+        /// Which.
+        place: String,
+    },
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Match { place, source } => write!(f, "{place}: {source}"),
+            Self::MissingRule { place } => write!(f, "{place}: an entry points at a rule that is not there"),
+            Self::MissingCluster { place, cluster } => write!(f, "{place}: there is no cluster `{cluster}`"),
+            Self::IllegalText { place, text } => {
+                write!(f, "{place}: `{}` is not legal in HTTP", text.escape_debug())
+            }
+            Self::Duplicate { place } => write!(f, "{place} is there twice"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// A frontend of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct FrontendRef<'e> {
+    index: usize,
+    frontend: &'e Frontend,
+}
+
+impl<'e> FrontendRef<'e> {
+    /// What the body says of it.
+    pub fn get(self) -> &'e Frontend {
+        self.frontend
+    }
+
+    /// Its place in [`Body::outbound`].
+    pub fn index(self) -> usize {
+        self.index
+    }
+}
+
+/// An inbound port of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct InboundRef<'e> {
+    index: usize,
+    port: &'e InboundPort,
+}
+
+impl<'e> InboundRef<'e> {
+    /// What the body says of it.
+    pub fn get(self) -> &'e InboundPort {
+        self.port
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Routed<'e> {
+    /// The entry that matched, with its place in the list; none if `otherwise` decided.
+    pub entry: Option<(usize, &'e Entry)>,
+    /// What to do.
+    pub rule: &'e Rule,
+}
+
+impl<'e> Routed<'e> {
+    /// The path condition that led here, which rewrites of the matched part need.
+    pub fn matched_path(&self) -> Option<&'e crate::body::PathMatch> {
+        self.entry.and_then(|(_, entry)| entry.condition.path.as_ref())
+    }
+}
+
+impl Engine {
+    /// Compiles a body.
+    ///
+    /// # Errors
+    /// The first thing that makes it unusable. A proxy keeps what it has; the compiler never emits such a body.
+    pub fn build(body: Arc<Body>) -> Result<Self, BuildError> {
+        let mut hosts: HashMap<String, Vec<(u16, usize)>> = HashMap::new();
+        let mut frontends = Vec::with_capacity(body.outbound.len());
+        for (index, frontend) in body.outbound.iter().enumerate() {
+            for host in &frontend.hosts {
+                let ports = hosts.entry(host.clone()).or_default();
+                if ports.iter().any(|(port, _)| *port == frontend.port) {
+                    return Err(BuildError::Duplicate { place: format!("{host}:{}", frontend.port) });
+                }
+                ports.push((frontend.port, index));
+            }
+            frontends.push(compile_frontend(&body, frontend)?);
+        }
+        let inbound = compile_inbound(&body)?;
+        Ok(Self { body, hosts, frontends, inbound })
+    }
+
+    /// The body it was built from.
+    pub fn body(&self) -> &Arc<Body> {
+        &self.body
+    }
+
+    /// The frontend that answers to a lower-case host name, without port, on a port.
+    pub fn frontend(&self, host: &str, port: u16) -> Option<FrontendRef<'_>> {
+        let ports = self.hosts.get(host)?;
+        let (_, index) = ports.iter().find(|(number, _)| *number == port)?;
+        Some(FrontendRef { index: *index, frontend: self.body.outbound.get(*index)? })
+    }
+
+    /// What happens to a request: the first entry whose condition holds, else `otherwise`.
+    pub fn route<'e>(&'e self, frontend: FrontendRef<'e>, request: &Request<'_>) -> Routed<'e> {
+        let FrontendRef { index, frontend } = frontend;
+        let matchers = self.frontends.get(index).map(Vec::as_slice).unwrap_or_default();
+        let hit = matchers.iter().zip(&frontend.entries).enumerate().find(|(_, (m, _))| m.matches(request));
+        let found =
+            hit.and_then(|(place, (_, entry))| Some(((place, entry), frontend.rules.get(entry.rule)?)));
+        match found {
+            Some((entry, rule)) => Routed { entry: Some(entry), rule },
+            None => Routed { entry: None, rule: &frontend.otherwise },
+        }
+    }
+
+    /// The inbound port of that number.
+    pub fn inbound(&self, port: u16) -> Option<InboundRef<'_>> {
+        let (index, port) = self.body.inbound.iter().enumerate().find(|(_, inbound)| inbound.port == port)?;
+        Some(InboundRef { index, port })
+    }
+
+    /// Whether a request may reach the application.
+    ///
+    /// # Panics
+    /// Never for a port of this engine; a port of another engine may not be passed.
+    pub fn authorize(
+        &self,
+        port: InboundRef<'_>,
+        peer: &Peer<'_>,
+        request: &Request<'_>,
+    ) -> Authorization<'_> {
+        self.access(port).decide(peer, Some(request))
+    }
+
+    /// Whether a connection whose requests cannot be seen may reach the application.
+    ///
+    /// # Panics
+    /// Never for a port of this engine; a port of another engine may not be passed.
+    pub fn authorize_connection(&self, port: InboundRef<'_>, peer: &Peer<'_>) -> Authorization<'_> {
+        self.access(port).decide(peer, None)
+    }
+
+    fn access(&self, port: InboundRef<'_>) -> &AccessMatcher {
+        self.inbound.get(port.index).expect("an inbound port is used with the engine that it came from")
+    }
+}
+
+fn compile_frontend(body: &Body, frontend: &Frontend) -> Result<Vec<RequestMatcher>, BuildError> {
+    let place = || format!("{}:{}", frontend.service, frontend.port);
+    for rule in frontend.rules.iter().chain([&frontend.otherwise]) {
+        check_rule(body, rule, &place)?;
+    }
+    if frontend.entries.iter().any(|entry| entry.rule >= frontend.rules.len()) {
+        return Err(BuildError::MissingRule { place: place() });
+    }
+    let compile = |entry: &Entry| RequestMatcher::compile(&entry.condition);
+    let matchers: Result<_, _> = frontend.entries.iter().map(compile).collect();
+    matchers.map_err(|source| BuildError::Match { place: place(), source })
+}
+
+fn compile_inbound(body: &Body) -> Result<Vec<AccessMatcher>, BuildError> {
+    let mut numbers = std::collections::BTreeSet::new();
+    let compile = |port: &InboundPort| {
+        let place = format!("inbound port {}", port.port);
+        if !numbers.insert(port.port) {
+            return Err(BuildError::Duplicate { place });
+        }
+        AccessMatcher::compile(&port.access).map_err(|source| BuildError::Match { place, source })
+    };
+    body.inbound.iter().map(compile).collect()
+}
+
+fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<(), BuildError> {
+    let illegal = |text: &str| Err(BuildError::IllegalText { place: place(), text: text.to_owned() });
+    let edits = |edits: &_| action::illegal_edit(edits).map_or(Ok(()), illegal);
+    let status = |status: u16| {
+        if (200..=599).contains(&status) { Ok(()) } else { illegal(&status.to_string()) }
+    };
+    edits(&rule.request_headers)?;
+    edits(&rule.response_headers)?;
+    match &rule.action {
+        Action::Forward(backends) => {
+            for backend in backends {
+                edits(&backend.request_headers)?;
+                edits(&backend.response_headers)?;
+                match &backend.target {
+                    Target::Status(code) => status(*code)?,
+                    Target::Cluster(cluster) if !body.clusters.contains_key(cluster) => {
+                        return Err(BuildError::MissingCluster { place: place(), cluster: cluster.clone() });
+                    }
+                    Target::Cluster(_) => {}
+                }
+            }
+            Ok(())
+        }
+        Action::Redirect(redirect) => status(redirect.status),
+        Action::Respond { status: code, .. } => status(*code),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! Who may call: an ordered list with an explicit end, evaluated per request.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::Request;
+use super::matcher::{MatchError, PathMatcher};
+use crate::body::{
+    Access, AccessDefault, AccessRule, Effect, IdentityMatch, OperationMatch, Origin, PeerMatch, Verdict,
+};
+use crate::spiffe::SpiffeId;
+
+/// Who is calling.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// The identity that mutual TLS proved; none in clear text.
+    pub identity: Option<&'a SpiffeId>,
+    /// The address of the connection.
+    pub address: IpAddr,
+}
+
+/// The proof that access policy let something pass. Only the engine makes one.
+#[derive(Clone, Copy, Debug)]
+pub struct Permit<'e> {
+    origin: &'e Origin,
+}
+
+impl<'e> Permit<'e> {
+    /// The document that allowed it.
+    pub fn origin(&self) -> &'e Origin {
+        self.origin
+    }
+}
+
+/// A refusal, with the document that refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Denial<'e> {
+    /// The document that refused.
+    pub origin: &'e Origin,
+    /// Whether a rule refused, or only no rule allowed.
+    pub by_default: bool,
+}
+
+/// The answer of access policy.
+#[derive(Debug)]
+pub struct Authorization<'e> {
+    /// May it pass?
+    pub verdict: Result<Permit<'e>, Denial<'e>>,
+    /// The audit rules that matched, in order.
+    pub audits: Vec<&'e Origin>,
+}
+
+#[derive(Debug)]
+pub(super) struct AccessMatcher {
+    rules: Vec<RuleMatcher>,
+    otherwise: AccessDefault,
+}
+
+#[derive(Debug)]
+struct RuleMatcher {
+    effect: Effect,
+    origin: Origin,
+    from: Vec<PeerMatch>,
+    to: Vec<OperationMatcher>,
+}
+
+#[derive(Debug)]
+struct OperationMatcher {
+    methods: Vec<String>,
+    paths: Vec<PathMatcher>,
+}
+
+impl AccessMatcher {
+    pub(super) fn compile(access: &Access) -> Result<Self, MatchError> {
+        let rules = access.rules.iter().map(RuleMatcher::compile).collect::<Result<_, _>>()?;
+        Ok(Self { rules, otherwise: access.otherwise.clone() })
+    }
+
+    /// `request` is none for a port whose requests cannot be seen; a rule with a condition on them then holds for a
+    /// denial and does not hold for an allowance (fail closed; the compiler refuses such a rule anyway).
+    pub(super) fn decide(&self, peer: &Peer<'_>, request: Option<&Request<'_>>) -> Authorization<'_> {
+        let mut audits = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.matches(peer, request)) {
+            let origin = &rule.origin;
+            let verdict = match rule.effect {
+                Effect::Audit => {
+                    audits.push(origin);
+                    continue;
+                }
+                Effect::Allow => Ok(Permit { origin }),
+                Effect::Deny => Err(Denial { origin, by_default: false }),
+            };
+            return Authorization { verdict, audits };
+        }
+        let origin = &self.otherwise.origin;
+        let verdict = match self.otherwise.effect {
+            Verdict::Allow => Ok(Permit { origin }),
+            Verdict::Deny => Err(Denial { origin, by_default: true }),
+        };
+        Authorization { verdict, audits }
+    }
+}
+
+impl RuleMatcher {
+    fn compile(rule: &AccessRule) -> Result<Self, MatchError> {
+        let to = rule.to.iter().map(OperationMatcher::compile).collect::<Result<_, _>>()?;
+        Ok(Self { effect: rule.effect, origin: rule.origin.clone(), from: rule.from.clone(), to })
+    }
+
+    fn matches(&self, peer: &Peer<'_>, request: Option<&Request<'_>>) -> bool {
+        let peer_matches = self.from.is_empty() || self.from.iter().any(|from| matches_peer(from, peer));
+        peer_matches
+            && (self.to.is_empty()
+                || match request {
+                    Some(request) => self.to.iter().any(|operation| operation.matches(request)),
+                    None => self.effect == Effect::Deny,
+                })
+    }
+}
+
+fn matches_peer(condition: &PeerMatch, peer: &Peer<'_>) -> bool {
+    let identity = |wanted: &IdentityMatch| peer.identity.is_some_and(|id| matches_identity(wanted, id));
+    let network = |network: &IpNet| network.contains(&peer.address.to_canonical());
+    (condition.identities.is_empty() || condition.identities.iter().any(identity))
+        && (condition.networks.is_empty() || condition.networks.iter().any(network))
+}
+
+fn matches_identity(wanted: &IdentityMatch, id: &SpiffeId) -> bool {
+    match wanted {
+        IdentityMatch::Exact(exact) => id == exact,
+        IdentityMatch::Namespace { trust_domain, namespace } => {
+            id.trust_domain() == trust_domain && id.namespace() == Some(namespace)
+        }
+        IdentityMatch::TrustDomain(trust_domain) => id.trust_domain() == trust_domain,
+    }
+}
+
+impl OperationMatcher {
+    fn compile(operation: &OperationMatch) -> Result<Self, MatchError> {
+        let paths =
+            operation.paths.iter().map(|path| PathMatcher::compile(path, false)).collect::<Result<_, _>>()?;
+        Ok(Self { methods: operation.methods.clone(), paths })
+    }
+
+    fn matches(&self, request: &Request<'_>) -> bool {
+        (self.methods.is_empty() || self.methods.iter().any(|method| method == request.method))
+            && (self.paths.is_empty() || self.paths.iter().any(|path| path.matches(request.path)))
+    }
+}

@@ -1,0 +1,348 @@
+//! Conditions, compiled once and then only evaluated.
+//!
+//! Texts are compared as bytes. A literal never passes through a regular expression, so its dots stay dots; a regular
+//! expression always matches the whole text, over bytes, with RE2's ASCII classes, in time linear in the text.
+
+use http::HeaderMap;
+use http::header::HeaderName;
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::Request;
+use super::path::CanonicalPath;
+use crate::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
+
+/// The most memory one compiled expression may take, in bytes.
+const REGEX_SIZE_LIMIT: usize = 1 << 20;
+
+/// The longest expression accepted, in bytes.
+const REGEX_LENGTH_LIMIT: usize = 4096;
+
+/// Why a condition cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MatchError {
+    /// The regular expression is wrong, too long or too large.
+    Regex {
+        /// The expression.
+        pattern: String,
+        /// What is wrong with it, in one line.
+        why: String,
+    },
+    /// The name is not that of a header field.
+    HeaderName(String),
+}
+
+impl std::fmt::Display for MatchError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Regex { pattern, why } => {
+                let shown: String = pattern.chars().take(60).collect();
+                write!(f, "the regular expression `{shown}` is refused: {why}")
+            }
+            Self::HeaderName(name) => write!(f, "`{name}` is not the name of a header field"),
+        }
+    }
+}
+
+impl std::error::Error for MatchError {}
+
+/// Compiles an expression that must match a whole text.
+///
+/// # Errors
+/// [`MatchError::Regex`] if it is wrong, longer than 4096 bytes, or larger than 1 MiB when compiled.
+pub fn whole_regex(pattern: &str) -> Result<Regex, MatchError> {
+    let refuse = |why: String| MatchError::Regex { pattern: pattern.to_owned(), why };
+    if pattern.len() > REGEX_LENGTH_LIMIT {
+        return Err(refuse(format!("it has {} bytes, the limit is {REGEX_LENGTH_LIMIT}", pattern.len())));
+    }
+    // On its own first: `a)(?:b` is wrong, though it would fit between our parentheses.
+    build(pattern).map_err(|e| refuse(last_line(&e)))?;
+    // Under `(?x)` a comment at the end would swallow our parenthesis; there, and only there, a line break is no text.
+    build(&format!(r"\A(?:{pattern})\z"))
+        .or_else(|_| build(&format!("\\A(?:{pattern}\n)\\z")))
+        .map_err(|e| refuse(last_line(&e)))
+}
+
+fn build(pattern: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_SIZE_LIMIT).nest_limit(64).build()
+}
+
+/// A syntax error is several lines with a caret; its last line says what is wrong.
+fn last_line(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let line = text.lines().last().unwrap_or_default();
+    line.trim().trim_start_matches("error: ").to_owned()
+}
+
+#[derive(Debug)]
+enum TextMatcher {
+    Exact(Vec<u8>),
+    Prefix(Vec<u8>),
+    Suffix(Vec<u8>),
+    Regex(Regex),
+    Present,
+}
+
+impl TextMatcher {
+    fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
+        Ok(match condition {
+            StringMatch::Exact(text) => Self::Exact(text.clone().into_bytes()),
+            StringMatch::Prefix(text) => Self::Prefix(text.clone().into_bytes()),
+            StringMatch::Suffix(text) => Self::Suffix(text.clone().into_bytes()),
+            StringMatch::Regex(pattern) => Self::Regex(whole_regex(pattern)?),
+            StringMatch::Present => Self::Present,
+        })
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        match self {
+            Self::Exact(exact) => text == exact,
+            Self::Prefix(prefix) => text.starts_with(prefix),
+            Self::Suffix(suffix) => text.ends_with(suffix),
+            Self::Regex(regex) => regex.is_match(text),
+            Self::Present => true,
+        }
+    }
+}
+
+/// A condition on a canonical path, compiled.
+#[derive(Debug)]
+pub(super) struct PathMatcher {
+    kind: PathKind,
+    ignore_case: bool,
+}
+
+#[derive(Debug)]
+enum PathKind {
+    Exact(String),
+    SegmentPrefix(String),
+    Prefix(String),
+    Regex(Regex),
+}
+
+impl PathMatcher {
+    pub(super) fn compile(condition: &PathMatch, ignore_case: bool) -> Result<Self, MatchError> {
+        let kind = match condition {
+            PathMatch::Exact(path) => PathKind::Exact(path.clone()),
+            PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path.trim_end_matches('/').to_owned()),
+            PathMatch::Prefix(path) => PathKind::Prefix(path.clone()),
+            PathMatch::Regex(pattern) if ignore_case => {
+                PathKind::Regex(whole_regex(&format!("(?i:{pattern})"))?)
+            }
+            PathMatch::Regex(pattern) => PathKind::Regex(whole_regex(pattern)?),
+        };
+        Ok(Self { kind, ignore_case })
+    }
+
+    pub(super) fn matches(&self, path: &CanonicalPath) -> bool {
+        let path = path.as_str();
+        match &self.kind {
+            PathKind::Exact(exact) => path.len() == exact.len() && self.begins(path, exact),
+            PathKind::SegmentPrefix(prefix) => {
+                self.begins(path, prefix) && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
+            }
+            PathKind::Prefix(prefix) => self.begins(path, prefix),
+            PathKind::Regex(regex) => regex.is_match(path.as_bytes()),
+        }
+    }
+
+    fn begins(&self, path: &str, prefix: &str) -> bool {
+        let head = path.as_bytes().get(..prefix.len());
+        head.is_some_and(|head| {
+            if self.ignore_case {
+                head.eq_ignore_ascii_case(prefix.as_bytes())
+            } else {
+                head == prefix.as_bytes()
+            }
+        })
+    }
+}
+
+/// A condition on a request, compiled.
+#[derive(Debug)]
+pub(super) struct RequestMatcher {
+    path: Option<PathMatcher>,
+    method: Option<TextMatcher>,
+    scheme: Option<TextMatcher>,
+    authority: Option<TextMatcher>,
+    headers: Vec<HeaderMatcher>,
+    query: Vec<QueryMatcher>,
+}
+
+#[derive(Debug)]
+struct HeaderMatcher {
+    name: HeaderName,
+    value: TextMatcher,
+    invert: bool,
+}
+
+#[derive(Debug)]
+struct QueryMatcher {
+    name: String,
+    value: TextMatcher,
+    invert: bool,
+}
+
+impl RequestMatcher {
+    pub(super) fn compile(condition: &RequestMatch) -> Result<Self, MatchError> {
+        let text = |c: &Option<StringMatch>| c.as_ref().map(TextMatcher::compile).transpose();
+        Ok(Self {
+            path: condition
+                .path
+                .as_ref()
+                .map(|path| PathMatcher::compile(path, condition.path_ignore_case))
+                .transpose()?,
+            method: text(&condition.method)?,
+            scheme: text(&condition.scheme)?,
+            authority: text(&condition.authority)?,
+            headers: condition.headers.iter().map(HeaderMatcher::compile).collect::<Result<_, _>>()?,
+            query: condition.query.iter().map(QueryMatcher::compile).collect::<Result<_, _>>()?,
+        })
+    }
+
+    pub(super) fn matches(&self, request: &Request<'_>) -> bool {
+        let text =
+            |m: &Option<TextMatcher>, value: &str| m.as_ref().is_none_or(|m| m.matches(value.as_bytes()));
+        self.path.as_ref().is_none_or(|path| path.matches(request.path))
+            && text(&self.method, request.method)
+            && text(&self.scheme, request.scheme)
+            && text(&self.authority, request.authority)
+            && self.headers.iter().all(|header| header.matches(request.headers))
+            && self.query.iter().all(|parameter| parameter.matches(request.query))
+    }
+}
+
+impl HeaderMatcher {
+    fn compile(condition: &FieldMatch) -> Result<Self, MatchError> {
+        let name = HeaderName::from_bytes(condition.name.as_bytes())
+            .map_err(|_| MatchError::HeaderName(condition.name.clone()))?;
+        Ok(Self { name, value: TextMatcher::compile(&condition.value)?, invert: condition.invert })
+    }
+
+    /// Each value is looked at by itself: values joined by commas would let one hide in another.
+    fn matches(&self, headers: &HeaderMap) -> bool {
+        headers.get_all(&self.name).iter().any(|value| self.value.matches(value.as_bytes())) != self.invert
+    }
+}
+
+impl QueryMatcher {
+    fn compile(condition: &FieldMatch) -> Result<Self, MatchError> {
+        Ok(Self {
+            name: condition.name.clone(),
+            value: TextMatcher::compile(&condition.value)?,
+            invert: condition.invert,
+        })
+    }
+
+    fn matches(&self, query: Option<&str>) -> bool {
+        let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let found = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).any(|(name, value)| {
+            unescape(name) == self.name.as_bytes() && self.value.matches(&unescape(value))
+        });
+        found != self.invert
+    }
+}
+
+/// Decodes `+` and percent-escapes of a query component; a broken escape stays as it is.
+fn unescape(component: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(component.len());
+    let mut rest = component.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        match (byte, super::path::escape(tail)) {
+            (b'+', _) => out.push(b' '),
+            (b'%', Some((value, after))) => {
+                out.push(value);
+                rest = after;
+            }
+            _ => out.push(byte),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(condition: PathMatch, ignore_case: bool, path: &str) -> bool {
+        PathMatcher::compile(&condition, ignore_case).unwrap().matches(&CanonicalPath::parse(path).unwrap())
+    }
+
+    #[test]
+    fn path_kinds_keep_their_meaning() {
+        let segment = || PathMatch::SegmentPrefix("/a".into());
+        assert!(
+            path(segment(), false, "/a") && path(segment(), false, "/a/") && path(segment(), false, "/a/b")
+        );
+        assert!(!path(segment(), false, "/ab") && !path(segment(), false, "/A/b"));
+        assert!(path(segment(), true, "/A/b"));
+        assert!(path(PathMatch::SegmentPrefix("/".into()), false, "/anything"));
+        assert!(path(PathMatch::SegmentPrefix("/a/".into()), false, "/a"));
+        assert!(path(PathMatch::Prefix("/a".into()), false, "/ab"));
+        assert!(path(PathMatch::Exact("/a.b".into()), false, "/a.b"));
+        assert!(!path(PathMatch::Exact("/a.b".into()), false, "/axb"));
+    }
+
+    #[test]
+    fn a_regex_matches_the_whole_path() {
+        let regex = |pattern: &str, text: &str| path(PathMatch::Regex(pattern.into()), false, text);
+        assert!(regex("/a|/ab", "/ab") && regex("/a|/ab", "/a"));
+        assert!(!regex("/a", "/ab") && !regex("b", "/ab"));
+        assert!(regex("/[0-9]+", "/42"));
+        assert!(path(PathMatch::Regex("/a".into()), true, "/A"));
+    }
+
+    #[test]
+    fn a_comment_at_the_end_of_a_regex_cannot_swallow_the_anchor() {
+        let regex = whole_regex("(?x) /a # c").unwrap();
+        assert!(regex.is_match(b"/a") && !regex.is_match(b"/ab"));
+    }
+
+    #[test]
+    fn wrong_and_huge_expressions_are_refused() {
+        for pattern in ["a)(?:b", "(", "a{1000}{1000}", r"\p{Greek}", r"(?<n>a)\k<n>", &"a".repeat(5000)] {
+            assert!(matches!(whole_regex(pattern), Err(MatchError::Regex { .. })), "{pattern}");
+        }
+        assert!(whole_regex(&format!("{}a{}", "(".repeat(200), ")".repeat(200))).is_err());
+    }
+
+    fn field(name: &str, value: StringMatch, invert: bool) -> FieldMatch {
+        FieldMatch { name: name.into(), value, invert }
+    }
+
+    #[test]
+    fn each_header_value_is_matched_by_itself() {
+        let mut headers = HeaderMap::new();
+        headers.append("x-role", "guest".parse().unwrap());
+        headers.append("x-role", "admin".parse().unwrap());
+        let check = |value, invert| {
+            HeaderMatcher::compile(&field("x-role", value, invert)).unwrap().matches(&headers)
+        };
+        assert!(check(StringMatch::Exact("admin".into()), false));
+        assert!(!check(StringMatch::Exact("guest,admin".into()), false));
+        assert!(!check(StringMatch::Exact("admin".into()), true));
+        assert!(check(StringMatch::Present, false) && !check(StringMatch::Present, true));
+        let absent = HeaderMatcher::compile(&field("x-other", StringMatch::Present, true)).unwrap();
+        assert!(absent.matches(&headers));
+    }
+
+    #[test]
+    fn header_bytes_that_are_not_utf8_are_compared_as_bytes() {
+        let mut headers = HeaderMap::new();
+        headers.append("x", http::HeaderValue::from_bytes(b"\xffadmin").unwrap());
+        let check = |value| HeaderMatcher::compile(&field("x", value, false)).unwrap().matches(&headers);
+        assert!(check(StringMatch::Regex(".*admin".into())));
+        assert!(check(StringMatch::Suffix("admin".into())));
+    }
+
+    #[test]
+    fn query_parameters_are_decoded() {
+        let check = |name: &str, value: &str, query| {
+            let condition = field(name, StringMatch::Exact(value.into()), false);
+            QueryMatcher::compile(&condition).unwrap().matches(query)
+        };
+        assert!(check("a b", "c&d", Some("x=1&a+b=c%26d")));
+        assert!(check("flag", "", Some("flag")));
+        assert!(!check("a", "1", None));
+    }
+}

@@ -1,0 +1,131 @@
+//! Whole bodies, decided.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use serde_json::json;
+
+use super::*;
+use crate::spiffe::SpiffeId;
+
+fn origin(line: u32) -> serde_json::Value {
+    json!({"object": "Test a/b", "file": "a.yaml", "line": line})
+}
+
+fn body() -> Body {
+    let forward = |cluster: &str, line| json!({"origin": origin(line), "action": {"forward": [{"target": {"cluster": cluster}, "weight": 1}]}});
+    let cluster = |name: &str| {
+        json!({"service": name, "port": 80, "protocol": "http", "tls": "off", "load_balancer": "random",
+        "connect_timeout": "1s", "idle_timeout": "50s", "retry_budget": {"percent": 20, "min": 3}})
+    };
+    let value = json!({
+        "mesh": "m", "service": "a/b", "identity": "spiffe://td/ns/a/sa/b", "trust_anchors": {},
+        "clusters": {"one": cluster("a/one"), "two": cluster("a/two")},
+        "outbound": [{"service": "a/c", "port": 80, "protocol": "http", "hosts": ["c", "c.a"],
+            "entries": [
+                {"match": {"path": {"segment_prefix": "/v2"}, "headers": [{"name": "x", "value": {"exact": "1"}}]}, "rule": 0},
+                {"match": {"method": {"exact": "POST"}}, "rule": 1},
+            ],
+            "rules": [forward("one", 1), forward("two", 2)],
+            "otherwise": {"origin": origin(3), "action": {"respond": {"status": 404}}}}],
+        "inbound": [{"name": "http", "port": 80, "protocol": "http", "application": "127.0.0.1:8080", "tls": "strict",
+            "access": {"rules": [
+                {"effect": "audit", "origin": origin(10), "to": [{"methods": ["GET"]}]},
+                {"effect": "deny", "origin": origin(11), "to": [{"paths": [{"segment_prefix": "/admin"}]}]},
+                {"effect": "allow", "origin": origin(12), "from": [{"identities": [{"exact": "spiffe://td/ns/a/sa/c"}]}]},
+                {"effect": "allow", "origin": origin(13), "from": [
+                    {"identities": [{"namespace": {"trust_domain": "td", "namespace": "ops"}}], "networks": ["10.0.0.0/8"]}]},
+            ], "otherwise": {"effect": "deny", "origin": origin(14)}}}],
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+fn with_request<T>(
+    method: &str,
+    path: &str,
+    headers: &[(&'static str, &str)],
+    f: impl FnOnce(&Request<'_>) -> T,
+) -> T {
+    let path = CanonicalPath::parse(path).unwrap();
+    let headers: HeaderMap =
+        headers.iter().map(|(n, v)| (http::HeaderName::from_static(n), v.parse().unwrap())).collect();
+    f(&Request { method, scheme: "http", authority: "c:80", path: &path, query: None, headers: &headers })
+}
+
+#[test]
+fn the_first_entry_that_matches_decides() {
+    let engine = Engine::build(Arc::new(body())).unwrap();
+    let line = |method, path, headers: &[(&'static str, &str)]| {
+        let frontend = engine.frontend("c.a", 80).unwrap();
+        with_request(method, path, headers, |request| engine.route(frontend, request).rule.origin.line)
+    };
+    assert_eq!(line("POST", "/v2/x", &[("x", "1")]), 1);
+    assert_eq!(line("POST", "/v2x", &[("x", "1")]), 2);
+    assert_eq!(line("GET", "/v2", &[("x", "2")]), 3);
+    assert_eq!(line("post", "/", &[]), 3, "methods are compared as received");
+    assert!(engine.frontend("c", 81).is_none() && engine.frontend("d", 80).is_none());
+}
+
+#[test]
+fn access_denies_before_it_allows_and_audits_only_record() {
+    let engine = Engine::build(Arc::new(body())).unwrap();
+    let ask = |identity: Option<&str>, address: &str, method, path| {
+        let identity: Option<SpiffeId> = identity.map(|text| text.parse().unwrap());
+        let peer = Peer { identity: identity.as_ref(), address: address.parse().unwrap() };
+        with_request(method, path, &[], |request| {
+            let answer = engine.authorize(engine.inbound(80).unwrap(), &peer, request);
+            let line = match answer.verdict {
+                Ok(permit) => i64::from(permit.origin().line),
+                Err(denial) => -i64::from(denial.origin.line),
+            };
+            (line, answer.audits.len())
+        })
+    };
+    let c = Some("spiffe://td/ns/a/sa/c");
+    assert_eq!(ask(c, "10.0.0.1", "GET", "/x"), (12, 1));
+    assert_eq!(ask(c, "10.0.0.1", "POST", "/%61dmin/x"), (-11, 0));
+    assert_eq!(ask(None, "10.0.0.1", "POST", "/x"), (-14, 0));
+    assert_eq!(ask(Some("spiffe://td.evil/ns/a/sa/c"), "10.0.0.1", "POST", "/x"), (-14, 0));
+    assert_eq!(ask(Some("spiffe://td/ns/ops/sa/any"), "::ffff:10.1.2.3", "POST", "/x"), (13, 0));
+    assert_eq!(ask(Some("spiffe://td/ns/ops/sa/any"), "192.168.0.1", "POST", "/x"), (-14, 0));
+    assert_eq!(ask(Some("spiffe://td/ns/opsx/sa/any"), "10.0.0.1", "POST", "/x"), (-14, 0));
+}
+
+#[test]
+fn where_requests_cannot_be_seen_request_rules_fail_closed() {
+    let engine = Engine::build(Arc::new(body())).unwrap();
+    let id: SpiffeId = "spiffe://td/ns/a/sa/c".parse().unwrap();
+    let peer = Peer { identity: Some(&id), address: "10.0.0.1".parse().unwrap() };
+    let answer = engine.authorize_connection(engine.inbound(80).unwrap(), &peer);
+    assert_eq!(answer.verdict.unwrap_err().origin.line, 11);
+}
+
+#[test]
+fn broken_bodies_are_refused() {
+    let broken = |change: &dyn Fn(&mut Body)| {
+        let mut body = body();
+        change(&mut body);
+        Engine::build(Arc::new(body)).unwrap_err()
+    };
+    let missing = broken(&|body| drop(body.clusters.remove("two")));
+    assert!(matches!(missing, BuildError::MissingCluster { .. }), "{missing}");
+    let rule = broken(&|body| body.outbound[0].entries[0].rule = 9);
+    assert!(matches!(rule, BuildError::MissingRule { .. }));
+    let twice = broken(&|body| body.outbound.push(body.outbound[0].clone()));
+    assert!(matches!(twice, BuildError::Duplicate { .. }));
+    let port = broken(&|body| body.inbound.push(body.inbound[0].clone()));
+    assert!(matches!(port, BuildError::Duplicate { .. }));
+    let regex = broken(&|body| {
+        body.outbound[0].entries[0].condition.path = Some(crate::body::PathMatch::Regex("(".into()));
+    });
+    assert!(matches!(regex, BuildError::Match { .. }));
+    let header = broken(&|body| body.outbound[0].rules[0].request_headers.remove.push("a b".into()));
+    assert!(matches!(header, BuildError::IllegalText { .. }));
+}
+
+#[test]
+fn unknown_fields_in_a_body_are_refused() {
+    let mut value = serde_json::to_value(body()).unwrap();
+    value["outbound"][0]["entries"][0]["match"]["cookie"] = json!("x");
+    assert!(serde_json::from_value::<Body>(value).is_err());
+}
