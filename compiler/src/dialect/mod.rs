@@ -1,1 +1,109 @@
 //! Documents of each dialect, in the dialect's own words, with spans.
+//!
+//! One module per kind. A document is dispatched by `apiVersion` and `kind`, read into its own struct, and checked for
+//! what can be seen inside it alone: shape, names, limits, and constructs that we cannot honour exactly. Nothing here
+//! looks at other documents; names stay names.
+//!
+//! | group | kinds |
+//! |---|---|
+//! | `weft.dev` | [`weft`] |
+//! | `gateway.networking.k8s.io` | [`gateway`] |
+//! | `networking.istio.io` | [`istio`] |
+//! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
+//!
+//! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
+
+use std::fmt;
+
+use crate::source::FileId;
+use crate::yaml::{Span, Spanned};
+
+pub mod metadata;
+pub mod weft;
+pub mod gateway;
+pub mod istio;
+pub mod kubernetes;
+
+pub use metadata::{DEFAULT_NAMESPACE, Metadata};
+
+/// A document that was read.
+#[derive(Clone, Debug)]
+pub struct ParsedDocument {
+    /// The file it is in.
+    pub file: FileId,
+    /// All of it.
+    pub span: Span,
+    /// Group and version, as written.
+    pub api_version: Spanned<String>,
+    /// The kind, as written.
+    pub kind: Spanned<String>,
+    /// Name, namespace, labels, annotations.
+    pub metadata: Metadata,
+    /// The rest, by kind.
+    pub spec: Kind,
+}
+
+/// What a document says, by kind.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// `weft.dev/v1alpha1 Mesh`.
+    Mesh(Spanned<weft::Mesh>),
+    /// `weft.dev/v1alpha1 Service`.
+    Service(Spanned<weft::Service>),
+    /// `weft.dev/v1alpha1 AccessPolicy`.
+    AccessPolicy(Spanned<weft::AccessPolicy>),
+    /// `weft.dev/v1alpha1 TrafficPolicy`.
+    TrafficPolicy(Spanned<weft::TrafficPolicy>),
+    /// `gateway.networking.k8s.io/v1 HTTPRoute`.
+    HttpRoute(Spanned<gateway::HttpRoute>),
+    /// `networking.istio.io/v1 VirtualService`.
+    VirtualService(Spanned<istio::VirtualService>),
+    /// `networking.istio.io/v1 DestinationRule`.
+    DestinationRule(Spanned<istio::DestinationRule>),
+    /// `v1 Service`.
+    KubeService(Spanned<kubernetes::Service>),
+    /// `discovery.k8s.io/v1 EndpointSlice`.
+    EndpointSlice(kubernetes::EndpointSlice),
+}
+
+impl ParsedDocument {
+    /// Kind, namespace and name, as messages have it: `HTTPRoute bookinfo/reviews`, `Mesh bookinfo`.
+    pub fn object(&self) -> String {
+        object_name(&self.kind, &self.metadata)
+    }
+
+    /// The namespace; `default` if the document names none.
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace()
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.metadata.name
+    }
+}
+
+impl fmt::Display for ParsedDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.object())
+    }
+}
+
+/// Everything that was read, and what was wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Parsed {
+    /// In the order of the sources: by file, then position.
+    pub documents: Vec<ParsedDocument>,
+    /// In the same order.
+    pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
+    /// Documents of other programs, left alone.
+    pub skipped: usize,
+}
+
+/// The one Mesh has no namespace; everything else does.
+fn object_name(kind: &str, metadata: &Metadata) -> String {
+    match kind {
+        "Mesh" => format!("Mesh {}", metadata.name),
+        kind => format!("{kind} {}/{}", metadata.namespace(), metadata.name),
+    }
+}

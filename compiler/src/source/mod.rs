@@ -1,1 +1,228 @@
 //! Where documents come from: a directory, or a Git tree at a revision.
+//!
+//! A [`Source`] gives [`Sources`]: every policy file's bytes, sorted by path, and the revision they belong to. Nothing
+//! here looks inside a file, except to recognise a Git LFS pointer. What cannot be read as a plain file (a symbolic
+//! link, a submodule, an LFS pointer, a huge file) is refused by name, in [`Sources::diagnostics`], because skipping it
+//! silently could skip policy.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::diagnostic::Diagnostic;
+
+pub mod directory;
+pub mod git;
+
+pub use directory::Directory;
+pub use git::{GitTree, is_ancestor};
+
+/// Gives documents.
+pub trait Source {
+    /// Reads everything at once.
+    ///
+    /// # Errors
+    /// When the source as a whole cannot be read; a file that is refused is a diagnostic instead.
+    fn read(&self) -> Result<Sources, SourceError>;
+}
+
+/// What a source held.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The policy files (`.yaml`, `.yml`, `.json`), sorted by path, unique. A [`FileId`] is an index into this list.
+    pub files: Vec<SourceFile>,
+    /// Files that documents may refer to (`.pem`, `.crt`, `.cer`), sorted by path, unique.
+    pub attachments: Vec<SourceFile>,
+    /// The commit all this belongs to; `None` outside Git.
+    pub revision: Option<Revision>,
+    /// What was refused, by name.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Relative to the root of the repository (outside Git: to the directory that was read), with `/`.
+    pub path: String,
+    /// The content as it stands.
+    pub bytes: Vec<u8>,
+}
+
+/// An index into [`Sources::files`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileId(pub u32);
+
+/// The state of the repository that documents were read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// The address of the remote `origin` without credentials; empty if there is none.
+    pub repo: String,
+    /// The commit, in hex.
+    pub commit: String,
+    /// The tree of that commit, in hex.
+    pub tree: String,
+    /// Whether the files that were read differ from the commit's.
+    pub dirty: bool,
+}
+
+impl Sources {
+    /// The file with this number.
+    pub fn file(&self, id: FileId) -> Option<&SourceFile> {
+        self.files.get(usize::try_from(id.0).ok()?)
+    }
+
+    /// The path of the file with this number; empty if there is none.
+    pub fn path(&self, id: FileId) -> &str {
+        self.file(id).map_or("", |file| file.path.as_str())
+    }
+
+    /// The files with their numbers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (FileId, &SourceFile)> {
+        self.files.iter().zip(0..).map(|(file, id)| (FileId(id), file))
+    }
+
+    /// The attachment that a document in `from` calls `path`: relative to that document's own directory.
+    pub fn attachment(&self, from: FileId, path: &str) -> Option<&SourceFile> {
+        let wanted = join(parent(self.path(from)), path)?;
+        let found = self.attachments.binary_search_by(|file| file.path.as_str().cmp(&wanted)).ok()?;
+        self.attachments.get(found)
+    }
+
+    /// Sources from texts in memory, for tests and editors; sorted by path.
+    pub fn in_memory<P: Into<String>, B: Into<Vec<u8>>>(files: impl IntoIterator<Item = (P, B)>) -> Self {
+        let mut sources = Self::default();
+        for (path, bytes) in files {
+            sources.push(SourceFile { path: path.into(), bytes: bytes.into() });
+        }
+        sources.sort();
+        sources
+    }
+
+    fn push(&mut self, file: SourceFile) {
+        match Role::of(&file.path) {
+            Some(Role::Policy) => self.files.push(file),
+            Some(Role::Attachment) => self.attachments.push(file),
+            None => {}
+        }
+    }
+
+    fn sort(&mut self) {
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        self.attachments.sort_by(|a, b| a.path.cmp(&b.path));
+        self.diagnostics.sort_by(|a, b| a.message.cmp(&b.message));
+    }
+}
+
+/// Why a source could not be read.
+#[derive(Debug)]
+pub enum SourceError {
+    /// A file or directory could not be read.
+    Io {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// `git` is not installed or could not be started.
+    NoGit(std::io::Error),
+    /// `git` ended with an error.
+    Git {
+        /// What was asked of it.
+        command: String,
+        /// What it said.
+        message: String,
+    },
+    /// The revision does not name a commit of the repository.
+    UnknownRevision {
+        /// As given.
+        revision: String,
+        /// What `git` said.
+        message: String,
+    },
+    /// The directory does not exist at that revision.
+    NoSuchDirectory {
+        /// Relative to the root of the repository.
+        path: String,
+        /// As given.
+        revision: String,
+    },
+    /// The path is not inside a Git work tree.
+    NotARepository(PathBuf),
+    /// `git` gave something that this program does not understand.
+    Protocol(&'static str),
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, .. } => write!(f, "cannot read `{}`", path.display()),
+            Self::NoGit(_) => f.write_str("cannot start `git`"),
+            Self::Git { command, message } => write!(f, "`git {command}` failed: {}", message.trim_end()),
+            Self::UnknownRevision { revision, .. } => {
+                write!(f, "`{revision}` does not name a commit of this repository")
+            }
+            Self::NoSuchDirectory { path, revision } => {
+                write!(f, "there is no directory `{path}` at `{revision}`")
+            }
+            Self::NotARepository(path) => write!(f, "`{}` is not inside a Git repository", path.display()),
+            Self::Protocol(what) => write!(f, "`git` answered in an unexpected way: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for SourceError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } | Self::NoGit(source) => Some(source),
+            Self::Git { .. }
+            | Self::UnknownRevision { .. }
+            | Self::NoSuchDirectory { .. }
+            | Self::NotARepository(_)
+            | Self::Protocol(_) => None,
+        }
+    }
+}
+
+/// What a file is to us, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Policy,
+    Attachment,
+}
+
+impl Role {
+    /// `None` for files that are none of our business, everything in hidden directories included.
+    fn of(path: &str) -> Option<Self> {
+        if path.split('/').any(|segment| segment.starts_with('.')) {
+            return None;
+        }
+        let name = path.rsplit('/').next()?;
+        let (_, extension) = name.rsplit_once('.')?;
+        match extension {
+            "yaml" | "yml" | "json" => Some(Self::Policy),
+            "pem" | "crt" | "cer" => Some(Self::Attachment),
+            _ => None,
+        }
+    }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// `base/path` without `.` and `..`; `None` if it leaves the root or is absolute.
+fn join(base: &str, path: &str) -> Option<String> {
+    if path.starts_with('/') || path.contains('\\') {
+        return None;
+    }
+    let mut segments: Vec<&str> = base.split('/').filter(|s| !s.is_empty()).collect();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop()?;
+            }
+            name => segments.push(name),
+        }
+    }
+    Some(segments.join("/"))
+}

@@ -1,0 +1,1 @@
+//! Diagnostics for people, in rustc's layout.

@@ -1,0 +1,1 @@
+//! Lines and columns of byte offsets.

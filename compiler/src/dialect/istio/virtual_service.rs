@@ -1,0 +1,247 @@
+//! `VirtualService` (iapi:networking/v1alpha3/virtual_service.proto).
+
+use serde::Deserialize;
+use weft_bundle::duration::DurationText;
+
+use crate::yaml::{Map, Opaque, Spanned};
+
+/// `VirtualService.spec`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VirtualService {
+    /// The hosts whose traffic it decides.
+    pub hosts: Vec<Spanned<String>>,
+    /// Where it applies; only `mesh` once checked.
+    #[serde(default)]
+    pub gateways: Vec<Spanned<String>>,
+    /// The namespaces whose callers see it: `*`, `.`, or names; every one if empty.
+    #[serde(default)]
+    pub export_to: Vec<Spanned<String>>,
+    /// Ordered; the first that matches decides.
+    #[serde(default)]
+    pub http: Vec<Spanned<HttpRoute>>,
+    /// Not honoured.
+    pub tls: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub tcp: Option<Spanned<Opaque>>,
+}
+
+/// `HTTPRoute`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRoute {
+    /// The rule's name.
+    pub name: Option<Spanned<String>>,
+    /// Any of these; every request if empty.
+    #[serde(rename = "match", default)]
+    pub matches: Vec<Spanned<HttpMatchRequest>>,
+    /// Where requests go, by weight.
+    #[serde(default)]
+    pub route: Vec<Spanned<HttpRouteDestination>>,
+    /// An answer that sends the caller elsewhere.
+    pub redirect: Option<Spanned<HttpRedirect>>,
+    /// An answer.
+    pub direct_response: Option<Spanned<DirectResponse>>,
+    /// Changes to where the request says it goes.
+    pub rewrite: Option<Spanned<HttpRewrite>>,
+    /// How long a request may take, all tries together; without limit if not set or zero.
+    #[serde(default, deserialize_with = "super::duration::optional")]
+    pub timeout: Option<Spanned<DurationText>>,
+    /// Whether and when a request is tried again.
+    pub retries: Option<Spanned<HttpRetry>>,
+    /// Changes to headers.
+    pub headers: Option<Spanned<Headers>>,
+    /// Not honoured.
+    pub delegate: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub fault: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub mirror: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub mirrors: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub mirror_percent: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub mirror_percentage: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub cors_policy: Option<Spanned<Opaque>>,
+}
+
+/// `HTTPMatchRequest`: every field that is set must hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpMatchRequest {
+    /// The match's name.
+    pub name: Option<Spanned<String>>,
+    /// A condition on the path, without query.
+    pub uri: Option<Spanned<StringMatch>>,
+    /// A condition on the scheme.
+    pub scheme: Option<Spanned<StringMatch>>,
+    /// A condition on the method.
+    pub method: Option<Spanned<StringMatch>>,
+    /// A condition on the authority.
+    pub authority: Option<Spanned<StringMatch>>,
+    /// Conditions on header fields; all must hold. `None`: the field is there.
+    #[serde(default)]
+    pub headers: Map<Spanned<Option<StringMatch>>>,
+    /// Conditions on header fields; none may hold. `None`: the field is there.
+    #[serde(default)]
+    pub without_headers: Map<Spanned<Option<StringMatch>>>,
+    /// Conditions on query parameters; all must hold.
+    #[serde(default)]
+    pub query_params: Map<Spanned<Option<StringMatch>>>,
+    /// One port of the host.
+    pub port: Option<Spanned<u16>>,
+    /// Whether the letters of `uri` are compared without case.
+    pub ignore_uri_case: Option<Spanned<bool>>,
+    /// Callers of this namespace.
+    pub source_namespace: Option<Spanned<String>>,
+    /// Only `mesh` once checked.
+    #[serde(default)]
+    pub gateways: Vec<Spanned<String>>,
+    /// Not honoured.
+    pub source_labels: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub stat_prefix: Option<Spanned<Opaque>>,
+}
+
+/// `StringMatch`. One key says how a text is compared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StringMatch {
+    /// The whole text.
+    Exact(Spanned<String>),
+    /// Its beginning, byte by byte.
+    Prefix(Spanned<String>),
+    /// The whole text, as a regular expression (RE2).
+    Regex(Spanned<String>),
+}
+
+/// `HTTPRouteDestination`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRouteDestination {
+    /// Where.
+    pub destination: Spanned<Destination>,
+    /// Its share, relative to its neighbours; a single destination gets everything, among several 0 if not set.
+    pub weight: Option<Spanned<u32>>,
+    /// Changes to headers, for this destination.
+    pub headers: Option<Spanned<Headers>>,
+}
+
+/// `Destination`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Destination {
+    /// The service.
+    pub host: Spanned<String>,
+    /// A named part of it.
+    pub subset: Option<Spanned<String>>,
+    /// Its port; may be left out if it has only one.
+    pub port: Option<Spanned<PortSelector>>,
+}
+
+/// `PortSelector`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortSelector {
+    /// The port.
+    pub number: Spanned<u16>,
+}
+
+/// `HTTPRedirect`. What is not set stays as in the request.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRedirect {
+    /// The path.
+    pub uri: Option<Spanned<String>>,
+    /// Host, and port if it has one.
+    pub authority: Option<Spanned<String>>,
+    /// The port.
+    pub port: Option<Spanned<u16>>,
+    /// `http` or `https` once checked.
+    pub scheme: Option<Spanned<String>>,
+    /// 301, 302, 303, 307 or 308 once checked; 301 if not set.
+    pub redirect_code: Option<Spanned<u16>>,
+    /// Not honoured.
+    pub derive_port: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub prefix_rewrite: Option<Spanned<Opaque>>,
+}
+
+/// `HTTPDirectResponse`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DirectResponse {
+    /// 200 to 599 once checked.
+    pub status: Spanned<u16>,
+    /// The body.
+    pub body: Option<Spanned<ResponseBody>>,
+}
+
+/// `HTTPBody`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ResponseBody {
+    /// As text.
+    pub string: Option<Spanned<String>>,
+    /// Not honoured.
+    pub bytes: Option<Spanned<Opaque>>,
+}
+
+/// `HTTPRewrite`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRewrite {
+    /// What the matched prefix, or the whole path for other matches, becomes.
+    pub uri: Option<Spanned<String>>,
+    /// The new authority.
+    pub authority: Option<Spanned<String>>,
+    /// Not honoured.
+    pub uri_regex_rewrite: Option<Spanned<Opaque>>,
+}
+
+/// `HTTPRetry`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpRetry {
+    /// Tries after the first.
+    pub attempts: Option<Spanned<u32>>,
+    /// How long one try may take.
+    #[serde(default, deserialize_with = "super::duration::optional")]
+    pub per_try_timeout: Option<Spanned<DurationText>>,
+    /// What makes a try count as failed, separated by commas.
+    pub retry_on: Option<Spanned<String>>,
+    /// The first pause.
+    #[serde(default, deserialize_with = "super::duration::optional")]
+    pub backoff: Option<Spanned<DurationText>>,
+    /// Not honoured.
+    pub retry_remote_localities: Option<Spanned<Opaque>>,
+    /// Not honoured.
+    pub retry_ignore_previous_hosts: Option<Spanned<Opaque>>,
+}
+
+/// `Headers`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Headers {
+    /// Of the request.
+    pub request: Option<Spanned<HeaderOperations>>,
+    /// Of the response.
+    pub response: Option<Spanned<HeaderOperations>>,
+}
+
+/// `HeaderOperations`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderOperations {
+    /// Fields that replace any of the same name.
+    #[serde(default)]
+    pub set: Map<Spanned<String>>,
+    /// Fields that join any of the same name.
+    #[serde(default)]
+    pub add: Map<Spanned<String>>,
+    /// Fields to drop.
+    #[serde(default)]
+    pub remove: Vec<Spanned<String>>,
+}

@@ -1,0 +1,81 @@
+//! `Mesh`: what holds for everything, unless a nearer policy says otherwise.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weft_bundle::body::PeerTls;
+use weft_bundle::spiffe::TrustDomain;
+
+use super::shapes;
+use super::traffic_policy::{Retry, Timeouts};
+use crate::yaml::{Map, Spanned};
+
+/// What holds for the whole mesh. There is one.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mesh {
+    /// The trust domain of every identity in the mesh, such as `prod.example`.
+    #[schemars(with = "shapes::TrustDomain")]
+    pub trust_domain: Spanned<TrustDomain>,
+    /// The certificate authorities whose certificates are believed.
+    #[serde(default)]
+    pub trust_anchors: Vec<Spanned<TrustAnchor>>,
+    /// What holds unless a nearer policy says otherwise.
+    #[serde(default)]
+    pub defaults: MeshDefaults,
+    /// How seriously each analysis is taken, by its name.
+    #[serde(default)]
+    pub analyses: Map<Spanned<AnalysisLevel>>,
+}
+
+/// The certificates of one authority, in PEM.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub enum TrustAnchor {
+    /// A file in the repository, relative to this document.
+    File(Spanned<String>),
+    /// The text itself.
+    Pem(Spanned<String>),
+}
+
+/// What holds unless a nearer policy says otherwise.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MeshDefaults {
+    /// What happens to calls of a service that no access policy covers; `deny` if not set.
+    pub access: Option<Spanned<AccessDefault>>,
+    /// Whether peers must prove who they are; `strict` if not set.
+    #[serde(rename = "peerTLS")]
+    #[schemars(with = "Option<shapes::PeerTls>")]
+    pub peer_tls: Option<Spanned<PeerTls>>,
+    /// How long things may take.
+    pub timeouts: Option<Spanned<Timeouts>>,
+    /// Whether and when requests are tried again.
+    pub retry: Option<Spanned<Retry>>,
+}
+
+/// What happens to a call that no policy covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum AccessDefault {
+    /// It passes.
+    Allow,
+    /// It is refused.
+    Deny,
+}
+
+/// How seriously an analysis is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(inline)]
+pub enum AnalysisLevel {
+    /// Nothing is built.
+    Error,
+    /// It is reported.
+    Warn,
+    /// It is mentioned.
+    Note,
+    /// It is not looked for.
+    Off,
+}

@@ -1,0 +1,126 @@
+//! `TrafficPolicy`: how patiently, how often and where to a service's requests go.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use weft_bundle::body;
+use weft_bundle::duration::DurationText;
+
+use super::reference::TargetRef;
+use super::shapes;
+use crate::yaml::Spanned;
+
+/// How patiently, how often and where to a service's requests go.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TrafficPolicy {
+    /// What it applies to. The nearest policy wins, field by field.
+    pub target_refs: Vec<Spanned<TargetRef>>,
+    /// How long things may take.
+    pub timeouts: Option<Spanned<Timeouts>>,
+    /// Whether and when requests are tried again.
+    pub retry: Option<Spanned<Retry>>,
+    /// How an endpoint is chosen.
+    pub load_balancer: Option<Spanned<LoadBalancer>>,
+    /// How much may be in flight.
+    pub limits: Option<Spanned<Limits>>,
+    /// When an endpoint is left out for a while.
+    pub outliers: Option<Spanned<Outliers>>,
+}
+
+/// How long things may take. `0s` means without limit.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeouts {
+    /// A request, all tries together, up to the response's headers.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub request: Option<Spanned<DurationText>>,
+    /// One try.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub per_try: Option<Spanned<DurationText>>,
+    /// Between two pieces of a body.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub idle: Option<Spanned<DurationText>>,
+    /// Opening a connection, TLS included.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub connect: Option<Spanned<DurationText>>,
+}
+
+/// Whether and when requests are tried again.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// Tries after the first; 0 turns retries off.
+    #[schemars(range(max = 10))]
+    pub attempts: Option<Spanned<u32>>,
+    /// How long one try may take.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub per_try: Option<Spanned<DurationText>>,
+    /// What makes a try count as failed: `connect-failure`, `refused-stream`, `reset`, `gateway-error`, `5xx`, or a
+    /// status such as `"503"`.
+    #[schemars(with = "Option<Vec<shapes::RetryOn>>")]
+    pub on: Option<Vec<Spanned<body::RetryOn>>>,
+    /// Methods that may be tried again although the first try may have had an effect; the safe ones if not set.
+    pub methods: Option<Vec<Spanned<String>>>,
+    /// How many retries there may be at once.
+    pub budget: Option<Spanned<Budget>>,
+    /// The pauses between tries.
+    pub backoff: Option<Spanned<Backoff>>,
+}
+
+/// How many retries there may be at once.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Budget {
+    /// Per cent of the requests in flight; 20 if not set.
+    #[schemars(range(max = 100))]
+    pub percent: Option<Spanned<u32>>,
+    /// As many as this in any case; 3 if not set.
+    pub min: Option<Spanned<u32>>,
+}
+
+/// The pauses between tries.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backoff {
+    /// The first pause is drawn from zero to this, and the bound doubles each time.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub base: Option<Spanned<DurationText>>,
+    /// The bound never grows beyond this.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub max: Option<Spanned<DurationText>>,
+}
+
+/// How an endpoint is chosen.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoadBalancer {
+    /// The way.
+    #[schemars(with = "shapes::LoadBalancerPolicy")]
+    pub policy: Spanned<body::LoadBalancer>,
+}
+
+/// How much may be in flight.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Open connections.
+    pub connections: Option<Spanned<u32>>,
+    /// Requests that wait for a connection.
+    pub pending: Option<Spanned<u32>>,
+    /// Requests in flight.
+    pub requests: Option<Spanned<u32>>,
+}
+
+/// When an endpoint is left out for a while.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outliers {
+    /// After this many errors in a row.
+    pub consecutive_errors: Option<Spanned<u32>>,
+    /// For this long, and longer each time.
+    #[schemars(with = "Option<shapes::Duration>")]
+    pub base_ejection: Option<Spanned<DurationText>>,
+    /// Never more than this share of the endpoints at once.
+    #[schemars(range(max = 100))]
+    pub max_ejected_percent: Option<Spanned<u32>>,
+}
