@@ -45,6 +45,8 @@ mod search;
 mod index;
 mod sat;
 mod limits;
+#[cfg(test)]
+mod brute_force;
 
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};
