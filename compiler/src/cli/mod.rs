@@ -54,6 +54,7 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Trace(trace::Args),
+    Ca(ca::Args),
     Explain(explain::Args),
 }
 
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Ca(args) => ca::run(args),
         Command::Explain(args) => explain::run(&args),
     }
 }
