@@ -200,6 +200,8 @@ impl Universe {
         for path in &mut paths {
             path.insert(0, b'/');
         }
+        // No request has an empty segment; see the shape of paths.
+        paths.retain(|path| !path.windows(2).any(|pair| pair == b"//"));
         let values = [None, Some("a"), Some("b"), Some("ab"), Some(""), Some("c")]
             .map(|value| value.map(str::as_bytes));
         let mut others = Vec::new();
@@ -389,7 +391,7 @@ fn every_verdict_agrees_with_brute_force() {
     let universe = Universe::new();
     let [reachable, single, union, impossible] = [const { Cell::new(0) }; 4];
     let count = |counter: &Cell<i32>| counter.set(counter.get() + 1);
-    check(500, &prop_oneof![vec(row(), 1..8), divided()], |rows| {
+    check(400, &prop_oneof![vec(row(), 1..8), divided()], |rows| {
         let entries: Vec<Entry> = rows.iter().map(Row::entry).collect();
         for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
             let before = &rows[..at];

@@ -30,16 +30,19 @@
 //! Finding the takers of one request goes through an index on literal beginnings ([`index`]), so a list of n entries
 //! costs about n look-ups instead of n² overlap tests.
 //!
-//! Read in this order: [`entry`] and [`request`] are what goes in and out; [`Reachability`] is the loop above;
+//! Read in this order: [`entry`] and [`request`] are what goes in and out; [`Reachability`] and [`question`] are the loop
+//! above;
 //! [`vocabulary`], [`dimension`] and [`automaton`] turn conditions into languages; [`theory`] and [`search`] find
 //! strings; [`sat`] wraps the solver.
 
 mod entry;
 mod request;
 mod reachability;
+mod question;
 mod vocabulary;
 mod dimension;
 mod automaton;
+mod beginning;
 mod theory;
 mod search;
 mod index;
