@@ -374,7 +374,7 @@ fn divided() -> impl Strategy<Value = Vec<Row>> {
 }
 
 /// Runs the same cases every time, and shrinks what fails.
-fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value)) {
+pub(super) fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Value)) {
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let result = runner.run(strategy, |value| {

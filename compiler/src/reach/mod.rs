@@ -50,6 +50,8 @@ mod sat;
 mod limits;
 #[cfg(test)]
 mod brute_force;
+#[cfg(test)]
+mod same_as_engine;
 
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};
