@@ -489,3 +489,53 @@ fn the_taker_is_the_first_that_matches() {
         assert_eq!(list.taker(&witness), rows.iter().position(|row| row.matches(&witness)));
     });
 }
+
+/// A truth table: for each of some headers whether it must be `1`, must not be, or does not matter.
+type Cube = Vec<Option<bool>>;
+
+const HEADERS: usize = 5;
+
+fn cube_entry(cube: &Cube) -> Entry {
+    let condition = |(at, wanted): (usize, &Option<bool>)| {
+        let value = FieldPattern::Text(StringPattern::Exact("1".to_owned()));
+        wanted.map(|wanted| FieldCondition { name: format!("h{at}"), value, invert: !wanted })
+    };
+    Entry { headers: cube.iter().enumerate().filter_map(condition).collect(), ..Entry::default() }
+}
+
+fn cover(target: &Cube, by: &[&Cube]) -> bool {
+    let holds = |cube: &Cube, point: usize| {
+        cube.iter()
+            .enumerate()
+            .all(|(at, wanted)| wanted.is_none_or(|wanted| (point >> at & 1 == 1) == wanted))
+    };
+    (0..1 << HEADERS).all(|point| !holds(target, point) || by.iter().any(|cube| holds(cube, point)))
+}
+
+#[test]
+fn combinations_of_headers_agree_with_truth_tables() {
+    let cube = vec(prop_oneof![1 => Just(None), 1 => prop::bool::ANY.prop_map(Some)], HEADERS);
+    let union = Cell::new(0);
+    check(300, &vec(cube, 10..40), |cubes| {
+        let entries: Vec<Entry> = cubes.iter().map(cube_entry).collect();
+        for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
+            let before: Vec<&Cube> = cubes[..at].iter().collect();
+            let Reach::Unreachable { covered_by, .. } = verdict else {
+                assert!(
+                    matches!(verdict, Reach::Reachable { .. }) && !cover(&cubes[at], &before),
+                    "{at}: {verdict:?}"
+                );
+                continue;
+            };
+            union.set(union.get() + usize::from(covered_by.len() > 2));
+            let core: Vec<&Cube> = covered_by.iter().map(|entry| &cubes[*entry]).collect();
+            assert!(cover(&cubes[at], &core), "{covered_by:?} do not cover {at}");
+            for left_out in 0..core.len() {
+                let mut fewer = core.clone();
+                fewer.remove(left_out);
+                assert!(!cover(&cubes[at], &fewer), "{covered_by:?} is not minimal for {at}");
+            }
+        }
+    });
+    assert!(union.get() > 150, "too few covers by more than two: {}", union.get());
+}

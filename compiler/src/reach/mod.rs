@@ -8,7 +8,7 @@
 //! # What a request is here
 //! A request is one point in a product of *dimensions*: path, method, scheme, authority, port, and one dimension per
 //! header, query parameter and fact that some entry names. Every value is a byte string of a legal shape (see
-//! [`dimension`]); headers, parameters and facts may also be absent. Each has at most one value: a request that
+//! `dimension`); headers, parameters and facts may also be absent. Each has at most one value: a request that
 //! repeats a header is outside this model. A condition on an absent field does not hold; an inverted condition holds
 //! exactly when the plain one does not, so also for an absent field.
 //!
@@ -27,13 +27,13 @@
 //! so the SAT side is monotone and needs no "exactly one value" constraints.
 //!
 //! The question is coNP-complete, so there are budgets; in practice almost every entry is settled by step 1 or 2.
-//! Finding the takers of one request goes through an index on literal beginnings ([`index`]), so a list of n entries
+//! Finding the takers of one request goes through an index on literal beginnings (`index`), so a list of n entries
 //! costs about n look-ups instead of n² overlap tests.
 //!
-//! Read in this order: [`entry`] and [`request`] are what goes in and out; [`Reachability`] and [`question`] are the loop
+//! Read in this order: `entry` and `request` are what goes in and out; [`Reachability`] and `question` are the loop
 //! above;
-//! [`vocabulary`], [`dimension`] and [`automaton`] turn conditions into languages; [`theory`] and [`search`] find
-//! strings; [`sat`] wraps the solver.
+//! `vocabulary`, `dimension` and `automaton` turn conditions into languages; `theory` and `search` find
+//! strings; `sat` wraps the solver.
 
 mod entry;
 mod request;
