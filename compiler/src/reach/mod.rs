@@ -31,9 +31,8 @@
 //! costs about n look-ups instead of n² overlap tests.
 //!
 //! Read in this order: `entry` and `request` are what goes in and out; [`Reachability`] and `question` are the loop
-//! above;
-//! `vocabulary`, `dimension` and `automaton` turn conditions into languages; `theory` and `search` find
-//! strings; `sat` wraps the solver.
+//! above; `vocabulary`, `dimension` and `automaton` turn conditions into languages, `beginning` those that are too
+//! large; `theory` and `search` find strings; `sat` wraps the solver.
 
 mod entry;
 mod request;
