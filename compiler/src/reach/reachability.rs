@@ -55,6 +55,9 @@ pub struct Reachability {
     max_conflicts: u64,
 }
 
+/// What comparing an entry with a request counts for; a text is several steps, an entry may have several.
+const STEPS_PER_ENTRY: usize = 8;
+
 /// A request as values; dimensions that are not named have their plain value.
 pub(super) type Values = BTreeMap<DimensionId, Value>;
 
@@ -146,12 +149,12 @@ impl Reachability {
         if takers.is_empty() {
             return Ok(Reach::Reachable { witness: self.request(&example) });
         }
-        for taker in takers {
+        for &taker in &takers {
             if let Some(wide) = entries.get(taker)
                 && wide.opaque.is_none()
                 && self.includes(wide, target)?
             {
-                return Ok(self.unreachable(entries, target, vec![taker], example));
+                return self.unreachable(entries, target, vec![taker], example, &takers);
             }
         }
         let mut question = Question::new(entries, at, target, self.max_conflicts);
@@ -168,26 +171,33 @@ impl Reachability {
             };
         }
         let core = question.minimise(self, core)?;
-        Ok(self.unreachable(entries, target, core, example))
+        self.unreachable(entries, target, core, example, &takers)
     }
 
-    /// The verdict with an example, if possible one that the first guilty entry is the first to take: a reader who is
-    /// told of one entry should not meet another one in the example.
+    /// The verdict with an example, if possible one that a guilty entry is the first to take: a reader who is told of
+    /// one entry should not meet another one in the example. `takers` are those of the example at hand.
     fn unreachable(
         &mut self,
         entries: &[Conditions],
         target: &Conditions,
         covered_by: Vec<usize>,
         mut example: Values,
-    ) -> Reach {
+        takers: &[usize],
+    ) -> Result<Reach, Unknown> {
         let first = covered_by.first().copied().unwrap_or_default();
-        let mut question = Question::new(entries, first, target, self.max_conflicts);
-        // Running out of budget here costs only the better example.
-        if let Ok(Outcome::Arrives(better)) = question.ask(self, &example, Opaque::MayMatch) {
-            example = better;
+        let mut takers = takers.to_vec();
+        if !takers.first().is_some_and(|taker| covered_by.contains(taker)) {
+            let mut question = Question::new(entries, first, target, self.max_conflicts);
+            // Running out of budget here costs only the better example.
+            if let Ok(Outcome::Arrives(better)) = question.ask(self, &example, Opaque::MayMatch) {
+                let last = covered_by.last().copied().unwrap_or_default();
+                takers = self.takers(entries, &better, last.saturating_add(1))?;
+                example = better;
+            }
         }
-        let taken_by = self.first_taker(entries, &example).unwrap_or(first);
-        Reach::Unreachable { covered_by, example: self.request(&example), taken_by }
+        let certain = |at: &usize| entries.get(*at).is_some_and(|entry| entry.opaque.is_none());
+        let taken_by = takers.into_iter().find(certain).unwrap_or(first);
+        Ok(Reach::Unreachable { covered_by, example: self.request(&example), taken_by })
     }
 
     /// The first entry that certainly matches.
@@ -243,7 +253,7 @@ impl Reachability {
         end: usize,
     ) -> Result<Vec<usize>, Unknown> {
         let mut takers = self.candidates(values, end);
-        self.effort.spend(takers.len())?;
+        self.effort.spend(takers.len().saturating_mul(STEPS_PER_ENTRY))?;
         takers.retain(|at| entries.get(*at).is_some_and(|entry| self.matches(entry, values)));
         Ok(takers)
     }
@@ -445,6 +455,16 @@ mod tests {
         assert_eq!(last(&headers), "covered by [0, 1], GET /a goes to 1");
         let crossed = ["GET /", "* /a", "POST /b h?", "POST /b !h?", "* !h?", "POST ~/[ab]"];
         assert_eq!(last(&crossed), "covered by [1, 2, 4], POST /a goes to 1");
+    }
+
+    #[test]
+    fn a_union_can_have_many_parts() {
+        let mut entries: Vec<Entry> = (0..100).map(|at| entry(&format!("* =/{at}"))).collect();
+        entries.push(entry("* ~/([0-9]|[1-9][0-9])"));
+        let Some(Reach::Unreachable { covered_by, .. }) = analyse(&entries, &Limits::default()).pop() else {
+            panic!("the parts exhaust the expression: {:?}", analyse(&entries, &Limits::default()).pop());
+        };
+        assert_eq!(covered_by, (0..100).collect::<Vec<_>>());
     }
 
     #[test]
