@@ -9,8 +9,8 @@ pub struct Limits {
     pub pattern_bytes: usize,
     /// Bytes for the automata of all patterns of a list.
     pub total_pattern_bytes: usize,
-    /// Steps that one question may take; a step is one transition of a product of automata, or one entry compared with
-    /// one request.
+    /// Steps that one question may take. A step is one transition of one automaton; comparing an entry with a request
+    /// counts as eight.
     pub steps_per_question: u64,
     /// Steps that all questions about a list may take together.
     pub total_steps: u64,
