@@ -38,8 +38,12 @@ pub const NOT_SUPPORTED: &str = "not-supported";
 /// A name that is not one.
 pub const INVALID_NAME: &str = "invalid-name";
 
-/// What reading a document can find, each with what it means in a sentence.
-pub const FINDINGS: [(&str, &str); 9] = [
+/// What reading files and documents can find, each with what it means in a sentence.
+pub const FINDINGS: [(&str, &str); 10] = [
+    (
+        crate::source::REFUSED_FILE,
+        "a file is a link, a submodule, a Git LFS pointer or too large, and is not read",
+    ),
     (
         yaml::INVALID_YAML,
         "the text is not YAML, not UTF-8, or beyond the limits on nesting, aliases and size",

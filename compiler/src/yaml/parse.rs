@@ -139,7 +139,7 @@ impl<'t> Reader<'t> {
         let width = self.text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         let message = match error.kind() {
             granit_parser::ErrorKind::RecursionLimitExceeded => too_deep(),
-            kind => without_stop(&kind.to_string()),
+            kind => restyled(&kind.to_string()),
         };
         Diagnostic::error(INVALID_YAML, message).at(self.span(Some(start..start + width)))
     }
@@ -221,8 +221,9 @@ fn too_deep() -> String {
     format!("collections nest deeper than {MAX_NESTING} levels")
 }
 
-fn without_stop(message: &str) -> String {
-    let message = message.trim_end_matches('.');
+/// In our own manner: lower case, names in backticks, no final stop.
+fn restyled(message: &str) -> String {
+    let message = message.trim_end_matches('.').replace('\'', "`");
     let mut chars = message.chars();
     chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
 }

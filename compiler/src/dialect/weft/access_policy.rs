@@ -126,7 +126,7 @@ pub struct AccessRule {
     pub from: Option<Vec<Spanned<Source>>>,
     /// Any of these operations; every operation if not set.
     pub to: Option<Vec<Spanned<Operation>>>,
-    /// A further condition, in CEL.
+    /// A further condition, in CEL. Not supported yet.
     pub when: Option<Spanned<String>>,
 }
 
@@ -143,7 +143,7 @@ pub enum Source {
     Namespace(Spanned<String>),
     /// A network, such as `10.0.0.0/8`, as the connection's address.
     Network(#[schemars(with = "shapes::Network")] Spanned<IpNet>),
-    /// A token's claims.
+    /// A token's claims. Not supported yet.
     Token(Unread),
 }
 
