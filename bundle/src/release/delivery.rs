@@ -7,7 +7,7 @@ use super::MAX_BODY;
 use super::digest::Digest;
 use super::envelope::{Envelope, PayloadType};
 use super::error::UpdateError;
-use super::merkle;
+use super::merkle::{Tree, leaf_hash, root_from_path};
 use super::names::{MeshName, ServiceId};
 use super::payload::{
     Leaf, PREDICATE_TYPE, Pin, Role, Root, STATEMENT_TYPE, ServiceFile, Statement, TREE_ALGORITHM,
@@ -108,7 +108,7 @@ pub fn check_service_file(
         .map(|node| <[u8; 32]>::try_from(node.0.as_slice()).ok().map(Digest::from_bytes))
         .collect();
     let path = path.ok_or_else(|| fault("a node of the proof has not 32 bytes"))?;
-    let root = merkle::root_from_path(merkle::leaf_hash(&file.leaf.0), file.proof.index, tree.size, &path)
+    let root = root_from_path(leaf_hash(&file.leaf.0), file.proof.index, tree.size, &path)
         .ok_or_else(|| fault("the proof has not the length of its place in the tree"))?;
     if root != tree.root {
         return Err(fault("the leaf is not in the signed tree"));
@@ -146,6 +146,31 @@ pub fn check_body(object: &str, body: &[u8], leaf: &Leaf) -> Result<(), UpdateEr
         return Err(UpdateError::Truncated { object: object.to_owned() });
     }
     require_digest(object, leaf.sha256, Digest::of(body))
+}
+
+/// Checks the manifest against the signed statement, for auditors: its digest, its order, and that its leaves are exactly
+/// those of the signed tree. Gives the leaves.
+///
+/// # Errors
+/// The first check that failed.
+pub fn check_manifest(object: &str, bytes: &[u8], statement: &Statement) -> Result<Vec<Leaf>, UpdateError> {
+    let fault = |message| UpdateError::Proof { object: object.to_owned(), message };
+    let expected = statement.manifest().ok_or_else(|| fault("the statement does not name its manifest"))?;
+    require_digest(object, expected, Digest::of(bytes))?;
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    let lines: Option<Vec<&[u8]>> = lines.into_iter().map(|line| line.strip_suffix(b"\n")).collect();
+    let lines = lines.ok_or_else(|| fault("the last line does not end"))?;
+    let tree = Tree::new(lines.iter().map(|line| leaf_hash(line)).collect());
+    if (tree.size(), tree.root()) != (statement.predicate.tree.size, statement.predicate.tree.root) {
+        return Err(fault("its leaves are not those of the signed tree"));
+    }
+    let leaf =
+        |line: &&[u8]| json::from_slice::<Leaf>(line).map_err(|error| UpdateError::json(object, &error));
+    let leaves = lines.iter().map(leaf).collect::<Result<Vec<_>, _>>()?;
+    if !leaves.is_sorted_by(|a, b| a.service < b.service) {
+        return Err(fault("its services are not in order, or one is there twice"));
+    }
+    Ok(leaves)
 }
 
 pub(super) fn require_digest(object: &str, expected: Digest, found: Digest) -> Result<(), UpdateError> {

@@ -4,7 +4,7 @@ use super::digest::Digest;
 use super::envelope::{Envelope, EnvelopeError, PayloadType, VerifyError};
 use super::error::UpdateError;
 use super::names::{MeshName, ObjectName};
-use super::payload::{Role, Root};
+use super::payload::{Denylist, Role, Root, Timestamp};
 use crate::json;
 
 /// The roots we trust: the anchor of our own configuration, then each next version, every one signed by enough keys of
@@ -69,6 +69,31 @@ impl Trust {
         self.later.push(root);
         Ok(())
     }
+}
+
+/// A timestamp that enough timestamp keys of a root signed (step 3). Its times, target and number are not looked at.
+///
+/// # Errors
+/// What is wrong with the envelope, its signatures or its payload.
+pub fn read_timestamp(object: &str, bytes: &[u8], root: &Root) -> Result<Timestamp, UpdateError> {
+    let envelope = decode(object, bytes)?;
+    let payload = verify(object, &envelope, PayloadType::Timestamp, root, Role::Timestamp)?;
+    let timestamp: Timestamp =
+        json::from_slice(payload).map_err(|error| UpdateError::json(object, &error))?;
+    timestamp
+        .validate()
+        .map_err(|nonsense| UpdateError::BadPayload { object: object.to_owned(), message: nonsense.0 })?;
+    Ok(timestamp)
+}
+
+/// A denylist that enough denylist keys of a root signed (step 7).
+///
+/// # Errors
+/// What is wrong with the envelope, its signatures or its payload.
+pub fn read_denylist(object: &str, bytes: &[u8], root: &Root) -> Result<Denylist, UpdateError> {
+    let envelope = decode(object, bytes)?;
+    let payload = verify(object, &envelope, PayloadType::Denylist, root, Role::Denylist)?;
+    json::from_slice(payload).map_err(|error| UpdateError::json(object, &error))
 }
 
 /// Reads an envelope of `object`.

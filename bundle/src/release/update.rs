@@ -17,14 +17,13 @@
 use super::clock::UtcTime;
 use super::delivery::{Delivery, Expected, check_body, check_service_file, require_digest};
 use super::digest::Digest;
-use super::envelope::PayloadType;
 use super::error::UpdateError;
 use super::names::{Channel, MeshName, ObjectName, ServiceId};
 use super::payload::{Denylist, Pin, Role, Root, Timestamp};
 use super::record::{Etag, Held, HeldDenylist, Record, Seen, Slot, load, load_object, root_name, save};
 use super::rollout::{Turn, bucket};
 use super::store::{Fetched, State, Store};
-use super::trust::{Trust, decode, require_mesh, verify};
+use super::trust::{Trust, decode, read_denylist, read_timestamp, require_mesh};
 use super::version::ProgramVersion;
 use super::{CLOCK_SKEW, MAX_DENYLIST, MAX_PACK, MAX_ROOT, MAX_ROOT_STEPS, MAX_SERVICE_FILE, MAX_TIMESTAMP};
 use crate::body::Body;
@@ -484,16 +483,16 @@ impl Cycle<'_> {
     fn adopt_timestamp(&mut self, layout: Layout, bytes: &[u8]) -> Result<Timestamp, UpdateError> {
         let object = self.latest_name(layout);
         // 3. DSSE: exact payload type, at most 16 signatures, distinct trusted keys, strict JSON.
-        let mut read = read_timestamp(&object, bytes, self.memory.trust.newest());
+        let mut read = read_timestamp(object.as_str(), bytes, self.memory.trust.newest());
         // 4. Signature fails: walk the roots, then try once more.
         if read.as_ref().is_err_and(is_signature_failure) && self.walk(layout)? {
-            read = read_timestamp(&object, bytes, self.memory.trust.newest());
+            read = read_timestamp(object.as_str(), bytes, self.memory.trust.newest());
         }
         let timestamp = read?;
         // 4. ... or `root_version` is higher; afterwards the root must be unexpired. The keys may change on the way, so
         // the signature is then checked again.
         if self.require_current_root(layout, timestamp.root_version)? {
-            read_timestamp(&object, bytes, self.memory.trust.newest())?;
+            read_timestamp(object.as_str(), bytes, self.memory.trust.newest())?;
         }
         // 5. Mesh and channel as configured ...
         require_mesh(&object, &self.config.mesh, &timestamp.mesh)?;
@@ -620,9 +619,9 @@ impl Cycle<'_> {
         };
         let bytes = self.fetch(&name, MAX_DENYLIST)?;
         require_digest(name.as_str(), pin.sha256, decode(&name, &bytes)?.payload_digest())?;
-        let mut read = read_denylist(&name, &bytes, self.memory.trust.newest());
+        let mut read = read_denylist(name.as_str(), &bytes, self.memory.trust.newest());
         if read.as_ref().is_err_and(is_signature_failure) && self.walk(layout)? {
-            read = read_denylist(&name, &bytes, self.memory.trust.newest());
+            read = read_denylist(name.as_str(), &bytes, self.memory.trust.newest());
         }
         let denylist = read?;
         require_mesh(&name, &self.config.mesh, &denylist.mesh)?;
@@ -748,27 +747,6 @@ impl Cycle<'_> {
             fetched @ (Fetched::Found { .. } | Fetched::NotModified | Fetched::Absent) => Ok(fetched),
         }
     }
-}
-
-fn read_timestamp(
-    object: impl std::fmt::Display,
-    bytes: &[u8],
-    root: &Root,
-) -> Result<Timestamp, UpdateError> {
-    let envelope = decode(&object, bytes)?;
-    let payload = verify(&object, &envelope, PayloadType::Timestamp, root, Role::Timestamp)?;
-    let timestamp: Timestamp =
-        json::from_slice(payload).map_err(|error| UpdateError::json(&object, &error))?;
-    timestamp
-        .validate()
-        .map_err(|nonsense| UpdateError::BadPayload { object: object.to_string(), message: nonsense.0 })?;
-    Ok(timestamp)
-}
-
-fn read_denylist(object: impl std::fmt::Display, bytes: &[u8], root: &Root) -> Result<Denylist, UpdateError> {
-    let envelope = decode(&object, bytes)?;
-    let payload = verify(&object, &envelope, PayloadType::Denylist, root, Role::Denylist)?;
-    json::from_slice(payload).map_err(|error| UpdateError::json(&object, &error))
 }
 
 /// "Unknown key, threshold not met: one root walk per cycle, then discard."
