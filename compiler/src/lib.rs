@@ -6,6 +6,8 @@
 //! * A step yields what it could make *and* what was wrong; a broken document does not silence the others.
 //! * The library reads no clock and no environment; files, keys and time are passed in by [`cli`].
 //! * Same commit, same bytes: nothing here depends on the order of a hash map, a thread or a directory listing.
+//!
+//! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
 
 pub mod source;
 pub mod yaml;
@@ -15,7 +17,47 @@ pub mod model;
 pub mod reach;
 pub mod analysis;
 pub mod lower;
+pub mod trace;
 pub mod emit;
 pub mod publish;
 pub mod schema;
 pub mod cli;
+
+use diagnostic::{Diagnostic, Severity, Summary};
+use model::Mesh;
+use source::Sources;
+
+/// What documents come to.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    /// The mesh; holes where something could not be bound. Not to be built from while there are errors.
+    pub mesh: Mesh,
+    /// Everything that was found, by file and position.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The counts.
+    pub summary: Summary,
+}
+
+impl Compilation {
+    /// Whether anything was found at error level.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
+
+/// Parses, resolves and analyses documents.
+pub fn compile(sources: &Sources) -> Compilation {
+    let mut parsed = dialect::parse(sources);
+    let mut diagnostics = sources.diagnostics.clone();
+    diagnostics.append(&mut parsed.diagnostics);
+    let (mesh, mut found) = model::resolve::resolve(sources, &parsed);
+    diagnostics.append(&mut found);
+    diagnostics.extend(analysis::analyse(&mesh));
+    let mut diagnostics = analysis::at_levels(&mesh, diagnostics);
+    diagnostic::sort(&mut diagnostics);
+    let summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
+    Compilation { mesh, diagnostics, summary }
+}
+
+#[cfg(test)]
+mod tests;

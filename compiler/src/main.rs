@@ -1,2 +1,7 @@
-//! The `weft` command line.
-fn main() {}
+//! The `weft` command line; see [`weft::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weft::cli::main()
+}

@@ -1,1 +1,129 @@
-//! The state directory: raw bytes of what was verified.
+//! The state directory: the raw bytes of what was verified, so that a proxy starts with nothing but its own disk.
+//!
+//! Bytes are kept exactly as they came and are verified again at every start; nothing is re-serialised. Each write goes to
+//! a temporary file in the same directory, is flushed, renamed over the old one, and the directory is flushed: after a
+//! crash there is the old object or the new one, never a mixture. Names come from the release format's own closed set and
+//! are checked again here, so no text from outside becomes a path.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// The largest object that is read back, in bytes: a body and its envelope fit many times.
+const LARGEST: u64 = 256 << 20;
+
+/// A state directory that this process alone writes.
+#[derive(Debug)]
+pub struct StateDirectory {
+    root: PathBuf,
+}
+
+impl StateDirectory {
+    /// Opens a directory, making it if it is not there, and checks that it can be written.
+    ///
+    /// # Errors
+    /// Whatever the file system says; a read-only directory is found here and not when the first release arrives.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        let state = Self { root: root.to_path_buf() };
+        state.write("probe", b"written at start to see that this directory can be written\n")?;
+        state.delete("probe")?;
+        Ok(state)
+    }
+
+    /// The bytes under a name; none if there are none.
+    ///
+    /// # Errors
+    /// If they are there and cannot be read.
+    pub fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.path(name)?) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Replaces the bytes under a name.
+    ///
+    /// # Errors
+    /// If any step fails; the old bytes are then still there.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(name)?;
+        let parent = path.parent().unwrap_or(&self.root);
+        fs::create_dir_all(parent)?;
+        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|failed| failed.error)?;
+        File::open(parent)?.sync_all()
+    }
+
+    /// Removes what is under a name, if anything is.
+    ///
+    /// # Errors
+    /// If it is there and cannot be removed.
+    pub fn delete(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(name)?) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The path of a name; refuses names that are not plain.
+    fn path(&self, name: &str) -> io::Result<PathBuf> {
+        let plain = |segment: &str| {
+            let legal = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+            !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(legal)
+        };
+        if name.split('/').all(plain) {
+            return Ok(self.root.join(name));
+        }
+        Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("`{name}` is not the name of a state object"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back_and_leaves_nothing_else() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(&scratch.path().join("new")).unwrap();
+        assert_eq!(state.read("active").unwrap(), None);
+        state.write("active", b"one").unwrap();
+        state.write("active", b"two").unwrap();
+        state.write("bodies/ab", b"three").unwrap();
+        assert_eq!(state.read("active").unwrap().as_deref(), Some(&b"two"[..]));
+        let mut names: Vec<_> =
+            fs::read_dir(scratch.path().join("new")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["active", "bodies"]);
+        state.delete("active").unwrap();
+        state.delete("active").unwrap();
+        assert_eq!(state.read("active").unwrap(), None);
+    }
+
+    #[test]
+    fn names_never_leave_the_directory() {
+        let scratch = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(scratch.path()).unwrap();
+        for name in ["../x", "/etc/x", "a//b", "", "a/../b", ".hidden", "a\0b"] {
+            assert!(state.write(name, b"x").is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_found_at_start() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(StateDirectory::open(&file.join("state")).is_err());
+    }
+}

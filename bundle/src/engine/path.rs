@@ -74,6 +74,9 @@ impl CanonicalPath {
             return Ok(Self(raw.to_owned()));
         }
         let decoded = decode(raw)?;
+        if hides_an_escape(&decoded) {
+            return Err(PathRefusal::AmbiguousEscape);
+        }
         let absolute = decoded.strip_prefix('/').ok_or(PathRefusal::NotAbsolute)?;
         resolve(absolute).map(Self)
     }
@@ -124,7 +127,6 @@ fn decode(raw: &str) -> Result<String, PathRefusal> {
         rest = tail;
         match value {
             b'/' | b'\\' | 0..=0x1f | 0x7f => return Err(PathRefusal::AmbiguousEscape),
-            b'%' if escape(rest).is_some() => return Err(PathRefusal::AmbiguousEscape),
             value if value.is_ascii_alphanumeric() || b"-._~".contains(&value) => out.push(char::from(value)),
             value => {
                 out.push('%');
@@ -134,6 +136,12 @@ fn decode(raw: &str) -> Result<String, PathRefusal> {
         }
     }
     Ok(out)
+}
+
+/// Whether a second decoding would find an escape: `%25` before two digits. Asked of the decoded text, because the
+/// digits may themselves have been escaped.
+fn hides_an_escape(decoded: &str) -> bool {
+    decoded.split("%25").skip(1).any(|after| escape(after.as_bytes()).is_some())
 }
 
 /// Drops empty segments, resolves dot segments. A final `/`, `.` or `..` leaves a final `/`.
@@ -231,6 +239,9 @@ mod tests {
             ("/a%00", PathRefusal::AmbiguousEscape),
             ("/a%0d%0a", PathRefusal::AmbiguousEscape),
             ("/a%252fb", PathRefusal::AmbiguousEscape),
+            ("/%25a%61", PathRefusal::AmbiguousEscape),
+            ("/%25%61a", PathRefusal::AmbiguousEscape),
+            ("/%2525aa", PathRefusal::AmbiguousEscape),
             ("/..", PathRefusal::DotSegment),
             ("/a/../../b", PathRefusal::DotSegment),
             ("/a/..;/b", PathRefusal::DotSegment),

@@ -1,1 +1,155 @@
-//! The analyses, one file each.
+//! The analyses, one file each; this is the table that names them all.
+//!
+//! An analysis is a pure function from the model to diagnostics. They are independent and run in any order; each is
+//! exact or says that it does not know, and each finding carries a witness. The `//!` page of each file has the same
+//! sections and is what `weft explain` prints. Some names belong to earlier steps (parsing, resolving), which find the
+//! fault while they read; their pages stand here all the same, so that every name has one place.
+//!
+//! A name states the fault, never changes its meaning, and is retired rather than reused.
+
+mod pages;
+pub mod refused_file;
+pub mod invalid_yaml;
+pub mod template;
+pub mod duplicate_key;
+pub mod unknown_kind;
+pub mod unknown_field;
+pub mod missing_field;
+pub mod invalid_name;
+pub mod invalid_value;
+pub mod not_supported;
+pub mod duplicate_object;
+pub mod missing_mesh;
+pub mod unknown_reference;
+pub mod conflicting_settings;
+pub mod ignored_hostnames;
+pub mod protocol_mismatch;
+pub mod http_rule_on_tcp;
+pub mod unreachable_route;
+pub mod ambiguous_routes;
+pub mod dead_backend;
+pub mod dependency_cycle;
+pub mod undeclared_call;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::pages::PAGES;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::model::Mesh;
+
+/// How a finding counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Fails the check.
+    Error,
+    /// Shown.
+    Warn,
+    /// Shown as worth knowing.
+    Note,
+    /// Not shown.
+    Off,
+}
+
+impl Level {
+    /// The severity of a finding at this level; none if it is not shown.
+    pub fn severity(self) -> Option<Severity> {
+        match self {
+            Self::Error => Some(Severity::Error),
+            Self::Warn => Some(Severity::Warning),
+            Self::Note => Some(Severity::Note),
+            Self::Off => None,
+        }
+    }
+
+    /// The level of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Error, Self::Warn, Self::Note, Self::Off].into_iter().find(|level| level.to_string() == text)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Note => "note",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// A name that findings carry, and what it stands for.
+#[derive(Debug)]
+pub struct Page {
+    /// In kebab case.
+    pub name: &'static str,
+    /// What it finds, in a line.
+    pub summary: &'static str,
+    /// The level it has unless somebody says otherwise.
+    pub level: Level,
+    /// Whether the level may be changed. What makes a mesh unbuildable stays an error.
+    pub adjustable: bool,
+    /// The source file, whose `//!` lines are the page.
+    pub source: &'static str,
+    /// The analysis itself; none where an earlier step finds it.
+    pub run: Option<fn(&Mesh) -> Vec<Diagnostic>>,
+}
+
+impl Page {
+    /// The page of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        PAGES.iter().find(|page| page.name == name)
+    }
+
+    /// The text that `weft explain` prints, in Markdown.
+    pub fn text(&self) -> String {
+        let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
+        lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Runs every analysis.
+pub fn analyse(mesh: &Mesh) -> Vec<Diagnostic> {
+    PAGES.iter().filter_map(|page| page.run).flat_map(|run| run(mesh)).collect()
+}
+
+/// Findings of any step at the levels that the mesh sets, without those that it turns off.
+pub fn at_levels(mesh: &Mesh, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    found.into_iter().filter_map(|diagnostic| at_level(mesh, diagnostic)).collect()
+}
+
+/// A finding at the level that the mesh sets for it; none if that is `off`. An analysis that says "unknown" has already
+/// lowered its own severity, which a level never raises.
+fn at_level(mesh: &Mesh, mut diagnostic: Diagnostic) -> Option<Diagnostic> {
+    if let Some(level) = mesh.levels.get(diagnostic.analysis) {
+        let own = Page::find(diagnostic.analysis).and_then(|page| page.level.severity());
+        let wanted = level.severity()?;
+        diagnostic.severity =
+            if own == Some(diagnostic.severity) { wanted } else { diagnostic.severity.max(wanted) };
+    }
+    Some(diagnostic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_has_all_sections() {
+        for page in PAGES {
+            let text = page.text();
+            for section in ["# What it finds", "# Why it matters", "# Example", "# Fix", "# References"] {
+                assert!(text.contains(section), "{}: no section `{section}`", page.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_sorted() {
+        let names: Vec<_> = PAGES.iter().map(|page| page.name).collect();
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+    }
+}

@@ -1,1 +1,42 @@
-//! `weft explain`.
+//! `weft explain`: what a finding means.
+
+use std::process::ExitCode;
+
+use crate::analysis::{PAGES, Page};
+use crate::cli::{FINE, cannot};
+use crate::diagnostic::did_you_mean;
+
+/// Says what an analysis finds, why it matters, and how to mend it.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  weft explain                      list all analyses
+  weft explain unreachable-route    the page of one")]
+pub struct Args {
+    /// The name in brackets behind `error`, `warning` or `note`; without it, all names are listed
+    analysis: Option<String>,
+}
+
+/// Prints the page, or the list.
+pub fn run(args: &Args) -> ExitCode {
+    let Some(name) = &args.analysis else {
+        for page in PAGES {
+            let fixed = if page.adjustable { "" } else { " (always)" };
+            anstream::println!("{:<22} {:<6} {}{fixed}", page.name, page.level.to_string(), page.summary);
+        }
+        return FINE;
+    };
+    match Page::find(name) {
+        Some(page) => {
+            anstream::println!("{} — {}\n\n{}", page.name, page.summary, page.text());
+            FINE
+        }
+        None => {
+            let near = did_you_mean(name, PAGES.iter().map(|page| page.name));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            anstream::eprintln!(
+                "error: there is no analysis `{name}`{hint}\n\n`weft explain` lists them all"
+            );
+            cannot()
+        }
+    }
+}

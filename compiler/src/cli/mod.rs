@@ -1,4 +1,7 @@
 //! The `weft` command line: one module per command.
+//!
+//! The only place that knows the clock, the environment and the terminal. Exit codes are the same for every command and
+//! every output format: 0 fine, 1 findings at error level, 2 could not do it.
 
 pub mod build;
 pub mod ca;
@@ -10,3 +13,103 @@ pub mod key;
 pub mod schema;
 pub mod trace;
 pub mod verify;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::source::{Directory, GitTree, Source, SourceError, Sources};
+
+/// All is well.
+pub const FINE: ExitCode = ExitCode::SUCCESS;
+
+/// There are findings at error level.
+pub fn findings() -> ExitCode {
+    ExitCode::from(1)
+}
+
+/// It could not be done.
+pub fn cannot() -> ExitCode {
+    ExitCode::from(2)
+}
+
+/// Checks mesh policy, shows what it does, and compiles it into signed bundles
+#[derive(Parser, Debug)]
+#[command(
+    name = "weft",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 fine, 1 findings at error level, 2 could not do it.
+
+Start with `weft init DIR`; `weft help COMMAND` shows examples."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    Check(check::Args),
+    Trace(trace::Args),
+    Ca(ca::Args),
+    Explain(explain::Args),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { cannot() } else { FINE };
+            // Nothing can be done about a closed pipe.
+            drop(error.print());
+            return code;
+        }
+    };
+    match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Ca(args) => ca::run(args),
+        Command::Explain(args) => explain::run(&args),
+    }
+}
+
+/// Where the documents are.
+#[derive(clap::Args, Debug)]
+pub struct Where {
+    /// The directory with the policy documents
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Read a Git revision instead of the files as they are
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+}
+
+impl Where {
+    fn read(&self) -> Result<Sources, SourceError> {
+        read(&self.path, self.rev.as_deref())
+    }
+}
+
+/// Reads the documents of a directory, or of a Git revision of it.
+fn read(path: &Path, rev: Option<&str>) -> Result<Sources, SourceError> {
+    match rev {
+        Some(rev) => GitTree::new(path, rev).read(),
+        None => Directory::new(path).read(),
+    }
+}
+
+/// Prints an error with its causes, as cargo does, and gives the exit code for it.
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let _ = write!(text, "\n  caused by: {inner}");
+        cause = inner.source();
+    }
+    anstream::eprintln!("{text}");
+    cannot()
+}

@@ -60,6 +60,9 @@ pub struct EndpointSlice {
     pub ports: Vec<Spanned<EndpointPort>>,
 }
 
+/// The group of [`EndpointSlice`].
+pub const DISCOVERY_GROUP: &str = "discovery.k8s.io";
+
 /// The label of an [`EndpointSlice`] that names its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 

@@ -26,27 +26,27 @@ pub struct Metadata {
     #[serde(default)]
     pub annotations: Map<Spanned<String>>,
     #[serde(default)]
-    creation_timestamp: Option<Opaque>,
+    creation_timestamp: Opaque,
     #[serde(default)]
-    deletion_grace_period_seconds: Option<Opaque>,
+    deletion_grace_period_seconds: Opaque,
     #[serde(default)]
-    deletion_timestamp: Option<Opaque>,
+    deletion_timestamp: Opaque,
     #[serde(default)]
-    finalizers: Option<Opaque>,
+    finalizers: Opaque,
     #[serde(default)]
-    generate_name: Option<Opaque>,
+    generate_name: Opaque,
     #[serde(default)]
-    generation: Option<Opaque>,
+    generation: Opaque,
     #[serde(default)]
-    managed_fields: Option<Opaque>,
+    managed_fields: Opaque,
     #[serde(default)]
-    owner_references: Option<Opaque>,
+    owner_references: Opaque,
     #[serde(default)]
-    resource_version: Option<Opaque>,
+    resource_version: Opaque,
     #[serde(default)]
-    self_link: Option<Opaque>,
+    self_link: Opaque,
     #[serde(default)]
-    uid: Option<Opaque>,
+    uid: Opaque,
 }
 
 impl Metadata {

@@ -16,15 +16,47 @@
 use std::fmt;
 
 use crate::source::FileId;
-use crate::yaml::{Span, Spanned};
+use crate::yaml::{self, Span, Spanned};
 
+pub mod parse;
 pub mod metadata;
+mod check;
+#[cfg(test)]
+mod tests;
 pub mod weft;
 pub mod gateway;
 pub mod istio;
 pub mod kubernetes;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
+pub use parse::parse;
+
+/// A kind, or a version of one, that is not read.
+pub const UNKNOWN_KIND: &str = "unknown-kind";
+/// A field or value that cannot be honoured exactly.
+pub const NOT_SUPPORTED: &str = "not-supported";
+/// A name that is not one.
+pub const INVALID_NAME: &str = "invalid-name";
+
+/// What reading files and documents can find, each with what it means in a sentence.
+pub const FINDINGS: [(&str, &str); 10] = [
+    (
+        crate::source::REFUSED_FILE,
+        "a file is a link, a submodule, a Git LFS pointer or too large, and is not read",
+    ),
+    (
+        yaml::INVALID_YAML,
+        "the text is not YAML, not UTF-8, or beyond the limits on nesting, aliases and size",
+    ),
+    (yaml::TEMPLATE, "the document is a template that was not rendered"),
+    (yaml::DUPLICATE_KEY, "a key is given twice in one mapping; readers differ in which of the two counts"),
+    (yaml::UNKNOWN_FIELD, "a field that the kind does not have, so nothing would come of it"),
+    (yaml::MISSING_FIELD, "a field that the kind must have is not there"),
+    (yaml::INVALID_VALUE, "a value of another type, or one that the field cannot have"),
+    (UNKNOWN_KIND, "a kind, or a version of one, that is not read although its group is"),
+    (NOT_SUPPORTED, "a construct that cannot be honoured exactly, and is never dropped silently"),
+    (INVALID_NAME, "a name that breaks Kubernetes' rules for names"),
+];
 
 /// A document that was read.
 #[derive(Clone, Debug)]
@@ -63,7 +95,7 @@ pub enum Kind {
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.
-    EndpointSlice(kubernetes::EndpointSlice),
+    EndpointSlice(Spanned<kubernetes::EndpointSlice>),
 }
 
 impl ParsedDocument {

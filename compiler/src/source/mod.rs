@@ -12,6 +12,8 @@ use crate::diagnostic::Diagnostic;
 
 pub mod directory;
 pub mod git;
+#[cfg(test)]
+mod tests;
 
 pub use directory::Directory;
 pub use git::{GitTree, is_ancestor};
@@ -105,6 +107,10 @@ impl Sources {
         }
     }
 
+    fn refuse(&mut self, path: &str, refusal: Refusal) {
+        self.diagnostics.push(refusal.diagnostic(path));
+    }
+
     fn sort(&mut self) {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         self.attachments.sort_by(|a, b| a.path.cmp(&b.path));
@@ -182,6 +188,52 @@ impl std::error::Error for SourceError {
     }
 }
 
+/// A file that is not read.
+pub const REFUSED_FILE: &str = "refused-file";
+
+/// The largest file that is read: a hundred times the largest met in practice.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// Why a file is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Link,
+    LinkOut,
+    Submodule,
+    LfsPointer,
+    TooLarge,
+    Name,
+    NotAFile,
+}
+
+impl Refusal {
+    /// A pointer of Git LFS, as `git lfs pointer` writes it, in place of the content.
+    fn of_content(bytes: &[u8]) -> Option<Self> {
+        let pointer = bytes.len() < 1024 && bytes.starts_with(b"version https://git-lfs.github.com/spec/");
+        pointer.then_some(Self::LfsPointer)
+    }
+
+    fn diagnostic(self, path: &str) -> Diagnostic {
+        let (what, help) = match self {
+            Self::Link => ("is a symbolic link", "put the file itself there; links are not followed"),
+            Self::LinkOut => {
+                ("is a symbolic link to a place outside", "put the file itself there; links are not followed")
+            }
+            Self::Submodule => {
+                ("is a repository of its own", "check that repository by itself, or copy what belongs here")
+            }
+            Self::LfsPointer => (
+                "is a pointer of Git LFS, not the file",
+                "keep policy in Git itself, where a review can see it",
+            ),
+            Self::TooLarge => ("is larger than 16 MiB", "split it"),
+            Self::Name => ("has a name that is not UTF-8", "rename it"),
+            Self::NotAFile => ("is not a regular file", "put a regular file there"),
+        };
+        Diagnostic::error(REFUSED_FILE, format!("`{}` {what}", path.escape_debug())).help(help)
+    }
+}
+
 /// What a file is to us, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
@@ -192,7 +244,7 @@ enum Role {
 impl Role {
     /// `None` for files that are none of our business, everything in hidden directories included.
     fn of(path: &str) -> Option<Self> {
-        if path.split('/').any(|segment| segment.starts_with('.')) {
+        if is_hidden(path) {
             return None;
         }
         let name = path.rsplit('/').next()?;
@@ -203,6 +255,10 @@ impl Role {
             _ => None,
         }
     }
+}
+
+fn is_hidden(path: &str) -> bool {
+    path.split('/').any(|segment| segment.starts_with('.'))
 }
 
 fn parent(path: &str) -> &str {

@@ -12,7 +12,27 @@
 //! It never panics on any input, never expands aliases beyond a budget, and knows nothing about meshes.
 
 pub mod span;
+pub mod tree;
+pub mod scalar;
+pub mod parse;
+pub mod de;
 pub mod opaque;
 
-pub use opaque::Opaque;
+pub use de::{Fields, Outcome, deserialize};
+pub use opaque::{Opaque, Unread};
+pub use parse::{Stream, parse};
 pub use span::{Map, Span, Spanned};
+pub use tree::{Document, NodeId};
+
+/// Not YAML, or YAML beyond our limits.
+pub const INVALID_YAML: &str = "invalid-yaml";
+/// A template that was not rendered.
+pub const TEMPLATE: &str = "template";
+/// A key twice in one mapping.
+pub const DUPLICATE_KEY: &str = "duplicate-key";
+/// A field that the kind does not have.
+pub const UNKNOWN_FIELD: &str = "unknown-field";
+/// A field that the kind must have.
+pub const MISSING_FIELD: &str = "missing-field";
+/// A value of another type, or one that the field cannot have.
+pub const INVALID_VALUE: &str = "invalid-value";

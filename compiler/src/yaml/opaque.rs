@@ -1,11 +1,15 @@
-//! A value that is there, and is not looked into.
+//! Values that are there, and are not looked into.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, IgnoredAny};
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, SeqAccess, Visitor};
 
-/// Any value at all. Stands for a field whose presence matters, but whose content we do not read.
+use super::Span;
+use crate::source::FileId;
+
+/// Any value at all, also none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Opaque;
 
@@ -15,16 +19,58 @@ impl<'de> Deserialize<'de> for Opaque {
     }
 }
 
-impl JsonSchema for Opaque {
-    fn inline_schema() -> bool {
-        true
-    }
+/// A field that is there and whose value we do not read, because it is refused as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Where the field's name is written.
+    pub span: Span,
+}
 
-    fn schema_name() -> Cow<'static, str> {
-        "Opaque".into()
-    }
+/// The newtype name by which [`super::de`] knows that the place of the key is wanted. No document can contain it.
+pub(super) const UNREAD: &str = "$weft::Unread";
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!(true)
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(UNREAD, UnreadVisitor)
     }
 }
+
+struct UnreadVisitor;
+
+impl<'de> Visitor<'de> for UnreadVisitor {
+    type Value = Unread;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    /// File, start, end: as our own deserializer hands them out.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Unread, A::Error> {
+        let missing = || A::Error::custom("only Weft's own YAML reader knows places");
+        let file = parts.next_element()?.ok_or_else(missing)?;
+        let start = parts.next_element()?.ok_or_else(missing)?;
+        let end = parts.next_element()?.ok_or_else(missing)?;
+        Ok(Unread { span: Span { file: FileId(file), start, end } })
+    }
+}
+
+/// Both look the same in a schema: anything goes.
+macro_rules! anything {
+    ($($name:ident)*) => {
+        $(impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!(true)
+            }
+        })*
+    };
+}
+
+anything! { Opaque Unread }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::yaml::{Opaque, Spanned};
+use crate::yaml::{Spanned, Unread};
 
 /// `HTTPRouteFilter`: a type, and the field of that type.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,13 +21,13 @@ pub struct Filter {
     #[serde(rename = "urlRewrite")]
     pub url_rewrite: Option<Spanned<UrlRewrite>>,
     /// Not honoured.
-    pub request_mirror: Option<Spanned<Opaque>>,
+    pub request_mirror: Option<Unread>,
     /// Not honoured.
-    pub cors: Option<Spanned<Opaque>>,
+    pub cors: Option<Unread>,
     /// Not honoured.
-    pub external_auth: Option<Spanned<Opaque>>,
+    pub external_auth: Option<Unread>,
     /// Not honoured.
-    pub extension_ref: Option<Spanned<Opaque>>,
+    pub extension_ref: Option<Unread>,
 }
 
 /// `HTTPRouteFilterType`.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use weft_bundle::duration::DurationText;
 
 use super::filter::Filter;
-use crate::yaml::{Opaque, Spanned};
+use crate::yaml::{Spanned, Unread};
 
 /// `HTTPRoute.spec`.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,7 +19,7 @@ pub struct HttpRoute {
     /// The rules. `None`: one rule that matches every path and has no backend.
     pub rules: Option<Vec<Spanned<HttpRule>>>,
     /// Experimental.
-    pub use_default_gateways: Option<Spanned<Opaque>>,
+    pub use_default_gateways: Option<Unread>,
 }
 
 /// `ParentReference`.
@@ -58,9 +58,9 @@ pub struct HttpRule {
     /// How long a request may take.
     pub timeouts: Option<Spanned<RouteTimeouts>>,
     /// Experimental.
-    pub retry: Option<Spanned<Opaque>>,
+    pub retry: Option<Unread>,
     /// Experimental.
-    pub session_persistence: Option<Spanned<Opaque>>,
+    pub session_persistence: Option<Unread>,
 }
 
 /// `HTTPRouteMatch`: every field that is set must hold.

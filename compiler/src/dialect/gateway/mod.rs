@@ -2,6 +2,7 @@
 
 pub mod http_route;
 pub mod filter;
+mod check;
 
 pub use filter::{
     Filter, FilterAction, FilterType, Header, HeaderModifier, PathModifier, PathModifierType,

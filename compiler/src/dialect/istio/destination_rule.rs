@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::yaml::{Opaque, Spanned};
+use crate::yaml::{Spanned, Unread};
 
 /// `DestinationRule.spec`.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,7 +21,7 @@ pub struct DestinationRule {
     #[serde(default)]
     pub export_to: Vec<Spanned<String>>,
     /// Not honoured.
-    pub workload_selector: Option<Spanned<Opaque>>,
+    pub workload_selector: Option<Unread>,
 }
 
 /// `Subset`.
@@ -44,19 +44,19 @@ pub struct TrafficPolicy {
     /// How an endpoint is chosen.
     pub load_balancer: Option<Spanned<LoadBalancerSettings>>,
     /// Not honoured.
-    pub connection_pool: Option<Spanned<Opaque>>,
+    pub connection_pool: Option<Unread>,
     /// Not honoured.
-    pub outlier_detection: Option<Spanned<Opaque>>,
+    pub outlier_detection: Option<Unread>,
     /// Only `ISTIO_MUTUAL` once checked, which is what the mesh does anyway.
     pub tls: Option<Spanned<ClientTls>>,
     /// Not honoured.
-    pub port_level_settings: Option<Spanned<Opaque>>,
+    pub port_level_settings: Option<Unread>,
     /// Not honoured.
-    pub tunnel: Option<Spanned<Opaque>>,
+    pub tunnel: Option<Unread>,
     /// Not honoured.
-    pub proxy_protocol: Option<Spanned<Opaque>>,
+    pub proxy_protocol: Option<Unread>,
     /// Not honoured.
-    pub retry_budget: Option<Spanned<Opaque>>,
+    pub retry_budget: Option<Unread>,
 }
 
 /// `LoadBalancerSettings`.
@@ -66,13 +66,13 @@ pub struct LoadBalancerSettings {
     /// One of the plain ways.
     pub simple: Option<Spanned<SimpleLb>>,
     /// Not honoured.
-    pub consistent_hash: Option<Spanned<Opaque>>,
+    pub consistent_hash: Option<Unread>,
     /// Not honoured.
-    pub locality_lb_setting: Option<Spanned<Opaque>>,
+    pub locality_lb_setting: Option<Unread>,
     /// Not honoured.
-    pub warmup_duration_secs: Option<Spanned<Opaque>>,
+    pub warmup_duration_secs: Option<Unread>,
     /// Not honoured.
-    pub warmup: Option<Spanned<Opaque>>,
+    pub warmup: Option<Unread>,
 }
 
 /// `LoadBalancerSettings.SimpleLB`.
@@ -100,21 +100,21 @@ pub struct ClientTls {
     /// How the connection is protected.
     pub mode: Option<Spanned<TlsMode>>,
     /// Not honoured.
-    pub client_certificate: Option<Spanned<Opaque>>,
+    pub client_certificate: Option<Unread>,
     /// Not honoured.
-    pub private_key: Option<Spanned<Opaque>>,
+    pub private_key: Option<Unread>,
     /// Not honoured.
-    pub ca_certificates: Option<Spanned<Opaque>>,
+    pub ca_certificates: Option<Unread>,
     /// Not honoured.
-    pub ca_crl: Option<Spanned<Opaque>>,
+    pub ca_crl: Option<Unread>,
     /// Not honoured.
-    pub credential_name: Option<Spanned<Opaque>>,
+    pub credential_name: Option<Unread>,
     /// Not honoured.
-    pub subject_alt_names: Option<Spanned<Opaque>>,
+    pub subject_alt_names: Option<Unread>,
     /// Not honoured.
-    pub sni: Option<Spanned<Opaque>>,
+    pub sni: Option<Unread>,
     /// Not honoured.
-    pub insecure_skip_verify: Option<Spanned<Opaque>>,
+    pub insecure_skip_verify: Option<Unread>,
 }
 
 /// `ClientTLSSettings.TLSmode`.

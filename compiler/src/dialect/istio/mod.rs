@@ -1,18 +1,21 @@
 //! `networking.istio.io`: VirtualService and DestinationRule, as far as they can be honoured exactly.
 //!
 //! Field names are those of Istio's documents (camelCase). A field that changes what happens to traffic and that we
-//! cannot honour is kept as [`Opaque`](crate::yaml::Opaque) with its place, and reported there.
+//! cannot honour is kept as [`Unread`](crate::yaml::Unread) with its place, and reported there.
 
 pub mod virtual_service;
 pub mod destination_rule;
+pub mod string_match;
+mod check;
 mod duration;
 
 pub use destination_rule::{
     ClientTls, DestinationRule, LoadBalancerSettings, SimpleLb, Subset, TlsMode, TrafficPolicy,
 };
+pub use string_match::{StringMatch, ValueMatch};
 pub use virtual_service::{
     Destination, DirectResponse, HeaderOperations, Headers, HttpMatchRequest, HttpRedirect, HttpRetry,
-    HttpRewrite, HttpRoute, HttpRouteDestination, PortSelector, ResponseBody, StringMatch, VirtualService,
+    HttpRewrite, HttpRoute, HttpRouteDestination, PortSelector, ResponseBody, VirtualService,
 };
 
 /// The group of these kinds.

@@ -1,9 +1,11 @@
 //! `VirtualService` (iapi:networking/v1alpha3/virtual_service.proto).
 
 use serde::Deserialize;
+use weft_bundle::body::RetryOn;
 use weft_bundle::duration::DurationText;
 
-use crate::yaml::{Map, Opaque, Spanned};
+use super::string_match::{StringMatch, ValueMatch};
+use crate::yaml::{Map, Spanned, Unread};
 
 /// `VirtualService.spec`.
 #[derive(Clone, Debug, Deserialize)]
@@ -21,9 +23,9 @@ pub struct VirtualService {
     #[serde(default)]
     pub http: Vec<Spanned<HttpRoute>>,
     /// Not honoured.
-    pub tls: Option<Spanned<Opaque>>,
+    pub tls: Option<Unread>,
     /// Not honoured.
-    pub tcp: Option<Spanned<Opaque>>,
+    pub tcp: Option<Unread>,
 }
 
 /// `HTTPRoute`.
@@ -52,19 +54,19 @@ pub struct HttpRoute {
     /// Changes to headers.
     pub headers: Option<Spanned<Headers>>,
     /// Not honoured.
-    pub delegate: Option<Spanned<Opaque>>,
+    pub delegate: Option<Unread>,
     /// Not honoured.
-    pub fault: Option<Spanned<Opaque>>,
+    pub fault: Option<Unread>,
     /// Not honoured.
-    pub mirror: Option<Spanned<Opaque>>,
+    pub mirror: Option<Unread>,
     /// Not honoured.
-    pub mirrors: Option<Spanned<Opaque>>,
+    pub mirrors: Option<Unread>,
     /// Not honoured.
-    pub mirror_percent: Option<Spanned<Opaque>>,
+    pub mirror_percent: Option<Unread>,
     /// Not honoured.
-    pub mirror_percentage: Option<Spanned<Opaque>>,
+    pub mirror_percentage: Option<Unread>,
     /// Not honoured.
-    pub cors_policy: Option<Spanned<Opaque>>,
+    pub cors_policy: Option<Unread>,
 }
 
 /// `HTTPMatchRequest`: every field that is set must hold.
@@ -81,15 +83,15 @@ pub struct HttpMatchRequest {
     pub method: Option<Spanned<StringMatch>>,
     /// A condition on the authority.
     pub authority: Option<Spanned<StringMatch>>,
-    /// Conditions on header fields; all must hold. `None`: the field is there.
+    /// Conditions on header fields; all must hold.
     #[serde(default)]
-    pub headers: Map<Spanned<Option<StringMatch>>>,
-    /// Conditions on header fields; none may hold. `None`: the field is there.
+    pub headers: Map<Spanned<ValueMatch>>,
+    /// Conditions on header fields; none may hold.
     #[serde(default)]
-    pub without_headers: Map<Spanned<Option<StringMatch>>>,
+    pub without_headers: Map<Spanned<ValueMatch>>,
     /// Conditions on query parameters; all must hold.
     #[serde(default)]
-    pub query_params: Map<Spanned<Option<StringMatch>>>,
+    pub query_params: Map<Spanned<ValueMatch>>,
     /// One port of the host.
     pub port: Option<Spanned<u16>>,
     /// Whether the letters of `uri` are compared without case.
@@ -100,21 +102,9 @@ pub struct HttpMatchRequest {
     #[serde(default)]
     pub gateways: Vec<Spanned<String>>,
     /// Not honoured.
-    pub source_labels: Option<Spanned<Opaque>>,
+    pub source_labels: Option<Unread>,
     /// Not honoured.
-    pub stat_prefix: Option<Spanned<Opaque>>,
-}
-
-/// `StringMatch`. One key says how a text is compared.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum StringMatch {
-    /// The whole text.
-    Exact(Spanned<String>),
-    /// Its beginning, byte by byte.
-    Prefix(Spanned<String>),
-    /// The whole text, as a regular expression (RE2).
-    Regex(Spanned<String>),
+    pub stat_prefix: Option<Unread>,
 }
 
 /// `HTTPRouteDestination`.
@@ -164,9 +154,9 @@ pub struct HttpRedirect {
     /// 301, 302, 303, 307 or 308 once checked; 301 if not set.
     pub redirect_code: Option<Spanned<u16>>,
     /// Not honoured.
-    pub derive_port: Option<Spanned<Opaque>>,
+    pub derive_port: Option<Unread>,
     /// Not honoured.
-    pub prefix_rewrite: Option<Spanned<Opaque>>,
+    pub prefix_rewrite: Option<Unread>,
 }
 
 /// `HTTPDirectResponse`.
@@ -186,7 +176,7 @@ pub struct ResponseBody {
     /// As text.
     pub string: Option<Spanned<String>>,
     /// Not honoured.
-    pub bytes: Option<Spanned<Opaque>>,
+    pub bytes: Option<Unread>,
 }
 
 /// `HTTPRewrite`.
@@ -198,7 +188,7 @@ pub struct HttpRewrite {
     /// The new authority.
     pub authority: Option<Spanned<String>>,
     /// Not honoured.
-    pub uri_regex_rewrite: Option<Spanned<Opaque>>,
+    pub uri_regex_rewrite: Option<Unread>,
 }
 
 /// `HTTPRetry`.
@@ -216,9 +206,9 @@ pub struct HttpRetry {
     #[serde(default, deserialize_with = "super::duration::optional")]
     pub backoff: Option<Spanned<DurationText>>,
     /// Not honoured.
-    pub retry_remote_localities: Option<Spanned<Opaque>>,
+    pub retry_remote_localities: Option<Unread>,
     /// Not honoured.
-    pub retry_ignore_previous_hosts: Option<Spanned<Opaque>>,
+    pub retry_ignore_previous_hosts: Option<Unread>,
 }
 
 /// `Headers`.
@@ -244,4 +234,36 @@ pub struct HeaderOperations {
     /// Fields to drop.
     #[serde(default)]
     pub remove: Vec<Spanned<String>>,
+}
+
+impl HttpRetry {
+    /// What makes a try count as failed, sorted, each once; `None` if the document leaves that to Istio.
+    ///
+    /// Words that cannot be honoured are left out here and reported when the document is checked.
+    pub fn conditions(&self) -> Option<Vec<RetryOn>> {
+        let words = self.retry_on.as_ref()?;
+        let mut conditions: Vec<RetryOn> = words.split(',').filter_map(condition).flatten().collect();
+        conditions.sort_unstable();
+        conditions.dedup();
+        Some(conditions)
+    }
+}
+
+/// What a word of `retryOn` stands for, in Envoy's reading: `5xx` and `gateway-error` also hold for a try that got no
+/// response at all (envoy:source/common/router/retry_state_impl.cc, `wouldRetryFromReset`).
+pub(super) fn condition(word: &str) -> Option<Vec<RetryOn>> {
+    use RetryOn::{ConnectFailure, GatewayError, RefusedStream, Reset, ServerError, Status};
+    Some(match word.trim() {
+        "connect-failure" => vec![ConnectFailure],
+        "refused-stream" => vec![RefusedStream],
+        "reset" => vec![ConnectFailure, RefusedStream, Reset],
+        "gateway-error" => vec![ConnectFailure, RefusedStream, Reset, GatewayError],
+        "5xx" => vec![ConnectFailure, RefusedStream, Reset, ServerError],
+        // Istio's own default for the list of retriable codes.
+        "retriable-status-codes" => vec![Status(503)],
+        word => match word.parse() {
+            Ok(status @ Status(_)) => vec![status],
+            _ => return None,
+        },
+    })
 }

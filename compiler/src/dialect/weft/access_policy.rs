@@ -5,9 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use weft_bundle::spiffe::SpiffeId;
 
-use super::reference::{PortRef, TargetRef};
+use super::super::check::Checker;
+use super::reference::{PortRef, TargetKind, TargetRef};
 use super::shapes;
-use crate::yaml::{Opaque, Spanned};
+use crate::yaml::{Span, Spanned, Unread};
 
 /// Who may call a service, and what they may ask of it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -20,6 +21,88 @@ pub struct AccessPolicy {
     pub action: Spanned<AccessAction>,
     /// Any of these rules.
     pub rules: Vec<Spanned<AccessRule>>,
+}
+
+impl AccessPolicy {
+    pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
+        if spec.target_refs.is_empty() {
+            checker.invalid(spec.span, "`targetRefs` is empty, so the policy protects nothing");
+        }
+        for target in &spec.target_refs {
+            target.check(checker);
+            if target.kind.value == TargetKind::Mesh {
+                checker.invalid_because(
+                    target.kind.span,
+                    "an access policy protects services, not the whole mesh",
+                    "set `defaults.access` in the Mesh",
+                );
+            }
+        }
+        checker.unique(spec.target_refs.iter().map(|t| (t.identity(), t.span)), |_| {
+            "the policy names this target twice".to_owned()
+        });
+        for rule in &spec.rules {
+            rule.check(rule.span, checker);
+        }
+    }
+}
+
+impl AccessRule {
+    fn check(&self, span: Span, checker: &mut Checker<'_>) {
+        checker.not_empty(self.from.as_ref(), span, "from");
+        checker.not_empty(self.to.as_ref(), span, "to");
+        checker.not_yet(self.when.as_ref(), "when", "a compiler from CEL to the predicates of bundles");
+        for source in self.from.iter().flatten() {
+            source.check(checker);
+        }
+        for operation in self.to.iter().flatten() {
+            operation.check(operation.span, checker);
+        }
+    }
+}
+
+impl Source {
+    fn check(&self, checker: &mut Checker<'_>) {
+        match self {
+            Self::Identity(_) | Self::Network(_) => {}
+            Self::Service(service) => {
+                let (namespace, name) = match service.split_once('/') {
+                    Some((namespace, name)) => (Some(namespace), name),
+                    None => (None, service.as_str()),
+                };
+                checker.subdomain(&Spanned::new(name.to_owned(), service.span), "a service");
+                if let Some(namespace) = namespace {
+                    checker.label(&Spanned::new(namespace.to_owned(), service.span), "a namespace");
+                }
+            }
+            Self::Namespace(namespace) => checker.label(namespace, "a namespace"),
+            Self::Token(token) => checker.not_yet(Some(token), "token", "JWT validation in proxies"),
+        }
+    }
+}
+
+impl Operation {
+    fn check(&self, span: Span, checker: &mut Checker<'_>) {
+        checker.not_empty(self.methods.as_ref(), span, "methods");
+        checker.not_empty(self.paths.as_ref(), span, "paths");
+        checker.not_empty(self.ports.as_ref(), span, "ports");
+        if self.methods.is_none() && self.paths.is_none() && self.ports.is_none() {
+            checker.invalid_because(
+                span,
+                "an operation says nothing",
+                "leave `to` out to match every operation",
+            );
+        }
+        for method in self.methods.iter().flatten() {
+            checker.method(method);
+        }
+        for path in self.paths.iter().flatten() {
+            match &path.value {
+                PathMatch::Exact(path) | PathMatch::Prefix(path) => checker.path(path),
+                PathMatch::Regex(pattern) => checker.regex(pattern),
+            }
+        }
+    }
 }
 
 /// What happens to a request that a rule matches.
@@ -43,7 +126,7 @@ pub struct AccessRule {
     pub from: Option<Vec<Spanned<Source>>>,
     /// Any of these operations; every operation if not set.
     pub to: Option<Vec<Spanned<Operation>>>,
-    /// A further condition, in CEL.
+    /// A further condition, in CEL. Not supported yet.
     pub when: Option<Spanned<String>>,
 }
 
@@ -60,8 +143,8 @@ pub enum Source {
     Namespace(Spanned<String>),
     /// A network, such as `10.0.0.0/8`, as the connection's address.
     Network(#[schemars(with = "shapes::Network")] Spanned<IpNet>),
-    /// A token's claims.
-    Token(Spanned<Opaque>),
+    /// A token's claims. Not supported yet.
+    Token(Unread),
 }
 
 /// What is asked for. Every field that is set must hold; within a field any value will do.

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::TrustDomain;
 
+use super::super::check::Checker;
 use super::shapes;
 use super::traffic_policy::{Retry, Timeouts};
 use crate::yaml::{Map, Spanned};
@@ -25,6 +26,25 @@ pub struct Mesh {
     /// How seriously each analysis is taken, by its name.
     #[serde(default)]
     pub analyses: Map<Spanned<AnalysisLevel>>,
+}
+
+impl Mesh {
+    pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
+        for anchor in &spec.trust_anchors {
+            if let TrustAnchor::File(path) = &anchor.value
+                && path.starts_with('/')
+            {
+                checker.invalid_because(
+                    path.span,
+                    format!("`{}` is outside the repository", path.value),
+                    "name a file relative to this document",
+                );
+            }
+        }
+        if let Some(retry) = &spec.defaults.retry {
+            retry.check(checker);
+        }
+    }
 }
 
 /// The certificates of one authority, in PEM.

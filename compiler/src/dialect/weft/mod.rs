@@ -12,7 +12,7 @@ pub mod shapes;
 pub use access_policy::{AccessAction, AccessPolicy, AccessRule, Operation, PathMatch, Source};
 pub use mesh::{AccessDefault, AnalysisLevel, Mesh, MeshDefaults, TrustAnchor};
 pub use reference::{PortRef, ServiceRef, TargetKind, TargetRef};
-pub use service::{DnsEndpoints, EndpointPort, Endpoints, Port, Service, StaticEndpoint, Subset};
+pub use service::{EndpointPort, Endpoints, Port, Service, StaticEndpoint, Subset};
 pub use traffic_policy::{Backoff, Budget, Limits, LoadBalancer, Outliers, Retry, Timeouts, TrafficPolicy};
 
 /// The `apiVersion` of these kinds.

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Visitor};
 
+use super::super::check::Checker;
 use super::shapes;
 use crate::yaml::Spanned;
 
@@ -17,6 +18,15 @@ pub struct ServiceRef {
     pub name: Spanned<String>,
     /// Its namespace; the namespace of this document if not set.
     pub namespace: Option<Spanned<String>>,
+}
+
+impl ServiceRef {
+    pub(super) fn check(&self, checker: &mut Checker<'_>) {
+        checker.subdomain(&self.name, "a service");
+        if let Some(namespace) = &self.namespace {
+            checker.label(namespace, "a namespace");
+        }
+    }
 }
 
 /// What a policy applies to.
@@ -31,10 +41,42 @@ pub struct TargetRef {
     pub namespace: Option<Spanned<String>>,
     /// One port of the service, by name or number; all of them if not set.
     pub port: Option<Spanned<PortRef>>,
-    /// One subset of the service.
+    /// One subset of the service. Not supported yet.
     pub subset: Option<Spanned<String>>,
-    /// One named rule of the route.
+    /// One named rule of the route. Not supported yet.
     pub rule: Option<Spanned<String>>,
+}
+
+impl TargetRef {
+    /// Everything about it that does not depend on the policy.
+    pub(super) fn check(&self, checker: &mut Checker<'_>) {
+        checker.subdomain(&self.name, "an object");
+        if let Some(namespace) = &self.namespace {
+            checker.label(namespace, "a namespace");
+        }
+        if self.kind.value == TargetKind::HttpRoute {
+            checker.not_yet_at(
+                self.kind.span,
+                "kind: HTTPRoute",
+                "policies that follow a route to its rules",
+            );
+        }
+        checker.not_yet(self.subset.as_ref(), "subset", "policies of single subsets");
+        checker.not_yet(self.rule.as_ref(), "rule", "policies of single rules");
+        if let Some(port) = &self.port
+            && self.kind.value != TargetKind::Service
+        {
+            checker.invalid(port.span, "only a Service has ports");
+        }
+    }
+
+    /// What tells two references of one policy apart.
+    pub(super) fn identity(&self) -> impl std::hash::Hash + Eq + '_ {
+        let namespace = self.namespace.as_ref().map(|namespace| namespace.value.as_str());
+        let part = (&self.subset, &self.rule);
+        let part = (part.0.as_ref().map(|s| s.value.as_str()), part.1.as_ref().map(|r| r.value.as_str()));
+        (self.kind.value, self.name.value.as_str(), namespace, self.port.as_ref().map(|p| &p.value), part)
+    }
 }
 
 /// The kinds that policies apply to.
@@ -45,7 +87,7 @@ pub enum TargetKind {
     Mesh,
     /// A service.
     Service,
-    /// A route.
+    /// A route. Not supported yet.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
 }

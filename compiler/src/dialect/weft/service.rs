@@ -10,9 +10,11 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeseria
 use weft_bundle::body::{PeerTls, Protocol};
 use weft_bundle::spiffe::SpiffeId;
 
+use super::super::check::Checker;
 use super::reference::ServiceRef;
 use super::shapes;
-use crate::yaml::{Map, Opaque, Spanned};
+use crate::yaml::scalar::Short;
+use crate::yaml::{Map, Spanned, Unread};
 
 /// A name that clients call, its ports, and the workloads behind it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -34,6 +36,94 @@ pub struct Service {
     pub calls: Option<Vec<Spanned<ServiceRef>>>,
 }
 
+impl Service {
+    pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
+        if spec.ports.is_empty() {
+            checker.invalid(spec.span, "a service has at least one port");
+        }
+        for port in &spec.ports {
+            checker.label(&port.name, "a port");
+            checker.port(Some(&port.port));
+            if let Some(application) = &port.application
+                && application.port() == 0
+            {
+                checker.invalid(application.span, "an application cannot listen on port 0");
+            }
+        }
+        checker.unique(spec.ports.iter().map(|p| (&p.name.value, p.name.span)), |name| {
+            format!("two ports are called `{name}`")
+        });
+        checker.unique(spec.ports.iter().map(|p| (p.port.value, p.port.span)), |number| {
+            format!("two ports have the number {number}")
+        });
+        if let Some(account) = &spec.service_account {
+            checker.subdomain(account, "a service account");
+        }
+        if let Some(endpoints) = &spec.endpoints {
+            endpoints.check(spec, checker);
+        }
+        for subset in &spec.subsets {
+            checker.label(&subset.name, "a subset");
+        }
+        checker.unique(spec.subsets.iter().map(|s| (&s.name.value, s.name.span)), |name| {
+            format!("two subsets are called `{name}`")
+        });
+        for call in spec.calls.iter().flatten() {
+            call.check(checker);
+        }
+    }
+}
+
+impl Endpoints {
+    fn check(&self, service: &Service, checker: &mut Checker<'_>) {
+        checker.not_yet(self.dns.as_ref(), "endpoints.dns", "proxies that look names up");
+        checker.not_yet(self.file.as_ref(), "endpoints.file", "proxies that watch a file of addresses");
+        for endpoint in &self.fixed {
+            endpoint.check(service, checker);
+        }
+    }
+}
+
+impl StaticEndpoint {
+    fn check(&self, service: &Service, checker: &mut Checker<'_>) {
+        if let Some(weight) = &self.weight
+            && weight.value == 0
+        {
+            checker.invalid_because(
+                weight.span,
+                "a weight is at least 1",
+                "remove an endpoint that gets nothing",
+            );
+        }
+        if let Some(locality) = &self.locality
+            && (locality.split('/').count() > 3 || locality.split('/').any(str::is_empty))
+        {
+            checker.invalid(locality.span, format!("`{}` is not `region/zone/subzone`", locality.value));
+        }
+        match self.port.as_ref().map(|port| (&port.value, port.span)) {
+            None => {}
+            Some((EndpointPort::Number(number), span)) => {
+                checker.port(Some(&Spanned::new(*number, span)));
+                if service.ports.len() > 1 {
+                    checker.invalid_because(
+                        span,
+                        "one number does not say which port of the service it is for",
+                        "write a mapping from port names to numbers",
+                    );
+                }
+            }
+            Some((EndpointPort::ByName(ports), _)) => {
+                for (name, number) in ports {
+                    checker.port(Some(number));
+                    if !service.ports.iter().any(|port| port.name.value == name.value) {
+                        checker.invalid(name.span, format!("the service has no port `{}`", name.value));
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// A port of a service.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,6 +137,7 @@ pub struct Port {
     #[schemars(with = "shapes::Protocol")]
     pub protocol: Spanned<Protocol>,
     /// Where the application listens, such as `127.0.0.1:8080`; the same port on 127.0.0.1 if not set.
+    #[serde(default, deserialize_with = "socket_address")]
     #[schemars(with = "Option<shapes::SocketAddress>")]
     pub application: Option<Spanned<SocketAddr>>,
     /// Whether peers must prove who they are; the mesh's default if not set.
@@ -62,20 +153,18 @@ pub struct Endpoints {
     /// Addresses written here.
     #[serde(rename = "static", default)]
     pub fixed: Vec<Spanned<StaticEndpoint>>,
-    /// Names to look up.
-    pub dns: Option<Spanned<DnsEndpoints>>,
-    /// A file that the proxy watches.
-    pub file: Option<Spanned<Opaque>>,
+    /// Names to look up. Not supported yet.
+    pub dns: Option<Unread>,
+    /// A file that the proxy watches. Not supported yet.
+    pub file: Option<Unread>,
 }
-
-/// Names to look up: not honoured yet, whatever it says.
-pub type DnsEndpoints = Opaque;
 
 /// One workload.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StaticEndpoint {
     /// Its IP address.
+    #[serde(deserialize_with = "ip_address")]
     #[schemars(with = "shapes::IpAddress")]
     pub address: Spanned<IpAddr>,
     /// Where it differs from the service's port: one number for all, or a number for each named port.
@@ -107,6 +196,27 @@ pub struct Subset {
     pub name: Spanned<String>,
     /// The labels that a workload must carry, all of them.
     pub labels: Spanned<BTreeMap<String, String>>,
+}
+
+fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<IpAddr>, D::Error> {
+    let text = Spanned::<String>::deserialize(deserializer)?;
+    match text.parse() {
+        Ok(address) => Ok(Spanned::new(address, text.span)),
+        Err(_) => Err(D::Error::custom(format_args!("`{}` is not an IP address", Short(&text)))),
+    }
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Spanned<SocketAddr>>, D::Error> {
+    let text = Spanned::<String>::deserialize(deserializer)?;
+    match text.parse() {
+        Ok(address) => Ok(Some(Spanned::new(address, text.span))),
+        Err(_) => Err(D::Error::custom(format_args!(
+            "`{}` is not an IP address with a port, such as `127.0.0.1:8080`",
+            Short(&text)
+        ))),
+    }
 }
 
 impl<'de> Deserialize<'de> for EndpointPort {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use weft_bundle::body;
 use weft_bundle::duration::DurationText;
 
+use super::super::check::Checker;
 use super::reference::TargetRef;
 use super::shapes;
 use crate::yaml::Spanned;
@@ -21,11 +22,59 @@ pub struct TrafficPolicy {
     pub retry: Option<Spanned<Retry>>,
     /// How an endpoint is chosen.
     pub load_balancer: Option<Spanned<LoadBalancer>>,
-    /// How much may be in flight.
+    /// How much may be in flight. Not supported yet.
     pub limits: Option<Spanned<Limits>>,
-    /// When an endpoint is left out for a while.
+    /// When an endpoint is left out for a while. Not supported yet.
     pub outliers: Option<Spanned<Outliers>>,
 }
+
+impl TrafficPolicy {
+    pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
+        if spec.target_refs.is_empty() {
+            checker.invalid(spec.span, "`targetRefs` is empty, so the policy applies to nothing");
+        }
+        for target in &spec.target_refs {
+            target.check(checker);
+            checker.not_yet(target.port.as_ref(), "port", "traffic policies of single ports");
+        }
+        checker.unique(spec.target_refs.iter().map(|t| (t.identity(), t.span)), |_| {
+            "the policy names this target twice".to_owned()
+        });
+        if let Some(retry) = &spec.retry {
+            retry.check(checker);
+        }
+        checker.not_yet(spec.limits.as_ref(), "limits", "proxies that bound what is in flight per service");
+        checker.not_yet(spec.outliers.as_ref(), "outliers", "proxies that leave failing endpoints out");
+    }
+}
+
+impl Retry {
+    pub(super) fn check(&self, checker: &mut Checker<'_>) {
+        if let Some(attempts) = &self.attempts
+            && attempts.value > MAX_ATTEMPTS
+        {
+            checker
+                .invalid(attempts.span, format!("{} retries are more than {MAX_ATTEMPTS}", attempts.value));
+        }
+        for method in self.methods.iter().flatten() {
+            checker.method(method);
+        }
+        if let Some(percent) = self.budget.as_ref().and_then(|budget| budget.percent.as_ref())
+            && percent.value > 100
+        {
+            checker.invalid(percent.span, format!("{} per cent is more than everything", percent.value));
+        }
+        if let Some(backoff) = &self.backoff
+            && let (Some(base), Some(max)) = (&backoff.base, &backoff.max)
+            && base.value > max.value
+        {
+            checker.invalid(base.span, format!("the first pause, {base}, is longer than the longest, {max}"));
+        }
+    }
+}
+
+/// More tries than this multiply load without helping anybody.
+const MAX_ATTEMPTS: u32 = 10;
 
 /// How long things may take. `0s` means without limit.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]

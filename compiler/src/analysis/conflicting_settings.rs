@@ -1,0 +1,24 @@
+//! # What it finds
+//! Two TrafficPolicies (or DestinationRules) that set the same field for the same target, such as a timeout of one service.
+//!
+//! # Why it matters
+//! The nearest level wins, field by field: rule, route, subset, service, mesh. Two policies at one level are equally near,
+//! so nothing says which holds.
+//!
+//! # Example
+//! ```yaml
+//! kind: TrafficPolicy
+//! metadata: { name: a }
+//! spec: { targetRefs: [ { kind: Service, name: reviews } ], timeouts: { request: 2s } }
+//! ---
+//! kind: TrafficPolicy
+//! metadata: { name: b }
+//! spec: { targetRefs: [ { kind: Service, name: reviews } ], timeouts: { request: 5s } }
+//! ```
+//!
+//! # Fix
+//! Set the field in one of them, or give one a nearer target, such as a subset or a rule. Policies that set different
+//! fields of one target do not conflict.
+//!
+//! # References
+//! GEP-713, merge strategies (the oldest policy wins there; Git has no such age).

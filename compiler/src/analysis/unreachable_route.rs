@@ -1,0 +1,219 @@
+//! # What it finds
+//! A rule that no request can reach, because the rules before it, *together*, take every request it could match. Path
+//! (exact, prefix, segment prefix, regular expression, letter case), method, scheme, authority, headers and query
+//! parameters are all taken into account, within one document and across the documents that are merged for a service.
+//! The finding names the covering rules and shows a request that the rule means and does not get.
+//!
+//! It is exact: specific rules before general ones are never reported, and no covered rule is missed. Where a regular
+//! expression is too large to decide, it says so in a note instead of guessing.
+//!
+//! # Why it matters
+//! A rule that never runs looks like policy and is none: a canary that gets no traffic, a deny that denies nobody.
+//!
+//! # Example
+//! ```yaml
+//! http:
+//! - match: [ { uri: { prefix: /api } } ]          # takes /api, /api/v2, /apiv2 …
+//!   route: [ { destination: { host: api } } ]
+//! - match: [ { uri: { prefix: /api/v2 } } ]       # never reached
+//!   route: [ { destination: { host: api-v2 } } ]
+//! ```
+//!
+//! # Fix
+//! Move the rule before those that cover it, make those more specific, or remove it. In HTTPRoutes the order of documents
+//! does not matter, only how specific a match is: path kind (exact, prefix, regular expression) and length, then method,
+//! headers, query parameters.
+//!
+//! # References
+//! Gateway API v1, HTTPRouteRule.matches; Istio, VirtualService.http ("the first rule matching is used"). The method is
+//! SAT modulo automata, see `compiler/src/reach`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
+use weft_bundle::engine::whole_regex;
+
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::model::Mesh;
+use crate::model::routing::{self, FrontendPlan, PlannedEntry};
+use crate::reach::{
+    self, Entry, FieldCondition, FieldPattern, Limits, PathKind, PathPattern, Reach, StringPattern,
+};
+
+/// One finding per condition, or per rule if none of its conditions can be reached.
+pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut verdicts: BTreeMap<Key, Verdict> = BTreeMap::new();
+    for (index, service) in mesh.indexed() {
+        for port in &service.ports {
+            for namespace in routing::audiences(mesh, index, port) {
+                judge(&routing::plan(mesh, index, port, &namespace), &mut verdicts);
+            }
+        }
+    }
+    verdicts.into_values().filter_map(Verdict::finding).collect()
+}
+
+/// An entry, wherever it is used: route, then place in the route.
+type Key = (usize, crate::yaml::Span);
+
+/// What the lists that an entry is part of say of it together: one list where it is reached is enough.
+enum Verdict {
+    Reached,
+    Covered(Box<Diagnostic>),
+    Unknown(Box<Diagnostic>),
+}
+
+impl Verdict {
+    fn finding(self) -> Option<Diagnostic> {
+        match self {
+            Self::Reached => None,
+            Self::Covered(finding) | Self::Unknown(finding) => Some(*finding),
+        }
+    }
+
+    /// Reached anywhere beats unknown, which beats covered.
+    fn and(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Self::Reached, _) => self,
+            (_, Self::Reached) => other,
+            (Self::Unknown(_), _) => self,
+            (Self::Covered(_), _) => other,
+        }
+    }
+}
+
+fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
+    if plan.entries.is_empty() {
+        return;
+    }
+    let entries: Vec<Entry> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
+    for (planned, reach) in plan.entries.iter().zip(reach::analyse(&entries, &Limits::default())) {
+        let verdict = match reach {
+            Reach::Reachable { .. } => Verdict::Reached,
+            Reach::Unreachable { covered_by, example, taken_by } => {
+                let by: Vec<_> = covered_by.iter().filter_map(|at| plan.entries.get(*at)).collect();
+                let taker = plan.entries.get(taken_by).unwrap_or(planned);
+                Verdict::Covered(Box::new(covered(planned, &by, &example, taker)))
+            }
+            Reach::Impossible { what } => Verdict::Covered(Box::new(impossible(planned, &what))),
+            // An expression that does not compile has its own finding.
+            Reach::Unknown { .. } if !compiles(&planned.entry.condition) => Verdict::Reached,
+            Reach::Unknown { why } => Verdict::Unknown(Box::new(unknown(planned, &why))),
+        };
+        let key = (planned.route_index, planned.entry.span);
+        let merged = match verdicts.remove(&key) {
+            Some(before) => before.and(verdict),
+            None => verdict,
+        };
+        verdicts.insert(key, merged);
+    }
+}
+
+fn covered(
+    planned: &PlannedEntry<'_>,
+    by: &[&PlannedEntry<'_>],
+    example: &reach::Request,
+    taker: &PlannedEntry<'_>,
+) -> Diagnostic {
+    let takes = match by.len() {
+        1 => "the rule before it takes",
+        _ => "the rules before it together take",
+    };
+    let message = format!("no request reaches `{}`: {takes} everything that it matches", rule_name(planned));
+    let mut finding = Diagnostic::error("unreachable-route", message)
+        .object(planned.route.at.origin.object.clone())
+        .at(planned.entry.span)
+        .label("never reached")
+        .with_note(format!("for example, `{}` takes {example}", rule_name(taker)))
+        .help("move it before the rules that cover it, make those more specific, or remove it");
+    let mut seen = BTreeSet::new();
+    for other in by.iter().filter(|other| seen.insert(other.entry.span)) {
+        let text = match other.route_index == planned.route_index {
+            true => format!("`{}` comes first", rule_name(other)),
+            false => format!("`{}` of {} comes first", rule_name(other), other.route.at.origin.object),
+        };
+        finding = finding.related(other.entry.span, text);
+    }
+    finding
+}
+
+fn impossible(planned: &PlannedEntry<'_>, what: &str) -> Diagnostic {
+    let message =
+        format!("no request reaches `{}`: its conditions on {what} cannot hold", rule_name(planned));
+    Diagnostic::error("unreachable-route", message)
+        .object(planned.route.at.origin.object.clone())
+        .at(planned.entry.span)
+        .label("never matches")
+}
+
+fn rule_name<'m>(planned: &PlannedEntry<'m>) -> &'m str {
+    planned.rule().at.origin.rule.as_deref().unwrap_or_default()
+}
+
+fn unknown(planned: &PlannedEntry<'_>, why: &str) -> Diagnostic {
+    let message = format!("cannot tell whether a request reaches `{}`: {why}", rule_name(planned));
+    Diagnostic::new("unreachable-route", Severity::Note, message)
+        .object(planned.route.at.origin.object.clone())
+        .at(planned.entry.span)
+}
+
+/// Whether the proxies could run its regular expressions.
+fn compiles(condition: &RequestMatch) -> bool {
+    let entry = entry_of(condition);
+    let text = |pattern: &StringPattern| match pattern {
+        StringPattern::Regex(pattern) => whole_regex(pattern).is_ok(),
+        StringPattern::Exact(_) | StringPattern::Prefix(_) | StringPattern::Suffix(_) => true,
+    };
+    let field = |field: &FieldCondition| match &field.value {
+        FieldPattern::Text(pattern) => text(pattern),
+        FieldPattern::Present | FieldPattern::Absent => true,
+    };
+    let path = match entry.path.map(|path| path.kind) {
+        Some(PathKind::Regex(pattern)) => whole_regex(&pattern).is_ok(),
+        _ => true,
+    };
+    path && [&entry.method, &entry.scheme, &entry.authority].into_iter().flatten().all(text)
+        && entry.headers.iter().chain(&entry.query).all(field)
+}
+
+/// A condition as the reachability core reads it.
+pub(super) fn entry_of(condition: &RequestMatch) -> Entry {
+    Entry {
+        path: condition
+            .path
+            .as_ref()
+            .map(|path| PathPattern { kind: path_kind(path), ignore_case: condition.path_ignore_case }),
+        method: condition.method.as_ref().and_then(text),
+        scheme: condition.scheme.as_ref().and_then(text),
+        authority: condition.authority.as_ref().and_then(text),
+        port: None,
+        headers: condition.headers.iter().map(field).collect(),
+        query: condition.query.iter().map(field).collect(),
+        facts: Vec::new(),
+    }
+}
+
+fn path_kind(path: &PathMatch) -> PathKind {
+    match path.clone() {
+        PathMatch::Exact(path) => PathKind::Exact(path),
+        PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path),
+        PathMatch::Prefix(path) => PathKind::Prefix(path),
+        PathMatch::Regex(pattern) => PathKind::Regex(pattern),
+    }
+}
+
+/// None for a condition that always holds: a method, a scheme and an authority are always there.
+fn text(condition: &StringMatch) -> Option<StringPattern> {
+    match condition.clone() {
+        StringMatch::Exact(text) => Some(StringPattern::Exact(text)),
+        StringMatch::Prefix(text) => Some(StringPattern::Prefix(text)),
+        StringMatch::Suffix(text) => Some(StringPattern::Suffix(text)),
+        StringMatch::Regex(pattern) => Some(StringPattern::Regex(pattern)),
+        StringMatch::Present => None,
+    }
+}
+
+fn field(condition: &FieldMatch) -> FieldCondition {
+    let value = text(&condition.value).map_or(FieldPattern::Present, FieldPattern::Text);
+    FieldCondition { name: condition.name.clone(), value, invert: condition.invert }
+}

@@ -1,0 +1,428 @@
+//! From sources to documents: dispatch by `apiVersion` and `kind`, then each kind's own struct, then its own checks.
+
+use serde::Deserialize;
+
+use super::check::Checker;
+use super::{
+    Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
+};
+use crate::diagnostic::{self, Diagnostic, did_you_mean};
+use crate::source::{FileId, Sources};
+use crate::yaml::de::listed;
+use crate::yaml::scalar::Short;
+use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, Spanned, tree::View};
+
+/// Reads every document of every file. What was wrong with the sources themselves comes along.
+pub fn parse(sources: &Sources) -> Parsed {
+    let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
+    for (file, source) in sources.iter() {
+        let stream = yaml::parse(file, &source.bytes);
+        parsed.diagnostics.extend(stream.diagnostics);
+        for document in &stream.documents {
+            Reader { file, document, parsed: &mut parsed }.object(document.root());
+        }
+    }
+    diagnostic::sort(&mut parsed.diagnostics);
+    parsed
+}
+
+/// The groups that we read, with all their kinds. Other groups are left alone.
+const GROUPS: [&str; 6] = [
+    "weft.dev",
+    "gateway.networking.k8s.io",
+    "networking.istio.io",
+    "security.istio.io",
+    "telemetry.istio.io",
+    "extensions.istio.io",
+];
+
+/// Real groups that are so near to one of ours that they would be taken for a slip.
+const NEIGHBOURS: [&str; 1] = ["gateway.networking.x-k8s.io"];
+
+/// A kind that we read.
+struct Entry {
+    group: &'static str,
+    versions: &'static [&'static str],
+    kind: &'static str,
+    read: fn(&mut Reader<'_>, NodeId),
+}
+
+const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+
+/// Every kind that we read.
+const KINDS: [Entry; 9] = [
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "Mesh",
+        read: |r, n| r.weft(n, Kind::Mesh, weft::Mesh::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "Service",
+        read: |r, n| r.weft(n, Kind::Service, weft::Service::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "AccessPolicy",
+        read: |r, n| r.weft(n, Kind::AccessPolicy, weft::AccessPolicy::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "TrafficPolicy",
+        read: |r, n| r.weft(n, Kind::TrafficPolicy, weft::TrafficPolicy::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1beta1"],
+        kind: "HTTPRoute",
+        read: |r, n| r.custom(n, Kind::HttpRoute, gateway::HttpRoute::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "VirtualService",
+        read: |r, n| r.custom(n, Kind::VirtualService, istio::VirtualService::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "DestinationRule",
+        read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
+    },
+    Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.kube_service(n) },
+    Entry {
+        group: kubernetes::DISCOVERY_GROUP,
+        versions: &["v1"],
+        kind: "EndpointSlice",
+        read: |r, n| r.endpoint_slice(n),
+    },
+];
+
+/// An object with a `spec` and nothing else.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Closed<T> {
+    api_version: Spanned<String>,
+    kind: Spanned<String>,
+    metadata: Metadata,
+    spec: Spanned<T>,
+}
+
+/// An object with a `spec`, and a `status` that some controller wrote.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Open<T> {
+    api_version: Spanned<String>,
+    kind: Spanned<String>,
+    metadata: Metadata,
+    spec: Spanned<T>,
+    #[serde(default, rename = "status")]
+    _status: Opaque,
+}
+
+/// What every object has.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Header {
+    api_version: Spanned<String>,
+    kind: Spanned<String>,
+    metadata: Metadata,
+}
+
+struct Reader<'a> {
+    file: FileId,
+    document: &'a Document,
+    parsed: &'a mut Parsed,
+}
+
+impl<'a> Reader<'a> {
+    /// One object, which may be a list of objects.
+    fn object(&mut self, node: NodeId) {
+        let document = self.document;
+        let api_version = document.get(node, "apiVersion").and_then(|node| document.text(node));
+        let kind = document.get(node, "kind").and_then(|node| document.text(node));
+        match (api_version, kind) {
+            (Some(api_version), Some(kind)) => self.dispatch(node, api_version, kind),
+            (Some(api_version), None) if GROUPS.contains(&group_of(api_version)) => {
+                self.headless(node, "kind")
+            }
+            (None, Some(_))
+                if document.get(node, "metadata").is_some() && document.get(node, "spec").is_some() =>
+            {
+                self.headless(node, "apiVersion");
+            }
+            (_, _) => self.parsed.skipped += 1,
+        }
+    }
+
+    fn dispatch(&mut self, node: NodeId, api_version: &str, kind: &str) {
+        let group = group_of(api_version);
+        let version = api_version.rsplit('/').next().unwrap_or_default();
+        if api_version == "v1" && kind == "List" {
+            return self.list(node);
+        }
+        let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
+        match entry {
+            Some(entry) if entry.versions.contains(&version) => {
+                let object = self.object_of(node);
+                let twice = self.document.duplicate_keys(node).into_iter();
+                self.parsed
+                    .diagnostics
+                    .extend(twice.map(|twice| Diagnostic { object: object.clone(), ..twice }));
+                (entry.read)(self, node);
+            }
+            Some(entry) if !group.is_empty() => self.unknown_version(node, entry, api_version),
+            None if GROUPS.contains(&group) => {
+                // `HTTPRouteList` and the like, as the API server answers.
+                let item = kind.strip_suffix("List").unwrap_or_default();
+                match KINDS.iter().any(|entry| entry.group == group && entry.kind == item) {
+                    true => self.list(node),
+                    false => self.unknown_kind(node, group, kind),
+                }
+            }
+            Some(_) | None => self.foreign(node, group),
+        }
+    }
+
+    /// The objects of a `List`.
+    fn list(&mut self, node: NodeId) {
+        let Some(items) = self.document.get(node, "items") else { return self.headless(node, "items") };
+        match self.document.view(items) {
+            View::Sequence(items) => {
+                for item in items {
+                    self.object(*item);
+                }
+            }
+            View::Scalar(_) | View::Mapping(_) | View::Tagged => {
+                let span = self.document.span(items);
+                self.report(Diagnostic::error(yaml::INVALID_VALUE, "`items` is not a list").at(span));
+            }
+        }
+    }
+
+    fn weft<T: Deserialize<'a>>(
+        &mut self,
+        node: NodeId,
+        kind: fn(Spanned<T>) -> Kind,
+        check: fn(&Spanned<T>, &mut Checker<'_>),
+    ) {
+        if let Some(Closed { api_version, kind: name, metadata, spec }) =
+            self.read::<Closed<T>>(node, Fields::Strict)
+        {
+            self.checked(node, Header { api_version, kind: name, metadata }, spec, kind, check);
+        }
+    }
+
+    fn custom<T: Deserialize<'a>>(
+        &mut self,
+        node: NodeId,
+        kind: fn(Spanned<T>) -> Kind,
+        check: fn(&Spanned<T>, &mut Checker<'_>),
+    ) {
+        if let Some(Open { api_version, kind: name, metadata, spec, .. }) =
+            self.read::<Open<T>>(node, Fields::Strict)
+        {
+            self.checked(node, Header { api_version, kind: name, metadata }, spec, kind, check);
+        }
+    }
+
+    fn kube_service(&mut self, node: NodeId) {
+        if let Some(Open { api_version, kind, metadata, spec, .. }) =
+            self.read::<Open<kubernetes::Service>>(node, Fields::Lenient)
+        {
+            let header = Header { api_version, kind, metadata };
+            self.checked(node, header, spec, Kind::KubeService, |_, _| ());
+        }
+    }
+
+    /// An EndpointSlice has its fields beside `metadata`, so the object is read twice.
+    fn endpoint_slice(&mut self, node: NodeId) {
+        let header = self.read::<Header>(node, Fields::Lenient);
+        let slice = self.read::<Spanned<kubernetes::EndpointSlice>>(node, Fields::Lenient);
+        if let (Some(header), Some(slice)) = (header, slice) {
+            self.checked(node, header, slice, Kind::EndpointSlice, |_, _| ());
+        }
+    }
+
+    fn read<T: Deserialize<'a>>(&mut self, node: NodeId, fields: Fields) -> Option<T> {
+        let outcome = yaml::deserialize(self.document, node, fields);
+        let object = self.object_of(node);
+        let about = outcome
+            .diagnostics
+            .into_iter()
+            .map(|diagnostic| Diagnostic { object: object.clone(), ..diagnostic });
+        self.parsed.diagnostics.extend(about);
+        outcome.value
+    }
+
+    fn checked<T>(
+        &mut self,
+        node: NodeId,
+        header: Header,
+        spec: Spanned<T>,
+        kind: fn(Spanned<T>) -> Kind,
+        check: fn(&Spanned<T>, &mut Checker<'_>),
+    ) {
+        let object = object_name(&header.kind, &header.metadata);
+        let mut checker = Checker::new(&object, &mut self.parsed.diagnostics);
+        checker.subdomain(&header.metadata.name, "an object");
+        if let Some(namespace) = &header.metadata.namespace {
+            checker.label(namespace, "a namespace");
+        }
+        check(&spec, &mut checker);
+        self.parsed.documents.push(ParsedDocument {
+            file: self.file,
+            span: self.document.span(node),
+            api_version: header.api_version,
+            kind: header.kind,
+            metadata: header.metadata,
+            spec: kind(spec),
+        });
+    }
+
+    /// Kind, namespace and name as far as they can be seen without reading the object.
+    fn object_of(&self, node: NodeId) -> Option<String> {
+        let document = self.document;
+        let text = |of: NodeId, key| document.get(of, key).and_then(|node| document.text(node));
+        let metadata = document.get(node, "metadata")?;
+        let (kind, name) = (text(node, "kind")?, text(metadata, "name")?);
+        Some(match kind {
+            "Mesh" => format!("Mesh {}", Short(name)),
+            kind => {
+                let namespace = text(metadata, "namespace").unwrap_or(super::DEFAULT_NAMESPACE);
+                format!("{} {}/{}", Short(kind), Short(namespace), Short(name))
+            }
+        })
+    }
+
+    // ------------------------------------------------------------------------------------ what is not read
+
+    /// An object that lacks what would say what it is.
+    fn headless(&mut self, node: NodeId, field: &str) {
+        let span = self.first_line(node);
+        self.report(Diagnostic::error(MISSING_FIELD, format!("the document has no `{field}`")).at(span));
+    }
+
+    fn unknown_version(&mut self, node: NodeId, entry: &Entry, api_version: &str) {
+        let known: Vec<String> = entry.versions.iter().map(|v| format!("{}/{v}", entry.group)).collect();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let message = format!("`{}` is not a known version of {}", Short(api_version), entry.kind);
+        let span = self.value_span(node, "apiVersion");
+        let diagnostic = Diagnostic::error(UNKNOWN_KIND, message).at(span);
+        self.report(diagnostic.help(format!("known is {}", listed(&known))));
+    }
+
+    fn unknown_kind(&mut self, node: NodeId, group: &str, kind: &str) {
+        let span = self.value_span(node, "kind");
+        let known: Vec<&str> = KINDS.iter().filter(|e| e.group == group).map(|e| e.kind).collect();
+        let diagnostic = match reason(group, kind) {
+            Some(reason) => {
+                Diagnostic::error(UNKNOWN_KIND, format!("{kind} is not supported")).with_note(reason)
+            }
+            None => Diagnostic::error(
+                UNKNOWN_KIND,
+                format!("`{}` is not a kind of {group} that is known", Short(kind)),
+            ),
+        };
+        let diagnostic = match did_you_mean(kind, known.iter().copied()) {
+            Some(near) => diagnostic.label(format!("did you mean `{near}`?")),
+            None => diagnostic,
+        };
+        let help = match known.is_empty() {
+            true => format!("no kind of {group} is supported yet"),
+            false => {
+                format!("of {group}, the supported kinds are {}", listed(&known).replace(" or ", " and "))
+            }
+        };
+        self.report(diagnostic.at(span).help(help));
+    }
+
+    /// A document of another program, unless its group is a slip of the pen.
+    fn foreign(&mut self, node: NodeId, group: &str) {
+        self.parsed.skipped += 1;
+        let slip = did_you_mean(group, GROUPS).filter(|near| {
+            !GROUPS.contains(&group) && !NEIGHBOURS.contains(&group) && strsim::osa_distance(group, near) <= 2
+        });
+        if let Some(near) = slip {
+            let span = self.value_span(node, "apiVersion");
+            let message = format!("nothing is known of the group `{}`", Short(group));
+            self.report(
+                Diagnostic::error(UNKNOWN_KIND, message).at(span).label(format!("did you mean `{near}`?")),
+            );
+        }
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.parsed.diagnostics.push(diagnostic);
+    }
+
+    fn value_span(&self, node: NodeId, key: &str) -> Span {
+        self.document.span(self.document.get(node, key).unwrap_or(node))
+    }
+
+    /// Where an object begins: its first key.
+    fn first_line(&self, node: NodeId) -> Span {
+        match self.document.view(node) {
+            View::Mapping([(key, _), ..]) => self.document.span(*key),
+            View::Mapping([]) | View::Scalar(_) | View::Sequence(_) | View::Tagged => {
+                self.document.span(node)
+            }
+        }
+    }
+}
+
+/// The group of an `apiVersion`; empty for Kubernetes' core.
+fn group_of(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Kinds that exist and are not read, each with what it needs.
+const LATER: [(&str, &[&str], &str); 11] = [
+    ("weft.dev", &["ExternalService"], "it needs egress with TLS origination, which is not there yet"),
+    ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
+    ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
+    ("weft.dev", &["PolicyTest"], "it needs the `weft test` command, which is not there yet"),
+    (
+        gateway::GROUP,
+        &["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"],
+        "it needs routing of that protocol, which is not there yet",
+    ),
+    (
+        gateway::GROUP,
+        &["Gateway", "GatewayClass", "ListenerSet", "ReferenceGrant", "BackendTLSPolicy"],
+        "it belongs to gateways at the edge of the mesh, which are not there yet",
+    ),
+    (
+        istio::GROUP,
+        &["ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Gateway", "ProxyConfig"],
+        "it is not translated yet; a Weft Service says where workloads are and what they call",
+    ),
+    (
+        istio::GROUP,
+        &["EnvoyFilter"],
+        "an EnvoyFilter patches the configuration of Envoy, and proxies here are not Envoy: there is nothing to patch",
+    ),
+    (
+        "security.istio.io",
+        &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"],
+        "it is not translated yet; a Weft AccessPolicy says who may call, and the Mesh how peers prove who they are",
+    ),
+    (
+        "telemetry.istio.io",
+        &["Telemetry"],
+        "it needs configurable access logs and traces, which are not there yet",
+    ),
+    (
+        "extensions.istio.io",
+        &["WasmPlugin", "TrafficExtension"],
+        "proxies here run no plugins: every decision is made by the engine that the compiler has checked",
+    ),
+];
+
+fn reason(group: &str, kind: &str) -> Option<&'static str> {
+    LATER.iter().find(|(of, kinds, _)| *of == group && kinds.contains(&kind)).map(|(_, _, reason)| *reason)
+}

@@ -1,0 +1,65 @@
+//! Access policies on a port, as one ordered list: audits, denials, allowances, then an explicit end.
+
+use weft_bundle::body::{
+    Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch, Verdict,
+};
+
+use crate::model::callers::policies_on;
+use crate::model::{self, CallerKind, Mesh, Port, ServiceIndex};
+
+/// One inbound port of a body.
+pub(super) fn port(mesh: &Mesh, service: ServiceIndex, port: &Port) -> InboundPort {
+    InboundPort {
+        name: port.name.clone(),
+        port: port.target,
+        protocol: port.protocol,
+        application: port.application.clone(),
+        tls: port.peer_tls,
+        access: access(mesh, service, port),
+    }
+}
+
+fn access(mesh: &Mesh, service: ServiceIndex, port: &Port) -> Access {
+    let mut rules = Vec::new();
+    for effect in [Effect::Audit, Effect::Deny, Effect::Allow] {
+        let policies = policies_on(mesh, service, port).filter(|policy| policy.effect == effect);
+        rules.extend(
+            policies
+                .flat_map(|policy| &policy.rules)
+                .filter_map(|rule| access_rule(mesh, port, effect, rule)),
+        );
+    }
+    let allowing = policies_on(mesh, service, port).find(|policy| policy.effect == Effect::Allow);
+    let otherwise = match allowing {
+        Some(policy) => AccessDefault { effect: Verdict::Deny, origin: policy.at.origin.clone() },
+        None => AccessDefault { effect: mesh.default_access, origin: mesh.at.origin.clone() },
+    };
+    Access { rules, otherwise }
+}
+
+/// The rule as it holds on one port; none if all its operations are for other ports.
+fn access_rule(mesh: &Mesh, port: &Port, effect: Effect, rule: &model::AccessRule) -> Option<AccessRule> {
+    let from = rule.from.iter().map(|caller| peer(mesh, &caller.who)).collect();
+    let here = rule
+        .to
+        .iter()
+        .filter(|operation| operation.ports.is_empty() || operation.ports.contains(&port.number));
+    let to: Vec<_> = here.map(|operation| operation.condition.clone()).collect();
+    if to.is_empty() && !rule.to.is_empty() {
+        return None;
+    }
+    // An operation without conditions is every operation, which an empty list says more plainly.
+    let to = if to.iter().any(|condition| *condition == OperationMatch::default()) { Vec::new() } else { to };
+    Some(AccessRule { effect, origin: rule.at.origin.clone(), from, to })
+}
+
+fn peer(mesh: &Mesh, who: &CallerKind) -> PeerMatch {
+    let identity = |wanted| PeerMatch { identities: vec![wanted], networks: Vec::new() };
+    match who {
+        CallerKind::Service(service) => {
+            identity(IdentityMatch::Exact(mesh.service(*service).identity.clone()))
+        }
+        CallerKind::Identity(wanted) => identity(wanted.clone()),
+        CallerKind::Network(network) => PeerMatch { identities: Vec::new(), networks: vec![*network] },
+    }
+}

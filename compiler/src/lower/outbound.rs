@@ -1,0 +1,221 @@
+//! What a caller sees of a service: frontends with their rules, and the clusters behind them.
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::{
+    Action, Backend, Cluster, Endpoint, Entry, Frontend, HeaderEdits, Origin, PeerTls, Retry, Rule, Target,
+    Timeouts, UpstreamTls,
+};
+use weft_bundle::duration::DurationText;
+
+use crate::model::routing::{self, PlannedEntry};
+use crate::model::{BackendRef, BackendTarget, Mesh, Port, RuleAction, ServiceIndex, Settings};
+
+/// How much sooner a caller drops an unused connection than the callee, whose limit is a minute: a connection that the
+/// callee closes while a request is on its way is the most reported fault of other meshes.
+const POOL_IDLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(50);
+
+/// The frontends of a service, one per port, as a caller sees them. Adds the clusters they name.
+pub(super) fn frontends(
+    mesh: &Mesh,
+    caller: ServiceIndex,
+    target: ServiceIndex,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> Vec<Frontend> {
+    let service = mesh.service(target);
+    let namespace = &mesh.service(caller).namespace;
+    let frontend = |port: &Port| {
+        let (entries, rules, otherwise) = decisions(mesh, target, port, namespace, clusters);
+        Frontend {
+            service: service.id(),
+            port: port.number,
+            protocol: port.protocol,
+            hosts: hosts(&service.namespace, &service.name, namespace),
+            entries,
+            rules,
+            otherwise,
+        }
+    };
+    service.ports.iter().map(frontend).collect()
+}
+
+/// The names a service answers to: the short one only inside its own namespace.
+fn hosts(namespace: &str, name: &str, caller_namespace: &str) -> Vec<String> {
+    let qualified = [".svc.cluster.local", ".svc", ""].map(|suffix| format!("{name}.{namespace}{suffix}"));
+    let mut hosts: Vec<String> = qualified.into();
+    if namespace == caller_namespace {
+        hosts.push(name.to_owned());
+    }
+    hosts.sort();
+    hosts
+}
+
+/// The ordered entries of a frontend, the rules they lead to, and what happens to the rest.
+fn decisions(
+    mesh: &Mesh,
+    target: ServiceIndex,
+    port: &Port,
+    namespace: &str,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> (Vec<Entry>, Vec<Rule>, Rule) {
+    let plan = routing::plan(mesh, target, port, namespace);
+    let mut entries = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut numbers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for planned in &plan.entries {
+        let next = rules.len();
+        let number = *numbers.entry((planned.route_index, planned.entry.rule)).or_insert(next);
+        if number == next {
+            rules.push(rule(mesh, target, planned, clusters));
+        }
+        entries.push(Entry { condition: planned.entry.condition.clone(), rule: number });
+    }
+    let otherwise = match plan.routes.first().and_then(|index| mesh.routes.get(*index)) {
+        Some(route) => respond(route.at.origin.clone(), 404),
+        None => to_service_itself(mesh, target, port, clusters),
+    };
+    (entries, rules, otherwise)
+}
+
+fn rule(
+    mesh: &Mesh,
+    target: ServiceIndex,
+    planned: &PlannedEntry<'_>,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> Rule {
+    let source = planned.rule();
+    let settings = routing::settings(mesh, target, None, Some((planned.route_index, planned.entry.rule)));
+    let action = match &source.action {
+        RuleAction::Forward(backends) => {
+            Action::Forward(backends.iter().map(|backend| self::backend(mesh, backend, clusters)).collect())
+        }
+        RuleAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        RuleAction::Respond { status, body } => Action::Respond { status: *status, body: body.clone() },
+    };
+    let forwards = matches!(action, Action::Forward(_));
+    Rule {
+        origin: source.at.origin.clone(),
+        action,
+        request_headers: source.request_headers.clone(),
+        response_headers: source.response_headers.clone(),
+        rewrite: source.rewrite.clone(),
+        timeouts: if forwards { timeouts(&settings) } else { Timeouts::default() },
+        retry: if forwards { retry(&settings) } else { None },
+    }
+}
+
+fn backend(mesh: &Mesh, source: &BackendRef, clusters: &mut BTreeMap<String, Cluster>) -> Backend {
+    let target = match &source.target {
+        Some(target) => Target::Cluster(cluster(mesh, target, clusters)),
+        None => Target::Status(500),
+    };
+    Backend {
+        target,
+        weight: source.weight,
+        request_headers: source.request_headers.clone(),
+        response_headers: source.response_headers.clone(),
+    }
+}
+
+/// The id of the cluster behind a target; made if it is not there yet.
+fn cluster(mesh: &Mesh, target: &BackendTarget, clusters: &mut BTreeMap<String, Cluster>) -> String {
+    let service = mesh.service(target.service);
+    let subset = target.subset.as_deref();
+    let id = match subset {
+        Some(subset) => format!("{}:{}/{subset}", service.id(), target.port),
+        None => format!("{}:{}", service.id(), target.port),
+    };
+    if let Some(port) = service.port(target.port)
+        && !clusters.contains_key(&id)
+    {
+        let settings = routing::settings(mesh, target.service, subset, None);
+        let found = service.endpoints_of(subset.and_then(|name| service.subsets.get(name)));
+        let mut endpoints: Vec<Endpoint> = found
+            .map(|endpoint| Endpoint {
+                address: endpoint.address,
+                port: endpoint.port_number(port),
+                weight: endpoint.weight,
+                locality: endpoint.locality.clone(),
+            })
+            .collect();
+        endpoints.sort();
+        endpoints.dedup();
+        let tls = match port.peer_tls {
+            PeerTls::Off => UpstreamTls::Off,
+            PeerTls::Strict | PeerTls::Permissive => UpstreamTls::Mutual(vec![service.identity.clone()]),
+        };
+        let cluster = Cluster {
+            service: service.id(),
+            port: target.port,
+            subset: target.subset.clone(),
+            protocol: port.protocol,
+            tls,
+            endpoints,
+            load_balancer: settings.load_balancer.unwrap_or(weft_bundle::body::LoadBalancer::PeakEwma),
+            connect_timeout: settings.connect.unwrap_or_default(),
+            idle_timeout: DurationText::new(POOL_IDLE_TIMEOUT),
+            retry_budget: settings
+                .retry_budget
+                .unwrap_or(weft_bundle::body::RetryBudget { percent: 20, min: 3 }),
+        };
+        clusters.insert(id.clone(), cluster);
+    }
+    id
+}
+
+fn to_service_itself(
+    mesh: &Mesh,
+    target: ServiceIndex,
+    port: &Port,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> Rule {
+    let service = mesh.service(target);
+    let settings = routing::settings(mesh, target, None, None);
+    let itself = BackendTarget { service: target, port: port.number, subset: None };
+    let backend = Backend {
+        target: Target::Cluster(cluster(mesh, &itself, clusters)),
+        weight: 1,
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+    };
+    Rule {
+        timeouts: timeouts(&settings),
+        retry: retry(&settings),
+        action: Action::Forward(vec![backend]),
+        ..respond(service.at.origin.clone(), 404)
+    }
+}
+
+fn respond(origin: Origin, status: u16) -> Rule {
+    Rule {
+        origin,
+        action: Action::Respond { status, body: None },
+        request_headers: HeaderEdits::default(),
+        response_headers: HeaderEdits::default(),
+        rewrite: None,
+        timeouts: Timeouts::default(),
+        retry: None,
+    }
+}
+
+fn timeouts(settings: &Settings) -> Timeouts {
+    let limit = |limit: Option<DurationText>| limit.filter(|limit| !limit.is_zero());
+    Timeouts {
+        request: limit(settings.request),
+        per_try: limit(settings.per_try),
+        idle: limit(settings.idle),
+    }
+}
+
+fn retry(settings: &Settings) -> Option<Retry> {
+    let attempts = settings.retry_attempts.filter(|attempts| *attempts > 0)?;
+    let mut on = settings.retry_on.clone().unwrap_or_default();
+    let mut methods = settings.retry_methods.clone().unwrap_or_default();
+    on.sort();
+    on.dedup();
+    methods.sort();
+    methods.dedup();
+    let backoff_base = settings.backoff_base.unwrap_or_default();
+    let backoff_max = settings.backoff_max.unwrap_or_default();
+    Some(Retry { attempts, on, methods, backoff_base, backoff_max })
+}

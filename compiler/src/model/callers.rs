@@ -1,0 +1,81 @@
+//! Who may call whom, as far as it can be said without a request.
+//!
+//! A caller may call a service if some request of it would pass: an allow rule can match its identity, or the service
+//! has no allow policy and the default is to allow; and no denial without conditions on the request names it.
+//! Conditions on addresses are taken as possible, as nobody knows a workload's address here.
+
+use std::collections::BTreeSet;
+
+use weft_bundle::body::{Effect, IdentityMatch, Verdict};
+use weft_bundle::spiffe::SpiffeId;
+
+use super::{AccessPolicy, AccessRule, Caller, CallerKind, Mesh, Port, ServiceIndex};
+
+/// The services whose frontends a service's bundle holds: what it declares in `calls`, or, without a declaration,
+/// every service that it may call. Sorted; never itself, unless declared.
+pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
+    match &mesh.service(caller).calls {
+        Some(calls) => calls.iter().map(|call| call.service).collect(),
+        None => mesh
+            .indexed()
+            .map(|(target, _)| target)
+            .filter(|target| *target != caller && may_call(mesh, caller, *target))
+            .collect(),
+    }
+}
+
+/// Whether some request of the caller to some port of the target would pass.
+pub fn may_call(mesh: &Mesh, caller: ServiceIndex, target: ServiceIndex) -> bool {
+    let service = mesh.service(target);
+    service.ports.iter().any(|port| may_call_port(mesh, &mesh.service(caller).identity, target, port))
+}
+
+fn may_call_port(mesh: &Mesh, caller: &SpiffeId, target: ServiceIndex, port: &Port) -> bool {
+    let policies = || policies_on(mesh, target, port);
+    let of = |effect| policies().filter(move |policy| policy.effect == effect);
+    let denied = of(Effect::Deny).flat_map(|policy| &policy.rules).any(|rule| denies_all(mesh, rule, caller));
+    let allows = |rule: &AccessRule| is_for(rule, port) && can_match(mesh, rule, caller);
+    let allowed = || of(Effect::Allow).flat_map(|policy| &policy.rules).any(allows);
+    !denied
+        && if of(Effect::Allow).next().is_some() { allowed() } else { mesh.default_access == Verdict::Allow }
+}
+
+/// The policies that decide for a port, in document order.
+pub fn policies_on<'m>(
+    mesh: &'m Mesh,
+    service: ServiceIndex,
+    port: &'m Port,
+) -> impl Iterator<Item = &'m AccessPolicy> {
+    mesh.access.iter().filter(move |policy| {
+        let hits = |number: Option<u16>| number.is_none_or(|number| number == port.number);
+        policy.targets.iter().any(|target| target.service == service && hits(target.port))
+    })
+}
+
+fn is_for(rule: &AccessRule, port: &Port) -> bool {
+    let here = |ports: &[u16]| ports.is_empty() || ports.contains(&port.number);
+    rule.to.is_empty() || rule.to.iter().any(|operation| here(&operation.ports))
+}
+
+fn can_match(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId) -> bool {
+    rule.from.is_empty() || rule.from.iter().any(|from| names(mesh, from, caller))
+}
+
+fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId) -> bool {
+    let surely = |from: &Caller| !matches!(from.who, CallerKind::Network(_)) && names(mesh, from, caller);
+    rule.to.is_empty() && (rule.from.is_empty() || rule.from.iter().any(surely))
+}
+
+fn names(mesh: &Mesh, from: &Caller, caller: &SpiffeId) -> bool {
+    match &from.who {
+        CallerKind::Service(service) => mesh.service(*service).identity == *caller,
+        CallerKind::Identity(IdentityMatch::Exact(id)) => id == caller,
+        CallerKind::Identity(IdentityMatch::Namespace { trust_domain, namespace }) => {
+            caller.trust_domain() == trust_domain && caller.namespace() == Some(namespace)
+        }
+        CallerKind::Identity(IdentityMatch::TrustDomain(trust_domain)) => {
+            caller.trust_domain() == trust_domain
+        }
+        CallerKind::Network(_) => true,
+    }
+}

@@ -1,0 +1,194 @@
+//! AccessPolicies: targets, callers and operations, bound.
+
+use weft_bundle::body::{Effect, IdentityMatch, OperationMatch, PathMatch};
+
+use super::Context;
+use crate::diagnostic::Diagnostic;
+use crate::dialect::weft::{self, AccessAction, PortRef, Source, TargetKind, TargetRef};
+use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
+use crate::model::{AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, Mesh, Operation, Service};
+use crate::yaml::{Span, Spanned};
+
+/// Adds all access policies.
+pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
+    for document in documents {
+        if let Kind::AccessPolicy(spec) = &document.spec {
+            let policy = policy(context, document, spec, mesh);
+            mesh.access.push(policy);
+        }
+    }
+}
+
+fn policy(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &weft::AccessPolicy,
+    mesh: &Mesh,
+) -> AccessPolicy {
+    let targets: Vec<AccessTarget> =
+        spec.target_refs.iter().filter_map(|target| self::target(context, document, target, mesh)).collect();
+    let rules = spec.rules.iter().enumerate().map(|(index, written)| {
+        let from = written
+            .from
+            .iter()
+            .flatten()
+            .filter_map(|source| caller(context, document, source, mesh))
+            .collect();
+        let to = written
+            .to
+            .iter()
+            .flatten()
+            .map(|written| operation(context, document, written, &targets, mesh))
+            .collect();
+        AccessRule { at: context.at(document, written.span, Some(format!("rules[{index}]"))), from, to }
+    });
+    let rules: Vec<AccessRule> = rules.collect();
+    // A list of callers of which none could be bound must not become "everyone"; the build fails anyway.
+    let written = spec.rules.iter().map(|rule| rule.from.is_some());
+    let rules = rules.into_iter().zip(written).filter(|(rule, listed)| !(*listed && rule.from.is_empty()));
+    let rules = rules.map(|(rule, _)| rule).collect();
+    AccessPolicy {
+        at: context.at_document(document),
+        effect: match spec.action.value {
+            AccessAction::Allow => Effect::Allow,
+            AccessAction::Deny => Effect::Deny,
+            AccessAction::Audit => Effect::Audit,
+        },
+        targets,
+        rules,
+    }
+}
+
+fn target(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    target: &Spanned<TargetRef>,
+    mesh: &Mesh,
+) -> Option<AccessTarget> {
+    if target.kind.value != TargetKind::Service || target.subset.is_some() || target.rule.is_some() {
+        let finding = Diagnostic::error(NOT_SUPPORTED, "an AccessPolicy is for services and their ports")
+            .object(document.object())
+            .at(target.span)
+            .help("access is decided at the callee, which knows neither routes nor subsets; use `kind: Service`");
+        context.report(finding);
+        return None;
+    }
+    let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
+    let service = context.service(mesh, document, namespace, &target.name)?;
+    let port = match &target.port {
+        Some(port) => Some(port_number(context, document, port, mesh.service(service))?),
+        None => None,
+    };
+    Some(AccessTarget { service, port, span: target.span })
+}
+
+fn port_number(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    port: &Spanned<PortRef>,
+    service: &Service,
+) -> Option<u16> {
+    match &port.value {
+        PortRef::Number(number) => {
+            context.port(document, service, *number, port.span).map(|port| port.number)
+        }
+        PortRef::Name(name) => {
+            let found = service.ports.iter().find(|port| port.name == *name);
+            if found.is_none() {
+                let known: Vec<&str> = service.ports.iter().map(|port| port.name.as_str()).collect();
+                context.unknown(
+                    document,
+                    port.span,
+                    &format!("port of `{}` called", service.id()),
+                    name,
+                    &known,
+                );
+            }
+            found.map(|port| port.number)
+        }
+    }
+}
+
+fn caller(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    source: &Spanned<Source>,
+    mesh: &Mesh,
+) -> Option<Caller> {
+    let who = match &source.value {
+        Source::Identity(id) => CallerKind::Identity(IdentityMatch::Exact(id.value.clone())),
+        Source::Namespace(namespace) => CallerKind::Identity(IdentityMatch::Namespace {
+            trust_domain: mesh.trust_domain.clone(),
+            namespace: namespace.value.clone(),
+        }),
+        Source::Network(network) => CallerKind::Network(network.value),
+        Source::Service(name) => {
+            let (namespace, short) = name.split_once('/').unwrap_or((document.namespace(), name));
+            let short = Spanned::new(short.to_owned(), name.span);
+            CallerKind::Service(context.service(mesh, document, namespace, &short)?)
+        }
+        // Reported while reading; no bundle is built.
+        Source::Token(_) => return None,
+    };
+    Some(Caller { who, span: source.span })
+}
+
+fn operation(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    written: &Spanned<weft::Operation>,
+    targets: &[AccessTarget],
+    mesh: &Mesh,
+) -> Operation {
+    let methods = written.methods.iter().flatten().map(|method| method.value.clone()).collect();
+    let paths = written.paths.iter().flatten().map(|path| path_match(path)).collect();
+    let mut ports = Vec::new();
+    for port in written.ports.iter().flatten() {
+        for target in targets {
+            ports.extend(port_number(context, document, port, mesh.service(target.service)));
+        }
+    }
+    let condition = OperationMatch { methods, paths };
+    if condition != OperationMatch::default() {
+        check_http(context, document, written.span, targets, &ports, mesh);
+    }
+    Operation { condition, ports }
+}
+
+fn path_match(path: &weft::PathMatch) -> PathMatch {
+    match path {
+        weft::PathMatch::Exact(path) => PathMatch::Exact(path.value.clone()),
+        weft::PathMatch::Prefix(path) => PathMatch::SegmentPrefix(path.value.clone()),
+        weft::PathMatch::Regex(pattern) => PathMatch::Regex(pattern.value.clone()),
+    }
+}
+
+/// A condition on requests is meaningless where requests cannot be seen, and other meshes then silently allow or deny
+/// more than is written.
+fn check_http(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    span: Span,
+    targets: &[AccessTarget],
+    ports: &[u16],
+    mesh: &Mesh,
+) {
+    for target in targets {
+        let service = mesh.service(target.service);
+        let opaque = service.ports.iter().find(|port| {
+            !port.protocol.is_http()
+                && target.port.is_none_or(|number| number == port.number)
+                && (ports.is_empty() || ports.contains(&port.number))
+        });
+        if let Some(port) = opaque {
+            context.not_http(
+                "http-rule-on-tcp",
+                document,
+                span,
+                service,
+                port,
+                "this rule is about requests",
+            );
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The Mesh document: trust, defaults, levels.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use weft_bundle::body::{Origin, Verdict};
+use weft_bundle::spiffe::TrustDomain;
+
+use super::{Context, convert};
+use crate::analysis::{Level, PAGES, Page};
+use crate::diagnostic::Diagnostic;
+use crate::dialect::weft::{self, AccessDefault, AnalysisLevel, TrustAnchor};
+use crate::dialect::{Kind, ParsedDocument};
+use crate::model::{At, Mesh, Settings};
+use crate::yaml::INVALID_VALUE;
+use crate::yaml::{Span, Spanned};
+
+/// The mesh, still without services, routes and policies.
+pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) -> Mesh {
+    let mut meshes = documents.iter().filter_map(|document| match &document.spec {
+        Kind::Mesh(spec) => Some((*document, spec)),
+        _ => None,
+    });
+    let Some((document, spec)) = meshes.next() else { return missing(context) };
+    for (other, _) in meshes {
+        let finding =
+            Diagnostic::error("duplicate-object", "a repository describes one mesh, and this is the second")
+                .object(other.object())
+                .at(other.metadata.name.span)
+                .related(document.metadata.name.span, "the first is here");
+        context.report(finding);
+    }
+    let defaults = &spec.defaults;
+    let settings = Settings {
+        ..convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()))
+    };
+    Mesh {
+        name: document.name().to_owned(),
+        at: context.at_document(document),
+        trust_domain: spec.trust_domain.value.clone(),
+        trust_anchors: BTreeMap::from([(spec.trust_domain.value.clone(), anchors(context, document, spec))]),
+        default_access: match defaults.access.as_deref() {
+            Some(AccessDefault::Allow) => Verdict::Allow,
+            Some(AccessDefault::Deny) | None => Verdict::Deny,
+        },
+        default_peer_tls: defaults.peer_tls.as_deref().copied().unwrap_or(weft_bundle::body::PeerTls::Strict),
+        defaults: settings,
+        levels: levels(context, document, spec),
+        services: Vec::new(),
+        routes: Vec::new(),
+        access: Vec::new(),
+        traffic: Vec::new(),
+    }
+}
+
+/// Stands in for the document that is missing, so that the others are still checked.
+fn missing(context: &mut Context<'_>) -> Mesh {
+    let example = "add a document such as `{ apiVersion: weft.dev/v1alpha1, kind: Mesh, metadata: { name: prod }, \
+                   spec: { trustDomain: prod.example } }`";
+    context.report(
+        Diagnostic::error("missing-mesh", "no document of kind `Mesh` describes the mesh").help(example),
+    );
+    let origin = Origin { object: "Mesh (missing)".to_owned(), rule: None, file: String::new(), line: 0 };
+    Mesh {
+        name: String::new(),
+        at: At { origin, span: Span::default() },
+        trust_domain: "missing.invalid".parse::<TrustDomain>().expect("a literal trust domain"),
+        trust_anchors: BTreeMap::new(),
+        default_access: Verdict::Deny,
+        default_peer_tls: weft_bundle::body::PeerTls::Strict,
+        defaults: Settings::default(),
+        levels: BTreeMap::new(),
+        services: Vec::new(),
+        routes: Vec::new(),
+        access: Vec::new(),
+        traffic: Vec::new(),
+    }
+}
+
+/// Base64 DER of every certificate, sorted, each once.
+fn anchors(context: &mut Context<'_>, document: &ParsedDocument, spec: &weft::Mesh) -> Vec<String> {
+    let mut anchors = Vec::new();
+    for anchor in &spec.trust_anchors {
+        let (text, pem): (&Spanned<String>, Vec<u8>) = match &anchor.value {
+            TrustAnchor::Pem(text) => (text, text.value.clone().into_bytes()),
+            TrustAnchor::File(path) => match context.sources.attachment(document.file, path) {
+                Some(file) => (path, file.bytes.clone()),
+                None => {
+                    let known: Vec<&str> =
+                        context.sources.attachments.iter().map(|file| file.path.as_str()).collect();
+                    context.unknown(document, path.span, "certificate file", path, &known);
+                    continue;
+                }
+            },
+        };
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        match found {
+            Ok(certificates) if !certificates.is_empty() => {
+                anchors.extend(certificates.iter().map(|der| BASE64.encode(der)));
+            }
+            Ok(_) | Err(_) => {
+                let finding = Diagnostic::error(INVALID_VALUE, "this holds no PEM certificate")
+                    .object(document.object())
+                    .at(text.span)
+                    .help("a certificate begins with `-----BEGIN CERTIFICATE-----`");
+                context.report(finding);
+            }
+        }
+    }
+    anchors.sort();
+    anchors.dedup();
+    anchors
+}
+
+fn levels(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &weft::Mesh,
+) -> BTreeMap<String, Level> {
+    let mut levels = BTreeMap::new();
+    for (name, level) in &spec.analyses {
+        match Page::find(name) {
+            None => {
+                let known: Vec<&str> = PAGES.iter().map(|page| page.name).collect();
+                context.unknown(document, name.span, "analysis", name, &known);
+            }
+            Some(page) if !page.adjustable => {
+                let finding =
+                    Diagnostic::error(INVALID_VALUE, format!("the level of `{name}` cannot be changed"))
+                        .object(document.object())
+                        .at(name.span)
+                        .with_note("nothing can be built from what it finds");
+                context.report(finding);
+            }
+            Some(_) => {
+                let level = match level.value {
+                    AnalysisLevel::Error => Level::Error,
+                    AnalysisLevel::Warn => Level::Warn,
+                    AnalysisLevel::Note => Level::Note,
+                    AnalysisLevel::Off => Level::Off,
+                };
+                levels.insert(name.value.clone(), level);
+            }
+        }
+    }
+    levels
+}

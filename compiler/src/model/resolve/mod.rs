@@ -1,0 +1,200 @@
+//! Documents to a mesh: every name bound to what it means, or reported.
+//!
+//! In this order, because each step needs the names that those before it define: the Mesh document ([`mesh`]), services
+//! with their ports, endpoints and subsets ([`services`]), routes ([`gateway`], [`istio`]), access ([`access`]),
+//! traffic ([`traffic`]). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
+//! is left out, so that the other documents are still checked.
+
+mod access;
+mod convert;
+mod gateway;
+mod istio;
+mod mesh;
+mod services;
+mod traffic;
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::Origin;
+
+use super::{At, Mesh, Port, Service, ServiceIndex};
+use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::dialect::{Parsed, ParsedDocument};
+use crate::source::{FileId, Sources};
+use crate::yaml::{Span, Spanned};
+
+/// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
+pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
+    let mut context = Context { sources, lines: BTreeMap::new(), found: Vec::new() };
+    let documents = unique(&mut context, &parsed.documents);
+    let mut mesh = mesh::resolve(&mut context, &documents);
+    mesh.services = services::resolve(&mut context, &documents, &mesh);
+    services::bind_calls(&mut context, &documents, &mut mesh);
+    istio::bind_destination_rules(&mut context, &documents, &mut mesh);
+    gateway::resolve(&mut context, &documents, &mut mesh);
+    istio::resolve(&mut context, &documents, &mut mesh);
+    access::resolve(&mut context, &documents, &mut mesh);
+    traffic::resolve(&mut context, &documents, &mut mesh);
+    (mesh, context.found)
+}
+
+/// What every step needs: the texts, for lines, and a place for findings.
+struct Context<'s> {
+    sources: &'s Sources,
+    /// Where the lines of a file begin, made when first asked for.
+    lines: BTreeMap<FileId, Vec<u32>>,
+    found: Vec<Diagnostic>,
+}
+
+impl Context<'_> {
+    fn report(&mut self, diagnostic: Diagnostic) {
+        self.found.push(diagnostic);
+    }
+
+    /// The place of a part of a document.
+    fn at(&mut self, document: &ParsedDocument, span: Span, rule: Option<String>) -> At {
+        let line = self.line(span);
+        let file = self.sources.path(span.file).to_owned();
+        At { origin: Origin { object: document.object(), rule, file, line }, span }
+    }
+
+    /// The place of a whole document: its name.
+    fn at_document(&mut self, document: &ParsedDocument) -> At {
+        self.at(document, document.metadata.name.span, None)
+    }
+
+    /// The line a span begins on, from 1.
+    fn line(&mut self, span: Span) -> u32 {
+        let sources = self.sources;
+        let starts = self.lines.entry(span.file).or_insert_with(|| {
+            let bytes = sources.file(span.file).map(|file| file.bytes.as_slice()).unwrap_or_default();
+            let ends = bytes.iter().zip(1u32..).filter(|(byte, _)| **byte == b'\n').map(|(_, next)| next);
+            std::iter::once(0).chain(ends).collect()
+        });
+        u32::try_from(starts.partition_point(|start| *start <= span.start)).unwrap_or(u32::MAX)
+    }
+
+    /// Reports a name that nothing has.
+    fn unknown(&mut self, document: &ParsedDocument, span: Span, what: &str, name: &str, known: &[&str]) {
+        let near = did_you_mean(name, known.iter().copied());
+        let finding = Diagnostic::error("unknown-reference", format!("there is no {what} `{name}`"))
+            .object(document.object())
+            .at(span)
+            .label("not found")
+            .maybe_help(near.map(|near| format!("did you mean `{near}`?")));
+        self.report(finding);
+    }
+
+    /// The service that a reference names, or a finding.
+    fn service(
+        &mut self,
+        mesh: &Mesh,
+        document: &ParsedDocument,
+        namespace: &str,
+        name: &Spanned<String>,
+    ) -> Option<ServiceIndex> {
+        let found = mesh.find(namespace, name);
+        if found.is_none() {
+            let own: Vec<&str> =
+                mesh.services.iter().filter(|s| s.namespace == namespace).map(|s| s.name.as_str()).collect();
+            let elsewhere = mesh.services.iter().find(|service| service.name == name.value);
+            match elsewhere {
+                Some(service) if !own.contains(&name.as_str()) => {
+                    let finding = Diagnostic::error(
+                        "unknown-reference",
+                        format!("there is no service `{namespace}/{name}`"),
+                    )
+                    .object(document.object())
+                    .at(name.span)
+                    .label("not found")
+                    .related(service.at.span, format!("but there is `{}`", service.id()))
+                    .help(format!("add `namespace: {}` if that is the one", service.namespace));
+                    self.report(finding);
+                }
+                _ => self.unknown(
+                    document,
+                    name.span,
+                    &format!("service in namespace `{namespace}` called"),
+                    name,
+                    &own,
+                ),
+            }
+        }
+        found
+    }
+
+    /// Whether the service has a port of that number; a finding if not.
+    fn port<'m>(
+        &mut self,
+        document: &ParsedDocument,
+        service: &'m Service,
+        number: u16,
+        span: Span,
+    ) -> Option<&'m Port> {
+        let found = service.port(number);
+        if found.is_none() {
+            let known =
+                service.ports.iter().map(|port| format!("`{}`", port.number)).collect::<Vec<_>>().join(", ");
+            let finding =
+                Diagnostic::error("unknown-reference", format!("`{}` has no port `{number}`", service.id()))
+                    .object(document.object())
+                    .at(span)
+                    .label("not found")
+                    .related(
+                        service.at.span,
+                        format!("it has {}", if known.is_empty() { "none" } else { &known }),
+                    );
+            self.report(finding);
+        }
+        found
+    }
+
+    /// Reports requests routed or judged on a port whose requests cannot be seen.
+    fn not_http(
+        &mut self,
+        analysis: &'static str,
+        document: &ParsedDocument,
+        span: Span,
+        service: &Service,
+        port: &Port,
+        what: &str,
+    ) {
+        let message = format!(
+            "{what}, but port {} of `{}` speaks {}",
+            port.number,
+            service.id(),
+            port.protocol.as_str()
+        );
+        let finding = Diagnostic::error(analysis, message)
+            .object(document.object())
+            .at(span)
+            .related(port.span, "the port is declared here")
+            .help("declare the port's protocol as `http`, `http2` or `grpc` if that is what it speaks");
+        self.report(finding);
+    }
+}
+
+/// The documents without those whose kind, namespace and name an earlier one has.
+fn unique<'d>(context: &mut Context<'_>, documents: &'d [ParsedDocument]) -> Vec<&'d ParsedDocument> {
+    let mut seen: BTreeMap<(String, String), &ParsedDocument> = BTreeMap::new();
+    let mut kept = Vec::with_capacity(documents.len());
+    for document in documents {
+        let group = document.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
+        match seen.entry((group, document.object())) {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(document);
+                kept.push(document);
+            }
+            std::collections::btree_map::Entry::Occupied(entry) => {
+                let finding = Diagnostic::error("duplicate-object", format!("`{document}` is there twice"))
+                    .object(document.object())
+                    .at(document.metadata.name.span)
+                    .label("again here")
+                    .related(entry.get().metadata.name.span, "first here")
+                    .help("rename one, or merge them");
+                context.report(finding);
+            }
+        }
+    }
+    kept
+}

@@ -1,0 +1,306 @@
+//! Services: Weft's own, and Kubernetes' with their EndpointSlices.
+//!
+//! A Weft Service and a Kubernetes Service of one name are one service: what the Weft document says holds, and the
+//! endpoints of both count.
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::{PeerTls, Protocol};
+use weft_bundle::spiffe::SpiffeId;
+
+use super::Context;
+use crate::diagnostic::Diagnostic;
+use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
+use crate::dialect::weft::{self, EndpointPort, PortRef};
+use crate::dialect::{Kind, ParsedDocument};
+use crate::model::{Call, Endpoint, Mesh, Port, Service, Settings, Subset};
+use crate::yaml::INVALID_VALUE;
+use crate::yaml::Spanned;
+
+/// All services, sorted by namespace and name; their calls are still to be bound.
+pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &Mesh) -> Vec<Service> {
+    let slices = slices_by_service(documents);
+    let mut services: BTreeMap<(String, String), Service> = BTreeMap::new();
+    for document in documents {
+        let key = (document.namespace().to_owned(), document.name().to_owned());
+        if let Kind::Service(spec) = &document.spec
+            && let Some(service) = weft_service(context, document, spec, mesh)
+        {
+            services.insert(key, service);
+        }
+    }
+    for document in documents {
+        let key = (document.namespace().to_owned(), document.name().to_owned());
+        if let Kind::KubeService(spec) = &document.spec
+            && spec.external_name.is_none()
+        {
+            let found = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let endpoints = found.iter().flat_map(|slice| slice_endpoints(slice));
+            match services.get_mut(&key) {
+                Some(service) => service.endpoints.extend(endpoints),
+                None => {
+                    let endpoints = endpoints.collect();
+                    services.extend(
+                        kube_service(context, document, spec, found, endpoints, mesh).map(|s| (key, s)),
+                    );
+                }
+            }
+        }
+    }
+    let mut services: Vec<_> = services.into_values().collect();
+    for service in &mut services {
+        service.endpoints.sort();
+        service.ports.sort_by_key(|port| port.number);
+    }
+    services
+}
+
+/// Binds the `calls` of Weft Services, now that all names are known.
+pub(super) fn bind_calls(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
+    for document in documents {
+        let Kind::Service(spec) = &document.spec else { continue };
+        let Some(calls) = &spec.calls else { continue };
+        let bound: Vec<Call> = calls
+            .iter()
+            .filter_map(|call| {
+                let namespace = call.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
+                let service = context.service(mesh, document, namespace, &call.name)?;
+                Some(Call { service, span: call.span })
+            })
+            .collect();
+        let index = mesh.find(document.namespace(), document.name());
+        if let Some(service) = index.and_then(|index| mesh.services.get_mut(index.0)) {
+            service.calls = Some(bound);
+        }
+    }
+}
+
+fn weft_service(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &Spanned<weft::Service>,
+    mesh: &Mesh,
+) -> Option<Service> {
+    let account = spec.service_account.as_ref().map_or(document.name(), |account| account);
+    let identity = match &spec.identity {
+        Some(identity) => identity.value.clone(),
+        None => identity(context, document, mesh, account)?,
+    };
+    let mut ports: Vec<Port> = Vec::new();
+    for port in &spec.ports {
+        if let Some(other) =
+            ports.iter().find(|other| other.number == port.port.value || other.name == port.name.value)
+        {
+            let message = format!("port `{}` ({}) is there twice", port.name, port.port);
+            let finding = Diagnostic::error("duplicate-object", message)
+                .object(document.object())
+                .at(port.span)
+                .related(other.span, "first here");
+            context.report(finding);
+            continue;
+        }
+        ports.push(weft_port(port, mesh));
+    }
+    let endpoints = spec.endpoints.as_deref().map(|endpoints| endpoints.fixed.as_slice()).unwrap_or_default();
+    let endpoints =
+        endpoints.iter().map(|endpoint| weft_endpoint(context, document, endpoint, &ports)).collect();
+    Some(Service {
+        namespace: document.namespace().to_owned(),
+        name: document.name().to_owned(),
+        at: context.at_document(document),
+        identity,
+        ports,
+        endpoints,
+        subsets: weft_subsets(context, document, spec),
+        calls: None,
+        settings: Settings::default(),
+    })
+}
+
+fn identity(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    mesh: &Mesh,
+    account: &str,
+) -> Option<SpiffeId> {
+    let made = SpiffeId::for_service_account(&mesh.trust_domain, document.namespace(), account);
+    if let Err(error) = &made {
+        let message = format!("`{account}` cannot be part of an identity: {error}");
+        let finding = Diagnostic::error(INVALID_VALUE, message)
+            .object(document.object())
+            .at(document.metadata.name.span);
+        context.report(finding);
+    }
+    made.ok()
+}
+
+fn weft_port(port: &Spanned<weft::Port>, mesh: &Mesh) -> Port {
+    let number = port.port.value;
+    let application = port.application.as_ref().map(|address| address.value.to_string());
+    Port {
+        name: port.name.value.clone(),
+        number,
+        protocol: port.protocol.value,
+        target: number,
+        application: application.unwrap_or_else(|| format!("127.0.0.1:{number}")),
+        peer_tls: port.peer_tls.as_deref().copied().unwrap_or(mesh.default_peer_tls),
+        span: port.span,
+    }
+}
+
+fn weft_endpoint(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    endpoint: &Spanned<weft::StaticEndpoint>,
+    known: &[Port],
+) -> Endpoint {
+    let mut ports = BTreeMap::new();
+    match endpoint.port.as_deref() {
+        None => {}
+        Some(EndpointPort::Number(number)) => drop(ports.insert(String::new(), *number)),
+        Some(EndpointPort::ByName(numbers)) => {
+            for (name, number) in numbers {
+                if known.iter().all(|port| port.name != name.value) {
+                    let names: Vec<&str> = known.iter().map(|port| port.name.as_str()).collect();
+                    context.unknown(document, name.span, "port called", name, &names);
+                }
+                ports.insert(name.value.clone(), number.value);
+            }
+        }
+    }
+    Endpoint {
+        address: endpoint.address.value,
+        ports,
+        labels: endpoint.labels.clone(),
+        weight: endpoint.weight.as_deref().copied().unwrap_or(1),
+        locality: endpoint.locality.as_ref().map(|locality| locality.value.clone()),
+    }
+}
+
+fn weft_subsets(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &weft::Service,
+) -> BTreeMap<String, Subset> {
+    let mut subsets = BTreeMap::new();
+    for subset in &spec.subsets {
+        let at = context.at(document, subset.name.span, Some(subset.name.value.clone()));
+        let made = Subset { at, labels: subset.labels.value.clone(), settings: Settings::default() };
+        add_subset(context, document, &mut subsets, &subset.name, made);
+    }
+    subsets
+}
+
+/// Adds a subset, or reports that its name is taken.
+pub(super) fn add_subset(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    subsets: &mut BTreeMap<String, Subset>,
+    name: &Spanned<String>,
+    subset: Subset,
+) {
+    match subsets.entry(name.value.clone()) {
+        std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(subset)),
+        std::collections::btree_map::Entry::Occupied(entry) => {
+            let finding = Diagnostic::error("duplicate-object", format!("subset `{name}` is there twice"))
+                .object(document.object())
+                .at(name.span)
+                .label("again here")
+                .related(entry.get().at.span, "first here");
+            context.report(finding);
+        }
+    }
+}
+
+type Slices<'d> = BTreeMap<(String, String), Vec<&'d EndpointSlice>>;
+
+fn slices_by_service<'d>(documents: &[&'d ParsedDocument]) -> Slices<'d> {
+    let mut slices: Slices<'d> = BTreeMap::new();
+    for document in documents {
+        if let Kind::EndpointSlice(slice) = &document.spec
+            && let Some(service) = document.metadata.labels.get(SERVICE_NAME_LABEL)
+        {
+            slices.entry((document.namespace().to_owned(), service.clone())).or_default().push(slice);
+        }
+    }
+    slices
+}
+
+/// Endpoints that may be called; `ready` unset counts as ready.
+fn slice_endpoints(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint> {
+    let named = |port: &Spanned<kubernetes::EndpointPort>| {
+        let name = port.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
+        Some((name, port.port.as_ref()?.value))
+    };
+    let ports: BTreeMap<String, u16> = slice.ports.iter().filter_map(named).collect();
+    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready != Some(false));
+    ready.filter_map(move |endpoint| {
+        Some(Endpoint {
+            address: endpoint.addresses.first()?.value,
+            ports: ports.clone(),
+            labels: BTreeMap::new(),
+            weight: 1,
+            locality: endpoint.zone.as_ref().map(|zone| zone.value.clone()),
+        })
+    })
+}
+
+fn kube_service(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &kubernetes::Service,
+    slices: &[&EndpointSlice],
+    endpoints: Vec<Endpoint>,
+    mesh: &Mesh,
+) -> Option<Service> {
+    let tcp =
+        spec.ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    Some(Service {
+        namespace: document.namespace().to_owned(),
+        name: document.name().to_owned(),
+        at: context.at_document(document),
+        identity: identity(context, document, mesh, document.name())?,
+        ports: tcp.map(|port| kube_port(port, slices, mesh.default_peer_tls)).collect(),
+        endpoints,
+        subsets: BTreeMap::new(),
+        calls: None,
+        settings: Settings::default(),
+    })
+}
+
+fn kube_port(port: &Spanned<ServicePort>, slices: &[&EndpointSlice], peer_tls: PeerTls) -> Port {
+    let number = port.port.value;
+    let name = port.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
+    let in_slices = || {
+        let ports = slices.iter().flat_map(|slice| &slice.ports);
+        let same = |other: &&Spanned<kubernetes::EndpointPort>| {
+            other.name.as_deref().map_or("", String::as_str) == name
+        };
+        ports.filter(same).find_map(|other| other.port.as_deref().copied())
+    };
+    let target = match port.target_port.as_deref() {
+        Some(PortRef::Number(target)) => *target,
+        Some(PortRef::Name(_)) | None => in_slices().unwrap_or(number),
+    };
+    Port {
+        protocol: kube_protocol(port, &name),
+        name: if name.is_empty() { number.to_string() } else { name },
+        number,
+        target,
+        application: format!("127.0.0.1:{target}"),
+        peer_tls,
+        span: port.span,
+    }
+}
+
+/// What `appProtocol` says, else what the name begins with (Istio's convention), else opaque: never guessed.
+fn kube_protocol(port: &ServicePort, name: &str) -> Protocol {
+    let declared = port.app_protocol.as_deref().map(String::as_str);
+    match declared.unwrap_or_else(|| name.split('-').next().unwrap_or_default()) {
+        "http" | "HTTP" | "kubernetes.io/ws" => Protocol::Http,
+        "http2" | "h2c" | "kubernetes.io/h2c" => Protocol::Http2,
+        "grpc" => Protocol::Grpc,
+        "tls" | "https" | "HTTPS" => Protocol::Tls,
+        _ => Protocol::Tcp,
+    }
+}

@@ -1,0 +1,139 @@
+//! TrafficPolicies: targets bound, clashes on one level reported.
+
+use std::collections::BTreeMap;
+
+use super::{Context, convert};
+use crate::diagnostic::Diagnostic;
+use crate::dialect::weft::{self, TargetKind, TargetRef};
+use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
+use crate::model::{Mesh, Order, Settings, TrafficPolicy, TrafficTarget};
+use crate::yaml::Spanned;
+
+/// Adds all traffic policies.
+pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
+    for document in documents {
+        if let Kind::TrafficPolicy(spec) = &document.spec {
+            let policy = policy(context, document, spec, mesh);
+            mesh.traffic.push(policy);
+        }
+    }
+    clashes(context, mesh);
+}
+
+fn policy(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &weft::TrafficPolicy,
+    mesh: &Mesh,
+) -> TrafficPolicy {
+    let balancer = spec.load_balancer.as_ref().map(|balancer| balancer.policy.value);
+    let settings = Settings { load_balancer: balancer, ..convert::timeouts(spec.timeouts.as_deref()) };
+    let targets =
+        spec.target_refs.iter().filter_map(|target| self::target(context, document, target, mesh)).collect();
+    TrafficPolicy {
+        at: context.at_document(document),
+        targets,
+        settings: settings.or(&convert::retry(spec.retry.as_deref())),
+    }
+}
+
+fn target(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    target: &Spanned<TargetRef>,
+    mesh: &Mesh,
+) -> Option<TrafficTarget> {
+    let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
+    if let Some(port) = &target.port {
+        let finding = Diagnostic::error(
+            NOT_SUPPORTED,
+            "a TrafficPolicy is for a whole service, not for one port of it",
+        )
+        .object(document.object())
+        .at(port.span);
+        context.report(finding);
+    }
+    match target.kind.value {
+        TargetKind::Mesh => {
+            if target.name.value != mesh.name {
+                context.unknown(document, target.name.span, "mesh called", &target.name, &[&mesh.name]);
+            }
+            Some(TrafficTarget::Mesh)
+        }
+        TargetKind::Service => {
+            let index = context.service(mesh, document, namespace, &target.name)?;
+            let Some(subset) = &target.subset else { return Some(TrafficTarget::Service(index)) };
+            let service = mesh.service(index);
+            if !service.subsets.contains_key(&subset.value) {
+                let known: Vec<&str> = service.subsets.keys().map(String::as_str).collect();
+                context.unknown(
+                    document,
+                    subset.span,
+                    &format!("subset of `{}` called", service.id()),
+                    subset,
+                    &known,
+                );
+                return None;
+            }
+            Some(TrafficTarget::Subset(index, subset.value.clone()))
+        }
+        TargetKind::HttpRoute => route_target(context, document, target, namespace, mesh),
+    }
+}
+
+fn route_target(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    target: &TargetRef,
+    namespace: &str,
+    mesh: &Mesh,
+) -> Option<TrafficTarget> {
+    let object = format!("HTTPRoute {namespace}/{}", target.name);
+    let routes = || mesh.routes.iter().filter(|route| route.order == Order::Specificity);
+    let Some(index) = mesh.routes.iter().position(|route| route.at.origin.object == object) else {
+        let names: Vec<String> = routes()
+            .filter(|route| route.namespace == namespace)
+            .filter_map(|route| route.at.origin.object.rsplit_once('/').map(|(_, name)| name.to_owned()))
+            .collect();
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let what = format!("HTTPRoute in namespace `{namespace}` called");
+        context.unknown(document, target.name.span, &what, &target.name, &known);
+        return None;
+    };
+    let Some(wanted) = &target.rule else { return Some(TrafficTarget::Route(index)) };
+    let names: Vec<&str> =
+        mesh.routes.get(index)?.rules.iter().filter_map(|rule| rule.at.origin.rule.as_deref()).collect();
+    let found = names.iter().position(|name| *name == wanted.value);
+    if found.is_none() {
+        context.unknown(document, wanted.span, &format!("rule of `{object}` called"), wanted, &names);
+    }
+    found.map(|rule| TrafficTarget::Rule(index, rule))
+}
+
+/// Two policies that set one field of one target: neither is nearer, so neither wins.
+fn clashes(context: &mut Context<'_>, mesh: &Mesh) {
+    let mut by_target: BTreeMap<&TrafficTarget, Vec<&TrafficPolicy>> = BTreeMap::new();
+    for policy in &mesh.traffic {
+        for target in &policy.targets {
+            by_target.entry(target).or_default().push(policy);
+        }
+    }
+    for policies in by_target.values() {
+        for (place, policy) in policies.iter().enumerate() {
+            for earlier in policies.iter().take(place) {
+                let fields = policy.settings.clashes(&earlier.settings);
+                if fields.is_empty() {
+                    continue;
+                }
+                let (a, b) = (&earlier.at.origin.object, &policy.at.origin.object);
+                let message = format!("`{b}` and `{a}` both set `{}` for one target", fields.join("`, `"));
+                let finding = Diagnostic::error("conflicting-settings", message)
+                    .object(b.clone())
+                    .at(policy.at.span)
+                    .related(earlier.at.span, "the other one")
+                    .help("set it in one of them, or give them different targets");
+                context.report(finding);
+            }
+        }
+    }
+}

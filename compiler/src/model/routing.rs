@@ -1,0 +1,244 @@
+//! Which routes a caller sees on a service's port, and in which order: one list, first match wins.
+//!
+//! 1. **Which routes.** Those attached to the service and port whose scope includes the caller's namespace. If any of
+//!    them is a consumer route of that namespace, only those; else the others (GEP-1294).
+//! 2. **Which order.** [`Order::Specificity`] entries of all routes are sorted by [`Rank`] (Gateway API v1,
+//!    `HTTPRouteRule.matches`), then by `weft.dev/priority`, then by namespace and name, then as listed. An
+//!    [`Order::Listed`] route has the frontend to itself: with two, the one of higher priority wins.
+//! 3. **Ties.** What only namespace and name, or nothing, decides is a tie. Callers of this module decide whether it
+//!    matters: `ambiguous-routes` reports ties that share a request.
+//!
+//! No match answers 404 once any route is attached; without any, the service itself is the destination.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use weft_bundle::body::{PathMatch, RequestMatch};
+
+use super::{Mesh, Order, Port, Route, RouteEntry, RouteRule, Scope, ServiceIndex, Settings, TrafficTarget};
+
+/// What a caller's namespace sees of one port of a service.
+#[derive(Clone, Debug)]
+pub struct FrontendPlan<'m> {
+    /// Ordered; the first that matches decides. Empty if no route is attached.
+    pub entries: Vec<PlannedEntry<'m>>,
+    /// The routes that take part, by place in [`Mesh::routes`].
+    pub routes: Vec<usize>,
+    /// [`Order::Listed`] routes that want this frontend to themselves but share it, in the order they rank.
+    pub rivals: Vec<usize>,
+}
+
+/// One entry of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct PlannedEntry<'m> {
+    /// The route's place in [`Mesh::routes`].
+    pub route_index: usize,
+    /// The route.
+    pub route: &'m Route,
+    /// The entry.
+    pub entry: &'m RouteEntry,
+    /// How much it says.
+    pub rank: Rank,
+}
+
+impl<'m> PlannedEntry<'m> {
+    /// The rule it leads to.
+    ///
+    /// # Panics
+    /// Never: the front ends number the rules that they make.
+    pub fn rule(&self) -> &'m RouteRule {
+        self.route.rules.get(self.entry.rule).expect("an entry's rule is a rule of its route")
+    }
+}
+
+/// How much a condition says, greater first: the criteria of Gateway API v1, `HTTPRouteRule.matches`, in their order.
+///
+/// The standard leaves the rank of regular expressions open; here they come after prefixes, as in Istio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    path_kind: u8,
+    path_length: usize,
+    method: bool,
+    headers: usize,
+    query: usize,
+}
+
+impl Rank {
+    /// The rank of a condition.
+    pub fn of(condition: &RequestMatch) -> Self {
+        let (path_kind, path_length) = match &condition.path {
+            Some(PathMatch::Exact(path)) => (3, path.len()),
+            Some(PathMatch::SegmentPrefix(path) | PathMatch::Prefix(path)) => (2, path.len()),
+            Some(PathMatch::Regex(pattern)) => (1, pattern.len()),
+            None => (2, 1), // as the prefix `/`, which is the default
+        };
+        let method = condition.method.is_some();
+        Self {
+            path_kind,
+            path_length,
+            method,
+            headers: condition.headers.len(),
+            query: condition.query.len(),
+        }
+    }
+}
+
+/// What callers of a namespace see of a service's port.
+pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &str) -> FrontendPlan<'m> {
+    let (mut routes, listed) = visible_routes(mesh, target, port.number, namespace);
+    let mut rivals = Vec::new();
+    if !listed.is_empty() {
+        if routes.len() + listed.len() > 1 {
+            rivals = listed.iter().chain(&routes).copied().collect();
+            rivals.sort_by_key(|index| standing(mesh, *index));
+        }
+        let mut ranked = listed;
+        ranked.sort_by_key(|index| standing(mesh, *index));
+        ranked.truncate(1);
+        routes = ranked;
+    }
+    let mut entries: Vec<PlannedEntry<'m>> = routes
+        .iter()
+        .filter_map(|index| Some((*index, mesh.routes.get(*index)?)))
+        .flat_map(|(route_index, route)| {
+            route.entries.iter().map(move |entry| PlannedEntry {
+                route_index,
+                route,
+                entry,
+                rank: Rank::of(&entry.condition),
+            })
+        })
+        .filter(|planned| planned.entry.port.is_none_or(|number| number == port.number))
+        .filter(|planned| planned.entry.source_namespace.as_deref().is_none_or(|wanted| wanted == namespace))
+        .collect();
+    if entries.iter().all(|planned| planned.route.order == Order::Specificity) {
+        // Stable: what is equal here stays as listed in its document.
+        entries.sort_by_key(|planned| (Reverse(planned.rank), standing(mesh, planned.route_index)));
+    }
+    FrontendPlan { entries, routes, rivals }
+}
+
+/// The namespaces whose callers may see different lists on a port, each with one name to plan for. The first is `""`,
+/// which stands for all namespaces that no document treats specially.
+pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<String> {
+    let mut names = BTreeSet::from([String::new()]);
+    for route in &mesh.routes {
+        let here = |number: Option<u16>| number.is_none_or(|number| number == port.number);
+        for attachment in route.attachments.iter().filter(|a| a.service == target && here(a.port)) {
+            match &attachment.scope {
+                Scope::Everyone => {}
+                Scope::Consumers(namespace) => drop(names.insert(namespace.clone())),
+                Scope::Namespaces(namespaces) => names.extend(namespaces.iter().cloned()),
+            }
+            names.extend(route.entries.iter().filter_map(|entry| entry.source_namespace.clone()));
+        }
+    }
+    names
+}
+
+/// The settings that hold for a rule's requests to a service, nearest level first; `rule` is the route and rule they
+/// come through, if any.
+pub fn settings(
+    mesh: &Mesh,
+    service: ServiceIndex,
+    subset: Option<&str>,
+    rule: Option<(usize, usize)>,
+) -> Settings {
+    let mut merged = Settings::default();
+    let mut dialect = Settings::default();
+    if let Some((route_index, rule_index)) = rule
+        && let Some(route) = mesh.routes.get(route_index)
+    {
+        let own = route.rules.get(rule_index).map(|rule| rule.settings.clone()).unwrap_or_default();
+        merged = own
+            .or(&at_level(mesh, &TrafficTarget::Rule(route_index, rule_index)))
+            .or(&at_level(mesh, &TrafficTarget::Route(route_index)));
+        dialect = route.dialect_defaults.clone();
+    }
+    if let Some(name) = subset {
+        let own =
+            mesh.service(service).subsets.get(name).map(|subset| subset.settings.clone()).unwrap_or_default();
+        merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
+    }
+    merged
+        .or(&at_level(mesh, &TrafficTarget::Service(service)))
+        .or(&mesh.service(service).settings)
+        .or(&dialect)
+        .or(&at_level(mesh, &TrafficTarget::Mesh))
+        .or(&mesh.defaults)
+        .or(&Settings::built_in())
+}
+
+/// What the traffic policies on one target set; the first wins where two clash, which resolve has reported.
+fn at_level(mesh: &Mesh, target: &TrafficTarget) -> Settings {
+    let here = mesh.traffic.iter().filter(|policy| policy.targets.contains(target));
+    here.fold(Settings::default(), |merged, policy| merged.or(&policy.settings))
+}
+
+/// The routes on a port that callers of a namespace see, as (specific, listed).
+fn visible_routes(mesh: &Mesh, target: ServiceIndex, port: u16, namespace: &str) -> (Vec<usize>, Vec<usize>) {
+    let mut consumer = Vec::new();
+    let mut general = Vec::new();
+    for (index, route) in mesh.routes.iter().enumerate() {
+        let here =
+            route.attachments.iter().filter(|a| a.service == target && a.port.is_none_or(|n| n == port));
+        for attachment in here {
+            match &attachment.scope {
+                Scope::Everyone => general.push(index),
+                Scope::Consumers(own) if own == namespace => consumer.push(index),
+                Scope::Namespaces(own) if own.iter().any(|own| own == namespace) => general.push(index),
+                Scope::Consumers(_) | Scope::Namespaces(_) => {}
+            }
+        }
+    }
+    let mut seen = if consumer.is_empty() { general } else { consumer };
+    seen.dedup();
+    let listed = |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Listed);
+    let (listed, specific) = seen.into_iter().partition(listed);
+    (specific, listed)
+}
+
+/// How routes of equal rank stand to each other: priority, then namespace and name.
+fn standing(mesh: &Mesh, index: usize) -> (Reverse<i64>, &str, &str) {
+    match mesh.routes.get(index) {
+        Some(route) => (Reverse(route.priority.unwrap_or(0)), &route.namespace, &route.at.origin.object),
+        None => (Reverse(0), "", ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_bundle::body::{FieldMatch, StringMatch};
+
+    use super::*;
+
+    fn rank(path: Option<PathMatch>, method: bool, headers: usize, query: usize) -> Rank {
+        let field = || FieldMatch { name: "x".into(), value: StringMatch::Present, invert: false };
+        Rank::of(&RequestMatch {
+            path,
+            method: method.then(|| StringMatch::Exact("GET".into())),
+            headers: (0..headers).map(|_| field()).collect(),
+            query: (0..query).map(|_| field()).collect(),
+            ..RequestMatch::default()
+        })
+    }
+
+    /// Gateway API v1, `HTTPRouteRule.matches`: each criterion decides only what those above it leave equal.
+    #[test]
+    fn each_criterion_only_breaks_ties_of_those_above() {
+        let exact = |path: &str| Some(PathMatch::Exact(path.into()));
+        let prefix = |path: &str| Some(PathMatch::SegmentPrefix(path.into()));
+        let ordered = [
+            rank(exact("/a"), false, 0, 0),
+            rank(prefix("/abc"), false, 0, 0),
+            rank(prefix("/ab"), true, 0, 0),
+            rank(prefix("/ab"), false, 2, 0),
+            rank(prefix("/ab"), false, 1, 3),
+            rank(prefix("/ab"), false, 1, 1),
+            rank(prefix("/ab"), false, 0, 1),
+            rank(None, false, 0, 0),
+            rank(Some(PathMatch::Regex("/.*long.*".into())), true, 9, 9),
+        ];
+        assert!(ordered.is_sorted_by(|earlier, later| earlier > later), "{ordered:#?}");
+    }
+}

@@ -1,0 +1,68 @@
+//! Documents in, diagnostics and bodies out: each snapshot shows both, so that a review needs one file.
+
+mod analyses;
+mod bodies;
+mod traces;
+
+use crate::diagnostic::human::{self, Style};
+use crate::emit::{emit, render};
+use crate::source::Sources;
+use crate::{Compilation, compile};
+
+/// A mesh and its services, which most cases begin with.
+const SHOP: &str = "
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: { name: test }
+spec: { trustDomain: test.example, defaults: { access: allow } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: web }
+spec:
+  ports: [ { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 10.0.0.1 } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: cart }
+spec:
+  ports: [ { name: http, port: 80, protocol: http } ]
+  endpoints:
+    static:
+    - { address: 10.0.0.2, labels: { version: v1 } }
+    - { address: 10.0.0.3, labels: { version: v2 } }
+  subsets: [ { name: v1, labels: { version: v1 } }, { name: v2, labels: { version: v2 } } ]
+";
+
+/// Compiles one text of several documents, or several files each headed `=== path`.
+fn compile_text(text: &str) -> (Sources, Compilation) {
+    let mut files: Vec<(String, String)> = vec![("shop.yaml".to_owned(), SHOP.to_owned())];
+    for part in text.split("=== ").filter(|part| !part.trim().is_empty()) {
+        match part.split_once('\n') {
+            Some((path, rest)) if path.ends_with(".yaml") => files.push((path.to_owned(), rest.to_owned())),
+            _ => files.push(("case.yaml".to_owned(), part.to_owned())),
+        }
+    }
+    let sources = Sources::in_memory(files);
+    let compilation = compile(&sources);
+    (sources, compilation)
+}
+
+/// What `weft check` would print, below what it was given.
+fn findings(text: &str) -> String {
+    let (sources, compilation) = compile_text(text);
+    let rendered = human::render(&compilation.diagnostics, &sources, Style::Plain);
+    let shown = if rendered.is_empty() { "nothing found\n" } else { &rendered };
+    format!("{}\n\n────────\n\n{shown}", text.trim())
+}
+
+/// The body of a service as `--render` writes it, below what it was made from.
+fn body(text: &str, service: &str) -> String {
+    let (sources, compilation) = compile_text(text);
+    let rendered = human::render(&compilation.diagnostics, &sources, Style::Plain);
+    assert!(!compilation.has_errors(), "{rendered}");
+    let emitted = emit(&compilation.mesh).unwrap();
+    let found = emitted.iter().find(|emitted| emitted.service == service).unwrap();
+    format!("{}\n\n────────\n\n{}", text.trim(), render(&found.body))
+}

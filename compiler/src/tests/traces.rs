@@ -1,0 +1,92 @@
+//! What would happen to a request.
+
+use super::compile_text;
+use crate::trace::{Decision, Question, Trace, trace};
+
+const ROUTES: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - name: moved
+    matches: [ { path: { value: /old } } ]
+    filters: [ { type: RequestRedirect, requestRedirect: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } } } ]
+  - name: items
+    matches: [ { path: { value: /items } } ]
+    filters: [ { type: URLRewrite, urlRewrite: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /admin } } } ]
+    backendRefs: [ { name: cart, port: 80 } ]
+  - name: reads
+    matches: [ { method: GET, path: { value: /api } } ]
+    backendRefs: [ { name: cart, port: 80, weight: 3 }, { name: web, port: 80, weight: 1 } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no-admin }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules: [ { to: [ { paths: [ { prefix: /admin } ] } ] } ]
+";
+
+fn ask(request: &str) -> Trace {
+    let (_, compilation) = compile_text(ROUTES);
+    assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
+    let from = compilation.mesh.find("default", "web").unwrap();
+    let question =
+        Question::parse(from, "10.0.0.1".parse().unwrap(), request, &["x-a: 1".to_owned()]).unwrap();
+    trace(&compilation.mesh, &question).unwrap()
+}
+
+#[test]
+fn a_split_names_its_shares_and_the_rule() {
+    let trace = ask("GET http://cart/api/x");
+    assert_eq!(trace.decision, Decision::Forward);
+    let shares: Vec<_> = trace.backends.iter().map(|share| (share.service.as_str(), share.weight)).collect();
+    assert_eq!(shares, [("default/cart", 3), ("default/web", 1)]);
+    let rule = trace.rule.unwrap();
+    assert_eq!(
+        (rule.object.as_str(), rule.name.as_deref(), rule.line),
+        ("HTTPRoute default/cart", Some("reads"), 15)
+    );
+    assert!(trace.access.unwrap().allowed);
+}
+
+#[test]
+fn access_sees_the_rewritten_path() {
+    let trace = ask("GET http://cart/items/1");
+    assert_eq!((trace.decision, trace.status), (Decision::Deny, Some(403)));
+    let access = trace.access.unwrap();
+    assert_eq!((access.policy.as_str(), access.allowed), ("AccessPolicy default/no-admin", false));
+}
+
+#[test]
+fn redirects_show_where_to() {
+    let trace = ask("GET http://cart/old/x?q=1");
+    assert_eq!((trace.decision, trace.status), (Decision::Redirect, Some(302)));
+    assert_eq!(trace.location.as_deref(), Some("http://cart/new/x?q=1"));
+}
+
+#[test]
+fn what_no_rule_matches_is_answered_with_404() {
+    let trace = ask("POST http://cart/api/x");
+    assert_eq!((trace.decision, trace.status), (Decision::Respond, Some(404)));
+}
+
+#[test]
+fn unknown_hosts_and_ports_are_explained() {
+    let text = |request| ask(request).steps.into_iter().map(|step| step.text).collect::<Vec<_>>().join("\n");
+    assert_eq!(text("GET http://crat/"), "no service of this mesh is called `crat`; did you mean `cart`?");
+    assert_eq!(text("GET http://cart:81/"), "service `default/cart` has no port 81; it has 80");
+    assert!(text("GET http://cart/a%2fb").contains("escape"));
+}
+
+#[test]
+fn the_json_has_the_documented_shape() {
+    let value = serde_json::to_value(ask("GET http://cart/api/x")).unwrap();
+    let keys: Vec<_> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["decision", "backends", "mirrors", "rule", "access", "steps"]);
+    assert_eq!(value["access"]["file"], "shop.yaml");
+    assert_eq!(value["decision"], "forward");
+}
