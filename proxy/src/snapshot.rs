@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_bundle::body::{Body, PeerTls, Protocol, UpstreamTls};
 use weft_bundle::engine::{BuildError, Engine};
+use weft_bundle::json;
 use weft_bundle::spiffe::SpiffeId;
 
 use crate::identity::trust::Trust;
@@ -132,7 +133,7 @@ impl Snapshot {
     /// # Errors
     /// The first thing that makes the body unusable.
     pub fn build(body: &[u8], generation: Generation) -> Result<Self, ApplyError> {
-        let body: Body = serde_json::from_slice(body).map_err(|error| ApplyError::Json(error.to_string()))?;
+        let body: Body = json::from_slice(body).map_err(|error| ApplyError::Json(error.to_string()))?;
         let trust = Trust::read(&body.trust_anchors).map_err(ApplyError::Trust)?;
         for port in &body.inbound {
             if !port.protocol.is_http() {
