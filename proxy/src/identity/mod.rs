@@ -7,6 +7,7 @@
 
 pub mod leaf;
 pub(crate) mod trust;
+pub(crate) mod denied;
 pub mod files;
 
 use std::fmt;
@@ -23,7 +24,7 @@ use weft_bundle::spiffe::SpiffeId;
 
 use self::leaf::Leaf;
 pub use self::leaf::LeafError;
-use self::trust::{PeerVerifier, Trust, UpstreamVerifier};
+use self::trust::{Belief, PeerVerifier, UpstreamVerifier};
 
 /// A workload's certificate and key.
 #[derive(Debug)]
@@ -145,13 +146,13 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// TLS for peers that call us.
-pub(crate) fn server_config(trust: &Arc<Trust>, identity: &Arc<IdentityStore>) -> Arc<ServerConfig> {
+pub(crate) fn server_config(belief: &Belief, identity: &Arc<IdentityStore>) -> Arc<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("aws-lc-rs has TLS 1.3");
     let resolver: Arc<dyn ResolvesServerCert> = Arc::<IdentityStore>::clone(identity);
     let mut config = builder
-        .with_client_cert_verifier(Arc::new(PeerVerifier::new(Arc::clone(trust))))
+        .with_client_cert_verifier(Arc::new(PeerVerifier::new(belief.clone())))
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -161,11 +162,11 @@ pub(crate) fn server_config(trust: &Arc<Trust>, identity: &Arc<IdentityStore>) -
 
 /// TLS towards peers, of whom we expect one of `ids`; one configuration per protocol.
 pub(crate) fn client_tls(
-    trust: &Arc<Trust>,
+    belief: &Belief,
     identity: &Arc<IdentityStore>,
     ids: &[SpiffeId],
 ) -> crate::cluster::connect::ClientTls {
-    let verifier = Arc::new(UpstreamVerifier::new(Arc::clone(trust), ids.to_vec()));
+    let verifier = Arc::new(UpstreamVerifier::new(belief.clone(), ids.to_vec()));
     let config = |alpn: &[u8]| {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -17,6 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
+use super::denied::DenySet;
 use super::leaf::{Leaf, LeafError};
 use super::provider;
 
@@ -54,6 +55,8 @@ pub(crate) enum PeerError {
     TrustDomain(TrustDomain),
     /// Another identity than expected.
     Unexpected(SpiffeId),
+    /// On the denylist.
+    Denied(SpiffeId),
 }
 
 impl fmt::Display for PeerError {
@@ -61,6 +64,7 @@ impl fmt::Display for PeerError {
         match self {
             Self::Leaf(error) => write!(f, "the peer's certificate is not a workload's: {error}"),
             Self::TrustDomain(domain) => write!(f, "there are no trust anchors for `{domain}`"),
+            Self::Denied(id) => write!(f, "`{id}` is on the denylist"),
             Self::Unexpected(id) => write!(f, "the peer is `{id}`, who is not expected here"),
         }
     }
@@ -100,8 +104,8 @@ impl Trust {
         Ok(Self(domains))
     }
 
-    /// Whether a peer that called us is believed, and who it is.
-    pub(crate) fn verify_client(
+    /// Whether a caller's certificates lead to an anchor of the trust domain that they name.
+    fn verify_client(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -142,13 +146,50 @@ impl Trust {
     }
 }
 
+/// Whom we believe at one time: the anchors of a bundle, less the denylist in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Belief {
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) denied: Arc<DenySet>,
+}
+
+impl Belief {
+    /// Whether a peer that called us is believed, and who it is.
+    pub(crate) fn verify_client(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<SpiffeId, Error> {
+        let id = self.trust.verify_client(end_entity, intermediates, now)?;
+        self.admit(end_entity, id, now)
+    }
+
+    fn verify_server(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<SpiffeId, Error> {
+        let id = self.trust.verify_server(end_entity, intermediates, now)?;
+        self.admit(end_entity, id, now)
+    }
+
+    fn admit(&self, end_entity: &CertificateDer<'_>, id: SpiffeId, now: UnixTime) -> Result<SpiffeId, Error> {
+        match self.denied.denies(end_entity, &id, now) {
+            true => Err(PeerError::Denied(id).into()),
+            false => Ok(id),
+        }
+    }
+}
+
 /// Judges the certificates of peers that call us.
 #[derive(Debug)]
-pub(super) struct PeerVerifier(Arc<Trust>);
+pub(super) struct PeerVerifier(Belief);
 
 impl PeerVerifier {
-    pub(super) fn new(trust: Arc<Trust>) -> Self {
-        Self(trust)
+    pub(super) fn new(belief: Belief) -> Self {
+        Self(belief)
     }
 }
 
@@ -196,13 +237,13 @@ impl ClientCertVerifier for PeerVerifier {
 /// Judges the certificates of endpoints that we call: one of the identities that the cluster expects.
 #[derive(Debug)]
 pub(super) struct UpstreamVerifier {
-    trust: Arc<Trust>,
+    belief: Belief,
     expected: Vec<SpiffeId>,
 }
 
 impl UpstreamVerifier {
-    pub(super) fn new(trust: Arc<Trust>, expected: Vec<SpiffeId>) -> Self {
-        Self { trust, expected }
+    pub(super) fn new(belief: Belief, expected: Vec<SpiffeId>) -> Self {
+        Self { belief, expected }
     }
 }
 
@@ -215,7 +256,7 @@ impl ServerCertVerifier for UpstreamVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let id = self.trust.verify_server(end_entity, intermediates, now)?;
+        let id = self.belief.verify_server(end_entity, intermediates, now)?;
         if !self.expected.contains(&id) {
             return Err(PeerError::Unexpected(id).into());
         }

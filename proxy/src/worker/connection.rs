@@ -91,7 +91,7 @@ impl Connection {
             return true;
         }
         let trusted = peer.chain.split_first().is_some_and(|(leaf, intermediates)| {
-            plane.snapshot.trust.verify_client(leaf, intermediates, UnixTime::now()).is_ok()
+            plane.belief.verify_client(leaf, intermediates, UnixTime::now()).is_ok()
         });
         if trusted {
             peer.plane.set(Arc::as_ptr(plane));

@@ -22,14 +22,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use http::HeaderValue;
 use tokio::sync::{mpsc, oneshot, watch};
+use weft_bundle::release::Denylist;
 
 use self::listener::{Key, Sharing, bind};
 pub use self::listener::{Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+use crate::identity::denied::DenySet;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
@@ -56,6 +58,8 @@ pub struct Options {
 pub(crate) struct Shared {
     pub(crate) plane: ArcSwapOption<Plane>,
     pub(crate) identity: Arc<IdentityStore>,
+    /// The denylist in force; each plane keeps the one it was built with.
+    pub(crate) denied: ArcSwap<DenySet>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
     /// Requests that name no service we know.
@@ -74,6 +78,7 @@ impl Shared {
         Self {
             plane: ArcSwapOption::empty(),
             identity: Arc::default(),
+            denied: ArcSwap::default(),
             metrics,
             in_flight: Arc::default(),
             unknown,
@@ -272,6 +277,19 @@ impl DataPlane {
     /// # Errors
     /// Anything that makes it unusable here. Nothing has changed then.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), ApplyError> {
+        self.apply_after(snapshot, &mut || Ok(()))
+    }
+
+    /// The same, with something that must succeed before the pointer is swapped, when all else has: writing the bundle
+    /// to disk.
+    ///
+    /// # Errors
+    /// As [`DataPlane::apply`], and what `persist` returns.
+    pub fn apply_after(
+        &self,
+        snapshot: Arc<Snapshot>,
+        persist: &mut dyn FnMut() -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(ApplyError::Stopped);
         }
@@ -291,6 +309,7 @@ impl DataPlane {
         let previous = self.shared.plane.load_full();
         let plane = Plane::build(snapshot, previous.as_deref(), &self.options.application, &self.shared)?;
         self.refuse_loops(&plane, &listening, &bound)?;
+        persist()?;
 
         self.shared.plane.store(Some(Arc::new(plane)));
         self.shared.generation.fetch_add(1, Ordering::AcqRel);
@@ -306,6 +325,22 @@ impl DataPlane {
         });
         self.tell(|| Command::Changed);
         Ok(())
+    }
+
+    /// Takes a new denylist: refuses its peers in handshakes from now on, and closes the connections they have.
+    pub fn refuse_peers(&self, denylist: &Denylist) {
+        let _order = self.listening();
+        self.shared.denied.store(Arc::new(DenySet::new(denylist)));
+        let Some(previous) = self.shared.plane.load_full() else { return };
+        let snapshot = Arc::clone(&previous.snapshot);
+        match Plane::build(snapshot, Some(&previous), &self.options.application, &self.shared) {
+            Ok(plane) => {
+                self.shared.plane.store(Some(Arc::new(plane)));
+                self.shared.generation.fetch_add(1, Ordering::AcqRel);
+                self.tell(|| Command::Changed);
+            }
+            Err(error) => tracing::error!(%error, "the denylist could not be applied to what runs"),
+        }
     }
 
     /// Takes a new certificate and key, for handshakes from now on.
