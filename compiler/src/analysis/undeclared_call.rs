@@ -1,6 +1,6 @@
 //! # What it finds
 //! A service that some policy lets call another, by name or identity, and that declares `calls` without it. One finding
-//! per caller and callee.
+//! per caller and callee. A service behind a route of a declared one counts as declared.
 //!
 //! # Why it matters
 //! A service that declares its calls gets a bundle with exactly those. The permission then has no effect: the proxy of the
@@ -30,7 +30,7 @@ use std::collections::BTreeSet;
 use weft_bundle::body::{Effect, IdentityMatch};
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, ServiceIndex};
+use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, RuleAction, ServiceIndex};
 
 /// One finding per caller and callee.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
@@ -52,8 +52,21 @@ fn undeclared(mesh: &Mesh, policy: &AccessPolicy, caller: &Caller) -> Vec<(Servi
     let Some(from) = named_service(mesh, &caller.who) else { return Vec::new() };
     let Some(calls) = &mesh.service(from).calls else { return Vec::new() };
     let targets = policy.targets.iter().map(|target| target.service);
-    let missing = |to: &ServiceIndex| *to != from && calls.iter().all(|call| call.service != *to);
-    targets.filter(missing).map(|to| (from, to)).collect()
+    let reached =
+        |to: ServiceIndex| calls.iter().any(|call| call.service == to || is_behind(mesh, call.service, to));
+    targets.filter(|to| *to != from && !reached(*to)).map(|to| (from, to)).collect()
+}
+
+/// Whether a route of the declared service sends requests to the other: its callers then reach that one too.
+fn is_behind(mesh: &Mesh, declared: ServiceIndex, other: ServiceIndex) -> bool {
+    let routes = mesh.routes.iter().filter(|route| route.attachments.iter().any(|a| a.service == declared));
+    routes.flat_map(|route| &route.rules).any(|rule| match &rule.action {
+        RuleAction::Forward(backends) => backends
+            .iter()
+            .filter_map(|backend| backend.target.as_ref())
+            .any(|target| target.service == other),
+        RuleAction::Redirect(_) | RuleAction::Respond { .. } => false,
+    })
 }
 
 /// The one service that a caller names; none for sets of identities and for addresses.

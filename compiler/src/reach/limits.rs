@@ -19,7 +19,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About a tenth of a second for one question, and some ten seconds for a whole list, at the very worst.
+    /// About a tenth of a second for one question, and some twenty seconds for a whole list, at the very worst.
     fn default() -> Self {
         Self {
             pattern_bytes: 2 << 20,

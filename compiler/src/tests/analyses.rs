@@ -253,6 +253,24 @@ spec:
 }
 
 silent! {
+    a_call_through_a_route_is_declared: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: web, port: 80 } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: web }
+spec: { targetRefs: [ { kind: Service, name: web } ], action: allow, rules: [ { from: [ { service: a } ] } ] }
+";
     specific_before_general_is_silence: "
 apiVersion: networking.istio.io/v1
 kind: VirtualService
