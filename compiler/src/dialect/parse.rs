@@ -6,7 +6,7 @@ use super::check::Checker;
 use super::{
     Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
 };
-use crate::diagnostic::{self, Diagnostic, did_you_mean};
+use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::source::{FileId, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
         match (api_version, kind) {
             (Some(api_version), Some(kind)) => self.dispatch(node, api_version, kind),
             (Some(api_version), None) if GROUPS.contains(&group_of(api_version)) => {
-                self.headless(node, "kind")
+                self.headless(node, "kind");
             }
             (None, Some(_))
                 if document.get(node, "metadata").is_some() && document.get(node, "spec").is_some() =>
@@ -268,15 +268,18 @@ impl<'a> Reader<'a> {
         check: fn(&Spanned<T>, &mut Checker<'_>),
     ) {
         let object = object_name(&header.kind, &header.metadata);
+        let span = self.document.span(node);
         let mut checker = Checker::new(&object, &mut self.parsed.diagnostics);
         checker.subdomain(&header.metadata.name, "an object");
         if let Some(namespace) = &header.metadata.namespace {
             checker.label(namespace, "a namespace");
         }
         check(&spec, &mut checker);
+        let sound = !self.parsed.diagnostics.iter().any(|diagnostic| is_fault_in(diagnostic, span));
         self.parsed.documents.push(ParsedDocument {
             file: self.file,
-            span: self.document.span(node),
+            span,
+            sound,
             api_version: header.api_version,
             kind: header.kind,
             metadata: header.metadata,
@@ -373,6 +376,12 @@ impl<'a> Reader<'a> {
             }
         }
     }
+}
+
+fn is_fault_in(diagnostic: &Diagnostic, document: Span) -> bool {
+    let inside =
+        |span: Span| span.file == document.file && span.start >= document.start && span.end <= document.end;
+    diagnostic.severity == Severity::Error && diagnostic.span.is_some_and(inside)
 }
 
 /// The group of an `apiVersion`; empty for Kubernetes' core.
