@@ -79,6 +79,9 @@ impl SpiffeId {
         namespace: &str,
         service_account: &str,
     ) -> Result<Self, SpiffeError> {
+        if namespace.contains('/') || service_account.contains('/') {
+            return Err(SpiffeError::Path);
+        }
         format!("spiffe://{trust_domain}/ns/{namespace}/sa/{service_account}").parse()
     }
 

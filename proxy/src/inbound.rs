@@ -1,1 +1,159 @@
-//! Requests from peers to our application.
+//! Requests from peers to our application: who calls → may they → the application.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, Uri, Version};
+use hyper::body::Incoming;
+use weft_bundle::body::PeerTls;
+use weft_bundle::engine::{Authorization, Peer, Permit};
+
+use crate::answer::{self, Refusal};
+use crate::cluster::{Cluster, ClusterSpec};
+use crate::forward::{self, Answer, Plan};
+use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
+use crate::message::fields;
+use crate::message::head::Target;
+use crate::snapshot::wants_http2;
+use crate::telemetry::record::Record;
+use crate::telemetry::{Direction, Reason};
+use crate::worker::Plane;
+use crate::worker::connection::Connection;
+
+/// Answers one request.
+pub(crate) async fn serve(
+    connection: &Rc<Connection>,
+    port: u16,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let shared = &connection.worker.shared;
+    let mut record = Record::start(Direction::Inbound, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(Direction::Inbound));
+    let plane = shared.plane.load_full();
+    match walk(connection, port, plane, request, &mut record).await {
+        Ok((response, lease)) => {
+            record.status = response.status().as_u16();
+            let mut response = answer::pass_on(response, |incoming| {
+                ResponseBody::upstream(incoming, DEFAULT_IDLE, lease, record)
+            });
+            fields::strip_own(response.headers_mut());
+            response
+        }
+        Err(refusal) => answer::refuse(refusal, record),
+    }
+}
+
+/// The path of a request, in the order it is travelled.
+async fn walk(
+    connection: &Connection,
+    port: u16,
+    plane: Option<Arc<Plane>>,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    let plane = plane.ok_or_else(|| Refusal::new(Reason::NoPolicy, "there is no policy yet"))?;
+    let (mut head, incoming) = request.into_parts();
+    note(connection, &plane, &head, record);
+    let port = plane.snapshot.engine.inbound(port);
+    let (port, ours) = port
+        .and_then(|port| Some((port, plane.inbound(port)?)))
+        .ok_or_else(|| Refusal::new(Reason::NoPolicy, "there is no policy for this port any more"))?;
+    record.service(&ours.metrics);
+
+    let identity = connection.identity();
+    if !connection.is_trusted(&plane) {
+        return Err(Refusal::new(
+            Reason::IdentityRequired,
+            "the caller's certificate is not trusted any more",
+        ));
+    }
+    match (port.get().tls, identity) {
+        (PeerTls::Strict, None) => {
+            return Err(Refusal::new(Reason::IdentityRequired, "this port takes mutual TLS only"));
+        }
+        (PeerTls::Permissive, None) => {
+            ours.metrics.would_deny.inc();
+        }
+        (PeerTls::Strict | PeerTls::Permissive, Some(_)) | (PeerTls::Off, _) => {}
+    }
+
+    let target = Target::read(&head, if identity.is_some() { "https" } else { "http" })?;
+    let peer = Peer { identity, address: connection.client.ip() };
+    let Authorization { verdict, audits } =
+        plane.snapshot.engine.authorize(port, &peer, &target.request(&head));
+    if !audits.is_empty() {
+        ours.metrics.audited.inc();
+    }
+    let permit = verdict.map_err(|denial| {
+        record.log(|log| log.rule = Some(denial.origin.to_string()));
+        Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin))
+    })?;
+    record.log(|log| log.rule = Some(permit.origin().to_string()));
+
+    fields::strip_request(&mut head.headers);
+    if let Some(identity) = identity
+        && let Ok(value) = HeaderValue::from_str(&identity.to_string())
+    {
+        head.headers.insert(fields::PEER, value);
+    }
+    let application = connection.worker.clusters.of(&ours.application);
+    to_application(permit, &application, &target, head, incoming, record).await
+}
+
+fn note(connection: &Connection, plane: &Plane, head: &Parts, record: &mut Record) {
+    record.log(|log| {
+        log.head(head);
+        log.client = Some(connection.client);
+        log.peer = connection.identity().map(ToString::to_string);
+        log.sequence = plane.snapshot.generation.sequence;
+    });
+}
+
+/// Forwards what access policy let pass; the permit is the proof.
+async fn to_application(
+    _: Permit<'_>,
+    application: &Cluster,
+    target: &Target,
+    mut head: Parts,
+    incoming: Incoming,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
+    let plan = Plan { http2: wants_http2(application.spec.protocol), per_try: None, retry: None };
+    let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
+    Ok(forward::send(application, plan, head, body, record).await?)
+}
+
+/// Writes where a request goes: path and `Host` on HTTP/1.1, a whole URI on HTTP/2.
+pub(crate) fn address(
+    spec: &ClusterSpec,
+    target: &Target,
+    path: &str,
+    authority: &str,
+    head: &mut Parts,
+    http2: bool,
+) -> Result<(), Refusal> {
+    let illegal = |_: http::Error| Refusal::new(Reason::BadPath, "the request cannot be written");
+    let http2 = http2 || wants_http2(spec.protocol);
+    let path = match &target.query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    if http2 {
+        let scheme = if spec.tls.is_some() { "https" } else { "http" };
+        let uri = Uri::builder().scheme(scheme).authority(authority).path_and_query(path);
+        head.uri = uri.build().map_err(illegal)?;
+        head.version = Version::HTTP_2;
+        head.headers.remove(http::header::HOST);
+    } else {
+        let host = HeaderValue::from_str(authority).map_err(|error| illegal(error.into()))?;
+        head.uri = Uri::builder().path_and_query(path).build().map_err(illegal)?;
+        head.version = Version::HTTP_11;
+        head.headers.insert(http::header::HOST, host);
+        if head.headers.contains_key(http::header::TE) {
+            head.headers.insert(http::header::CONNECTION, HeaderValue::from_static("te"));
+        }
+    }
+    Ok(())
+}

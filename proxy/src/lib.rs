@@ -17,10 +17,16 @@ pub mod updater;
 pub mod snapshot;
 pub mod identity;
 pub mod worker;
-pub mod inbound;
-pub mod outbound;
-pub mod cluster;
+mod inbound;
+mod outbound;
+mod message;
+mod forward;
+mod answer;
+mod cluster;
 pub mod telemetry;
 pub mod admin;
 pub mod drain;
 pub mod app;
+
+#[cfg(test)]
+mod testing;

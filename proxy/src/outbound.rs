@@ -1,1 +1,189 @@
-//! Requests from our application to other services.
+//! Requests from our application to other services: which service → which rule → which backend → which endpoint.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::LOCATION;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use weft_bundle::body::{Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
+use weft_bundle::duration::DurationText;
+use weft_bundle::engine::{FrontendRef, Routed, edit_headers, redirect_location, rewrite_path, split};
+
+use crate::answer::{self, Refusal};
+use crate::cluster::Cluster;
+use crate::forward::{self, Answer, Plan};
+use crate::inbound::address;
+use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
+use crate::message::fields;
+use crate::message::head::Target;
+use crate::snapshot::wants_http2;
+use crate::telemetry::record::Record;
+use crate::telemetry::{Direction, Reason};
+use crate::worker::Plane;
+use crate::worker::connection::Connection;
+
+/// Answers one request.
+pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let shared = &connection.worker.shared;
+    let mut record = Record::start(Direction::Outbound, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(Direction::Outbound));
+    let Some(plane) = shared.plane.load_full() else {
+        return answer::refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
+    };
+    match walk(connection, &plane, request, &mut record).await {
+        Ok(Outcome::Upstream { answer: (response, lease), rule, backend }) => {
+            record.status = response.status().as_u16();
+            let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
+            let mut response =
+                answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
+            edit_headers(&backend.response_headers, response.headers_mut());
+            edit_headers(&rule.response_headers, response.headers_mut());
+            response
+        }
+        Ok(Outcome::Redirect { location, status, edits }) => {
+            let mut response = answer::respond(status, None, record);
+            response.headers_mut().insert(LOCATION, location);
+            edit_headers(edits, response.headers_mut());
+            response
+        }
+        Ok(Outcome::Respond { status, text, edits }) => {
+            let mut response = answer::respond(status, text, record);
+            edit_headers(edits, response.headers_mut());
+            response
+        }
+        Err(refusal) => answer::refuse(refusal, record),
+    }
+}
+
+enum Outcome<'e> {
+    Upstream { answer: Answer, rule: &'e Rule, backend: &'e Backend },
+    Redirect { location: HeaderValue, status: StatusCode, edits: &'e HeaderEdits },
+    Respond { status: StatusCode, text: Option<&'e str>, edits: &'e HeaderEdits },
+}
+
+/// The path of a request, in the order it is travelled.
+async fn walk<'e>(
+    connection: &Connection,
+    plane: &'e Plane,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Outcome<'e>, Refusal> {
+    let (head, incoming) = request.into_parts();
+    record.log(|log| {
+        log.head(&head);
+        log.client = Some(connection.client);
+        log.sequence = plane.snapshot.generation.sequence;
+    });
+    let target = Target::read(&head, "http")?;
+    if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
+        return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
+    }
+    let frontend = find(plane, &target)?;
+    if let Some(metrics) = plane.frontend_metrics(frontend) {
+        record.service(metrics);
+    }
+    let routed = plane.snapshot.engine.route(frontend, &target.request(&head));
+    let Routed { rule, .. } = routed;
+    record.log(|log| log.rule = Some(rule.origin.to_string()));
+    let edits = &rule.response_headers;
+    match &rule.action {
+        Action::Forward(backends) => {
+            let backend = split(backends, fastrand::u64(..))
+                .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
+            let answer = forward(connection, plane, &target, routed, backend, head, incoming, record).await?;
+            Ok(Outcome::Upstream { answer, rule, backend })
+        }
+        Action::Redirect(redirect) => {
+            let location = redirect_location(redirect, routed.matched_path(), &target.request(&head));
+            let location = HeaderValue::from_str(&location)
+                .map_err(|_| Refusal::new(Reason::BadPath, "the new location cannot be written"))?;
+            Ok(Outcome::Redirect { location, status: status(redirect.status), edits })
+        }
+        Action::Respond { status: code, body } => {
+            Ok(Outcome::Respond { status: status(*code), text: body.as_deref(), edits })
+        }
+    }
+}
+
+/// The engine refuses bodies with other codes.
+fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn find<'e>(plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusal> {
+    let found = plane.snapshot.engine.frontend(target.host(), target.port);
+    found.filter(|frontend| frontend.get().protocol.is_http()).ok_or_else(|| {
+        let detail = format!("{}:{} is no service that this one may call", target.host(), target.port);
+        Refusal::new(Reason::UnknownHost, detail)
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything that was decided so far, once each")]
+async fn forward(
+    connection: &Connection,
+    plane: &Plane,
+    target: &Target,
+    routed: Routed<'_>,
+    backend: &Backend,
+    mut head: Parts,
+    incoming: Incoming,
+    record: &mut Record,
+) -> Result<Answer, Refusal> {
+    let rule = routed.rule;
+    let cluster = cluster(connection, plane, backend)?;
+    record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
+    let spec = &cluster.spec;
+    // Between sidecars HTTP/2 stays HTTP/2; an endpoint without one need not speak more than its port declares.
+    let http2 = wants_http2(spec.protocol) || (spec.tls.is_some() && head.version == Version::HTTP_2);
+
+    fields::strip_request(&mut head.headers);
+    let rewrite = rule.rewrite.as_ref();
+    let path = match rewrite.and_then(|rewrite| rewrite.path.as_ref()) {
+        Some(rewrite) => rewrite_path(rewrite, routed.matched_path(), &target.path),
+        None => target.path.to_string(),
+    };
+    let authority = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(&target.authority);
+    edit_headers(&rule.request_headers, &mut head.headers);
+    edit_headers(&backend.request_headers, &mut head.headers);
+    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    address(spec, target, &path, authority, &mut head, http2)?;
+
+    let Timeouts { request, per_try, idle } = rule.timeouts;
+    let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
+    let plan = Plan { http2, per_try: limit(per_try), retry: rule.retry.as_ref() };
+    let body = RequestBody::replayable(incoming, idle);
+    let sending = forward::send(&cluster, plan, head, body, record);
+    match limit(request) {
+        None => Ok(sending.await?),
+        Some(limit) => match tokio::time::timeout(limit, sending).await {
+            Ok(sent) => Ok(sent?),
+            Err(_) => {
+                let detail = format!("no response within {} ms", limit.as_millis());
+                Err(Refusal::new(Reason::RequestTimeout, detail))
+            }
+        },
+    }
+}
+
+/// The cluster that a backend names.
+fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<Rc<Cluster>, Refusal> {
+    match &backend.target {
+        BackendTarget::Cluster(id) => match plane.upstream(id) {
+            Some(spec) => Ok(connection.worker.clusters.of(spec)),
+            None => Err(Refusal::new(Reason::BackendMissing, "the backend does not exist")),
+        },
+        BackendTarget::Status(code) => Err(Refusal {
+            reason: Reason::BackendMissing,
+            status: status(*code),
+            detail: "the backend does not exist".to_owned(),
+        }),
+    }
+}
+
+/// Zero means "no limit", like absence.
+fn limit(duration: Option<DurationText>) -> Option<Duration> {
+    duration.filter(|duration| !duration.is_zero()).map(DurationText::get)
+}

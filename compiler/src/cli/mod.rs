@@ -14,9 +14,13 @@ pub mod schema;
 pub mod trace;
 pub mod verify;
 
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+
+use crate::source::{Directory, GitTree, Source, SourceError, Sources};
 
 /// All is well.
 pub const FINE: ExitCode = ExitCode::SUCCESS;
@@ -48,6 +52,9 @@ struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    Check(check::Args),
+    Trace(trace::Args),
+    Ca(ca::Args),
     Explain(explain::Args),
 }
 
@@ -63,6 +70,46 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Ca(args) => ca::run(args),
         Command::Explain(args) => explain::run(&args),
     }
+}
+
+/// Where the documents are.
+#[derive(clap::Args, Debug)]
+pub struct Where {
+    /// The directory with the policy documents
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Read a Git revision instead of the files as they are
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+}
+
+impl Where {
+    fn read(&self) -> Result<Sources, SourceError> {
+        read(&self.path, self.rev.as_deref())
+    }
+}
+
+/// Reads the documents of a directory, or of a Git revision of it.
+fn read(path: &Path, rev: Option<&str>) -> Result<Sources, SourceError> {
+    match rev {
+        Some(rev) => GitTree::new(path, rev).read(),
+        None => Directory::new(path).read(),
+    }
+}
+
+/// Prints an error with its causes, as cargo does, and gives the exit code for it.
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut text = format!("error: {error}");
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let _ = write!(text, "\n  caused by: {inner}");
+        cause = inner.source();
+    }
+    anstream::eprintln!("{text}");
+    cannot()
 }

@@ -1,1 +1,142 @@
-//! `weft trace`.
+//! `weft trace`: what would happen to one request.
+
+use std::io::Write;
+use std::net::IpAddr;
+use std::process::ExitCode;
+
+use super::check::{self, Format};
+use super::{FINE, Where, cannot, fail, findings};
+use crate::compile;
+use crate::diagnostic::did_you_mean;
+use crate::model::{Mesh, ServiceIndex};
+use crate::trace::{BackendShare, Decision, Question, Trace, trace};
+
+/// Shows what would happen to one request, and which lines decide it
+#[derive(clap::Args, Debug)]
+#[command(
+    allow_missing_positional = true,
+    after_help = "Examples:
+  weft trace --from bookinfo/productpage 'GET http://reviews:9080/reviews/1'
+  weft trace policy --from productpage 'http://reviews:9080/' -H 'end-user: jason' --format json
+
+The engine that decides is the proxies' own. Exit codes: 0 traced, whatever the decision; 1 the documents have errors;
+2 could not trace."
+)]
+pub struct Args {
+    /// The directory with the policy documents
+    #[arg(default_value = ".")]
+    path: std::path::PathBuf,
+    /// Method and URL, such as `GET http://reviews:9080/reviews/1`; without a method it is GET
+    request: String,
+    /// The calling service, `namespace/name`, or `name` if only one service has it
+    #[arg(long, value_name = "SERVICE")]
+    from: String,
+    /// A header of the request, `name: value`; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    headers: Vec<String>,
+    /// The address it comes from, for rules about networks
+    #[arg(long, value_name = "IP", default_value = "0.0.0.0")]
+    address: IpAddr,
+    /// Read a Git revision instead of the files as they are
+    #[arg(long, value_name = "REV")]
+    rev: Option<String>,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+/// Traces and prints.
+pub fn run(args: &Args) -> ExitCode {
+    let place = Where { path: args.path.clone(), rev: args.rev.clone() };
+    let sources = match place.read() {
+        Ok(sources) => sources,
+        Err(error) => return fail(&error),
+    };
+    let compilation = compile(&sources);
+    if compilation.has_errors() {
+        check::show(&compilation, &sources, Format::Human);
+        anstream::eprintln!("error: documents with errors cannot be traced");
+        return findings();
+    }
+    let from = match find_caller(&compilation.mesh, &args.from) {
+        Ok(from) => from,
+        Err(message) => {
+            anstream::eprintln!("error: {message}");
+            return cannot();
+        }
+    };
+    let question = match Question::parse(from, args.address, &args.request, &args.headers) {
+        Ok(question) => question,
+        Err(error) => return fail(&error),
+    };
+    match trace(&compilation.mesh, &question) {
+        Ok(trace) => {
+            let text = match args.format {
+                Format::Human => human(&trace),
+                Format::Json => serde_json::to_string_pretty(&trace).unwrap_or_default() + "\n",
+            };
+            let _ = write!(anstream::stdout().lock(), "{text}");
+            FINE
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn find_caller(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
+    if let Some((namespace, name)) = text.split_once('/')
+        && let Some(index) = mesh.find(namespace, name)
+    {
+        return Ok(index);
+    }
+    let same: Vec<_> = mesh.indexed().filter(|(_, service)| service.name == text).collect();
+    match same.as_slice() {
+        [(index, _)] => Ok(*index),
+        [] => {
+            let names: Vec<String> = mesh.services.iter().map(|service| service.id()).collect();
+            let short = mesh.services.iter().map(|service| service.name.as_str());
+            let near = did_you_mean(text, names.iter().map(String::as_str).chain(short));
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            Err(format!("no service is called `{text}`{hint}"))
+        }
+        several => {
+            let names = several.iter().map(|(_, service)| service.id()).collect::<Vec<_>>().join(", ");
+            Err(format!("several services are called `{text}`: {names}"))
+        }
+    }
+}
+
+/// One line a step, with its place, then the outcome.
+fn human(trace: &Trace) -> String {
+    let mut text = String::new();
+    for step in &trace.steps {
+        let place = match (&step.file, step.line) {
+            (Some(file), Some(line)) if line > 0 => format!("  ({file}:{line})"),
+            _ => String::new(),
+        };
+        text += &format!("{:>9}  {}{place}\n", step.stage, step.text);
+    }
+    let outcome = match (trace.decision, trace.status) {
+        (Decision::Forward, _) => {
+            let shares =
+                trace.backends.iter().filter(|share| share.weight > 0).map(share).collect::<Vec<_>>();
+            format!("forwarded to {}", shares.join(", "))
+        }
+        (Decision::Redirect, status) => {
+            let location = trace.location.as_deref().unwrap_or_default();
+            format!("redirected with {} to {location}", status.unwrap_or_default())
+        }
+        (Decision::Respond, status) => format!("answered by the mesh with {}", status.unwrap_or_default()),
+        (Decision::Deny, status) => format!("refused with {}", status.unwrap_or_default()),
+    };
+    text + &format!("{:>9}  {outcome}\n", "outcome")
+}
+
+fn share(share: &BackendShare) -> String {
+    let subset = share.subset.as_ref().map(|subset| format!("/{subset}")).unwrap_or_default();
+    let refused = share.access.as_ref().is_some_and(|access| !access.allowed);
+    let verdict = if refused { ", refused" } else { "" };
+    match share.status {
+        Some(status) => format!("{}{subset} (weight {}, answers {status})", share.service, share.weight),
+        None => format!("{}{subset} (weight {}{verdict})", share.service, share.weight),
+    }
+}

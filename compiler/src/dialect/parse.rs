@@ -6,7 +6,7 @@ use super::check::Checker;
 use super::{
     Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
 };
-use crate::diagnostic::{self, Diagnostic, did_you_mean};
+use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::source::{FileId, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
         match (api_version, kind) {
             (Some(api_version), Some(kind)) => self.dispatch(node, api_version, kind),
             (Some(api_version), None) if GROUPS.contains(&group_of(api_version)) => {
-                self.headless(node, "kind")
+                self.headless(node, "kind");
             }
             (None, Some(_))
                 if document.get(node, "metadata").is_some() && document.get(node, "spec").is_some() =>
@@ -168,7 +168,11 @@ impl<'a> Reader<'a> {
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
         match entry {
             Some(entry) if entry.versions.contains(&version) => {
-                self.parsed.diagnostics.extend(self.document.duplicate_keys(node));
+                let object = self.object_of(node);
+                let twice = self.document.duplicate_keys(node).into_iter();
+                self.parsed
+                    .diagnostics
+                    .extend(twice.map(|twice| Diagnostic { object: object.clone(), ..twice }));
                 (entry.read)(self, node);
             }
             Some(entry) if !group.is_empty() => self.unknown_version(node, entry, api_version),
@@ -264,15 +268,18 @@ impl<'a> Reader<'a> {
         check: fn(&Spanned<T>, &mut Checker<'_>),
     ) {
         let object = object_name(&header.kind, &header.metadata);
+        let span = self.document.span(node);
         let mut checker = Checker::new(&object, &mut self.parsed.diagnostics);
         checker.subdomain(&header.metadata.name, "an object");
         if let Some(namespace) = &header.metadata.namespace {
             checker.label(namespace, "a namespace");
         }
         check(&spec, &mut checker);
+        let sound = !self.parsed.diagnostics.iter().any(|diagnostic| is_fault_in(diagnostic, span));
         self.parsed.documents.push(ParsedDocument {
             file: self.file,
-            span: self.document.span(node),
+            span,
+            sound,
             api_version: header.api_version,
             kind: header.kind,
             metadata: header.metadata,
@@ -371,24 +378,60 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn is_fault_in(diagnostic: &Diagnostic, document: Span) -> bool {
+    let inside =
+        |span: Span| span.file == document.file && span.start >= document.start && span.end <= document.end;
+    diagnostic.severity == Severity::Error && diagnostic.span.is_some_and(inside)
+}
+
 /// The group of an `apiVersion`; empty for Kubernetes' core.
 fn group_of(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
 }
 
-/// Why a kind that exists is not read.
+/// Kinds that exist and are not read, each with what it needs.
+const LATER: [(&str, &[&str], &str); 11] = [
+    ("weft.dev", &["ExternalService"], "it needs egress with TLS origination, which is not there yet"),
+    ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
+    ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
+    ("weft.dev", &["PolicyTest"], "it needs the `weft test` command, which is not there yet"),
+    (
+        gateway::GROUP,
+        &["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"],
+        "it needs routing of that protocol, which is not there yet",
+    ),
+    (
+        gateway::GROUP,
+        &["Gateway", "GatewayClass", "ListenerSet", "ReferenceGrant", "BackendTLSPolicy"],
+        "it belongs to gateways at the edge of the mesh, which are not there yet",
+    ),
+    (
+        istio::GROUP,
+        &["ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Gateway", "ProxyConfig"],
+        "it is not translated yet; a Weft Service says where workloads are and what they call",
+    ),
+    (
+        istio::GROUP,
+        &["EnvoyFilter"],
+        "an EnvoyFilter patches the configuration of Envoy, and proxies here are not Envoy: there is nothing to patch",
+    ),
+    (
+        "security.istio.io",
+        &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"],
+        "it is not translated yet; a Weft AccessPolicy says who may call, and the Mesh how peers prove who they are",
+    ),
+    (
+        "telemetry.istio.io",
+        &["Telemetry"],
+        "it needs configurable access logs and traces, which are not there yet",
+    ),
+    (
+        "extensions.istio.io",
+        &["WasmPlugin", "TrafficExtension"],
+        "proxies here run no plugins: every decision is made by the engine that the compiler has checked",
+    ),
+];
+
 fn reason(group: &str, kind: &str) -> Option<&'static str> {
-    Some(match (group, kind) {
-        ("networking.istio.io", "EnvoyFilter") => {
-            "an EnvoyFilter patches the configuration of Envoy, and proxies here are not Envoy: there is nothing to patch"
-        }
-        ("extensions.istio.io", "WasmPlugin") => {
-            "proxies here run no plugins: every decision is made by the engine that the compiler has checked"
-        }
-        ("weft.dev", "ExternalService") => "it needs egress with TLS origination, which is not there yet",
-        ("weft.dev", "TokenProvider") => "it needs JWT validation in proxies, which is not there yet",
-        ("weft.dev", "Telemetry") => "it needs configurable access logs and traces, which are not there yet",
-        ("weft.dev", "PolicyTest") => "it needs the `weft test` command, which is not there yet",
-        _ => return None,
-    })
+    LATER.iter().find(|(of, kinds, _)| *of == group && kinds.contains(&kind)).map(|(_, _, reason)| *reason)
 }

@@ -4,6 +4,7 @@
 //! `regex-automata` under a size limit. Two sentinel states make searches short: [`DEAD`] accepts no continuation,
 //! [`FULL`] accepts every one (of the bytes that the dimension allows).
 
+use super::beginning::beginning;
 use regex_automata::{
     Anchored, MatchKind,
     dfa::{Automaton as _, StartKind, dense},
@@ -33,6 +34,22 @@ pub(super) enum Pattern {
     Regex { text: String, ignore_case: bool },
 }
 
+/// A pattern without an automaton: too large, or not a regular expression.
+#[derive(Debug)]
+pub(super) struct TooLarge {
+    /// What is the matter, in words.
+    pub(super) why: String,
+    /// Its matches begin like this, in lower case.
+    pub(super) beginning: Vec<u8>,
+}
+
+impl TooLarge {
+    fn about(mut self, pattern: &str) -> Self {
+        self.why = format!("{pattern} {}", self.why);
+        self
+    }
+}
+
 /// A deterministic automaton.
 #[derive(Debug)]
 pub(super) enum Automaton {
@@ -42,8 +59,12 @@ pub(super) enum Automaton {
 }
 
 impl Automaton {
-    /// Compiles a pattern for a dimension whose values consist of `alphabet`, or says in words why it cannot.
-    pub(super) fn compile(pattern: &Pattern, alphabet: &Alphabet, max_bytes: usize) -> Result<Self, String> {
+    /// Compiles a pattern for a dimension whose values consist of `alphabet`.
+    pub(super) fn compile(
+        pattern: &Pattern,
+        alphabet: &Alphabet,
+        max_bytes: usize,
+    ) -> Result<Self, TooLarge> {
         let literal = |text: &str, end, ignore_case| {
             Ok(Self::Literal(Literal { text: text.as_bytes().to_vec(), end, ignore_case }))
         };
@@ -53,19 +74,27 @@ impl Automaton {
             Pattern::Prefix { text, .. } if text.is_empty() => Ok(Self::Any),
             Pattern::Prefix { text, ignore_case } => literal(text, End::Anywhere, *ignore_case),
             Pattern::Segments { text, ignore_case } => match text.trim_end_matches('/') {
-                "" => Ok(Self::Any),
+                "" => literal("/", End::Anywhere, false),
                 whole => literal(whole, End::SegmentBoundary, *ignore_case),
             },
             Pattern::Suffix { text } => {
                 let escaped: String = text.bytes().map(|byte| format!(r"\x{byte:02x}")).collect();
                 Table::compile(&format!("(?s:.*){escaped}"), false, alphabet, max_bytes)
                     .map(Self::Table)
-                    .map_err(|problem| format!("the suffix `{text}` {problem}"))
+                    .map_err(|problem| problem.about(&format!("the suffix `{text}`")))
             }
             Pattern::Regex { text, ignore_case } => Table::compile(text, *ignore_case, alphabet, max_bytes)
                 .map(Self::Table)
-                .map_err(|problem| format!("the regular expression `{}` {problem}", abridged(text))),
+                .map_err(|problem| problem.about(&format!("the regular expression `{}`", abridged(text)))),
         }
+    }
+
+    /// Accepts what begins like this, in any case.
+    pub(super) fn beginning_with(text: &[u8]) -> Self {
+        if text.is_empty() {
+            return Self::Any;
+        }
+        Self::Literal(Literal { text: text.to_vec(), end: End::Anywhere, ignore_case: true })
     }
 
     pub(super) fn start(&self) -> State {
@@ -203,44 +232,22 @@ impl Table {
         ignore_case: bool,
         alphabet: &Alphabet,
         max_bytes: usize,
-    ) -> Result<Self, String> {
-        let too_large = || format!("needs an automaton of more than {max_bytes} bytes");
-        // Parsed alone, not as text between anchors: an unbalanced `)` stays the error it is for the proxy.
-        let config = syntax::Config::new().unicode(false).utf8(false).case_insensitive(ignore_case);
-        let hir = syntax::parse_with(regex, &config).map_err(|problem| format!("is not valid: {problem}"))?;
-        let nfa = thompson::Compiler::new()
-            .configure(
-                thompson::Config::new()
-                    .utf8(false)
-                    .which_captures(thompson::WhichCaptures::None)
-                    .nfa_size_limit(Some(max_bytes)),
-            )
-            .build_from_hir(&hir)
+    ) -> Result<Self, TooLarge> {
+        let nfa = compile_nfa(regex, ignore_case, max_bytes)
+            .map_err(|why| TooLarge { why, beginning: Vec::new() })?;
+        let config = dense::Config::new()
+            .start_kind(StartKind::Anchored)
+            .match_kind(MatchKind::All)
+            .accelerate(false)
+            .dfa_size_limit(Some(max_bytes))
+            .determinize_size_limit(Some(max_bytes.saturating_mul(2)));
+        let built = dense::Builder::new().configure(config).build_from_nfa(&nfa);
+        built
             .map_err(|problem| {
-                if problem.size_limit().is_some() {
-                    too_large()
-                } else {
-                    format!("is not supported: {problem}")
-                }
-            })?;
-        let dfa = dense::Builder::new()
-            .configure(
-                dense::Config::new()
-                    .start_kind(StartKind::Anchored)
-                    .match_kind(MatchKind::All)
-                    .accelerate(false)
-                    .dfa_size_limit(Some(max_bytes))
-                    .determinize_size_limit(Some(max_bytes.saturating_mul(2))),
-            )
-            .build_from_nfa(&nfa)
-            .map_err(|problem| {
-                if problem.is_size_limit_exceeded() {
-                    too_large()
-                } else {
-                    format!("is not supported: {problem}")
-                }
-            })?;
-        Self::copy(&dfa, alphabet)
+                if problem.is_size_limit_exceeded() { too_large(max_bytes) } else { unsupported(&problem) }
+            })
+            .and_then(|dfa| Self::copy(&dfa, alphabet))
+            .map_err(|why| TooLarge { why, beginning: beginning(&nfa) })
     }
 
     /// Copies the part of `dfa` that texts over `alphabet` can visit. A text is accepted if the whole of it matches.
@@ -248,7 +255,7 @@ impl Table {
         let (classes, representatives) = byte_classes(dfa, alphabet);
         let start = dfa
             .start_state(&start::Config::new().anchored(Anchored::Yes))
-            .map_err(|problem| format!("is not supported: {problem}"))?;
+            .map_err(|problem| unsupported(&problem))?;
         let mut ids: HashMap<StateID, State> = HashMap::from([(start, 0)]);
         let mut order = vec![start];
         let mut table = Self {
@@ -365,6 +372,27 @@ impl Table {
     }
 }
 
+/// Parsed alone, not as text between anchors: an unbalanced `)` stays the error that it is for the proxy.
+fn compile_nfa(regex: &str, ignore_case: bool, max_bytes: usize) -> Result<thompson::NFA, String> {
+    let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(ignore_case);
+    let hir = syntax::parse_with(regex, &syntax).map_err(|problem| format!("is not valid: {problem}"))?;
+    let config = thompson::Config::new()
+        .utf8(false)
+        .which_captures(thompson::WhichCaptures::None)
+        .nfa_size_limit(Some(max_bytes));
+    thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|problem| {
+        if problem.size_limit().is_some() { too_large(max_bytes) } else { unsupported(&problem) }
+    })
+}
+
+fn too_large(max_bytes: usize) -> String {
+    format!("needs an automaton of more than {max_bytes} bytes")
+}
+
+fn unsupported(problem: &dyn std::fmt::Display) -> String {
+    format!("is not supported: {problem}")
+}
+
 /// Numbers the classes that have a byte in `alphabet`; gives the class of each byte and one byte of each class.
 fn byte_classes(dfa: &dense::DFA<Vec<u32>>, alphabet: &Alphabet) -> (Vec<u16>, Vec<u8>) {
     let mut numbers: HashMap<u8, u16> = HashMap::new();
@@ -435,7 +463,7 @@ mod tests {
         );
         check(&Pattern::Segments { text, ignore_case }, &["/a", "/a/", "/a/b"], &["/", "/ab", "/A"]);
         check(&Pattern::Segments { text: "/a/".to_owned(), ignore_case }, &["/a", "/a/b"], &["/ab"]);
-        check(&Pattern::Segments { text: "/".to_owned(), ignore_case }, &["/", "/a"], &[]);
+        check(&Pattern::Segments { text: "/".to_owned(), ignore_case }, &["/", "/a"], &["*"]);
         check(&Pattern::Suffix { text: ".b*".to_owned() }, &[".b*", "x\n.b*"], &["", ".b", "xb*", ".b*x"]);
     }
 
@@ -490,12 +518,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compiled_says_why() {
-        let problem = |text: &str| Automaton::compile(&regex(text), &ALL, 1 << 20).unwrap_err();
+        let problem = |text: &str| Automaton::compile(&regex(text), &ALL, 1 << 16).unwrap_err().why;
         assert_eq!(
             problem(".*a.{20}"),
-            "the regular expression `.*a.{20}` needs an automaton of more than 1048576 bytes"
+            "the regular expression `.*a.{20}` needs an automaton of more than 65536 bytes"
         );
-        assert!(problem("((a{1000}){1000}){1000}").contains("more than 1048576 bytes"));
+        assert!(problem("((a{1000}){1000}){1000}").contains("more than 65536 bytes"));
         assert!(problem("a)|(b").contains("is not valid"));
         assert!(problem(&format!("{}[", "é".repeat(100))).contains("é…` is not valid"));
     }

@@ -2,7 +2,9 @@
 //!
 //! Shapes keep witnesses real (no path with a NUL byte, no header value with a leading blank) and let a list be
 //! exhaustive where the values are: `http` and `https` together cover every scheme. A shape admits *at least* what a
-//! proxy can be asked to match: if it left out a possible value, an entry could be called unreachable wrongly.
+//! proxy can be asked to match: if it left out a possible value, an entry could be called unreachable wrongly. One
+//! value is left out on purpose: the path `*` of `OPTIONS *`, which asks about the server and not about a resource. An
+//! entry that only such a request could reach is called unreachable.
 
 use super::automaton::{Alphabet, Automaton, Pattern};
 use std::sync::OnceLock;
@@ -39,26 +41,41 @@ impl Kind {
     /// The shape of this kind of dimension, built on first use.
     pub(super) fn shape(self) -> &'static Shape {
         static SHAPES: [OnceLock<Shape>; 8] = [const { OnceLock::new() }; 8];
-        let [path, method, scheme, authority, port, header, query, fact] = &SHAPES;
-        let (cell, optional, regex, favourites): (_, _, _, &[&str]) = match self {
-            Self::Path => (path, false, PATH, &["/"]),
+        let cell = SHAPES.get(self as usize).expect("there are eight kinds");
+        cell.get_or_init(|| match self {
+            Self::Path => Shape::always(&canonical_path(), &["/"]),
             Self::Method => {
-                (method, false, METHOD, &["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
+                Shape::always(METHOD, &["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"])
             }
-            Self::Scheme => (scheme, false, "https?", &["http", "https"]),
-            Self::Authority => (authority, false, AUTHORITY, &["example"]),
-            Self::Port => (port, false, PORT, &["80"]),
-            Self::Header => (header, true, HEADER_VALUE, &["1"]),
+            Self::Scheme => Shape::always("https?", &["http", "https"]),
+            Self::Authority => Shape::always(AUTHORITY, &["example"]),
+            Self::Port => Shape::always(PORT, &["80", "443", "8080"]),
+            Self::Header => Shape::optional(HEADER_VALUE, &["1", "x"]),
             // After decoding, a parameter can hold anything; nothing more is known of facts.
-            Self::Query => (query, true, "(?s).*", &["1"]),
-            Self::Fact => (fact, true, "(?s).*", &["1"]),
-        };
-        cell.get_or_init(|| Shape::new(optional, regex, favourites))
+            Self::Query | Self::Fact => Shape::optional("(?s).*", &["1", "x"]),
+        })
     }
 }
 
-/// Canonical paths. Which bytes a proxy refuses is its own affair; none of these may be left out here.
-const PATH: &str = r"/(?:[!-~&&[^?#%]]|%[0-9A-Fa-f]{2})*";
+/// The paths that [`weft_bundle::engine::path::CanonicalPath`] leaves as they are: no empty or dot segment, no escape
+/// of what needs none, none that hides structure.
+fn canonical_path() -> String {
+    let hex = "[0-9A-Fa-f]";
+    let other = |more: &str| {
+        let plain = format!(r"[G-Zg-z_~!$&'()*+,=:@\[\]|{more}-]");
+        let escape = "%(?:2[0-46-9A-C]|3[A-F]|40|5[BDE]|60|7[B-D]|[89A-F][0-9A-F])";
+        format!("(?:{plain}|{escape})")
+    };
+    // An escaped `%` must not be followed by two hex digits, or it would hide another escape.
+    let percents = format!("(?:%25{hex}?)");
+    let any = other(".;");
+    let rest = format!("(?:{hex}|{percents}*{any})*{percents}*");
+    let word = |first: String| format!("(?:(?:{hex}|{first}){rest}|{percents}+(?:{any}{rest})?)");
+    // `.`, `..`, `.;x` and `..;x` are read as steps by some applications.
+    let segment = format!(r"(?:{}|\.{}|\.\.{})", word(other(";")), word(other("")), word(other(".")));
+    format!("/(?:{segment}/)*{segment}?")
+}
+
 /// RFC 9110, `token`.
 const METHOD: &str = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 /// Names, addresses in either notation, and a port.
@@ -69,6 +86,14 @@ const PORT: &str = r"[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2
 const HEADER_VALUE: &str = r"(?-u:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?";
 
 impl Shape {
+    fn always(regex: &str, favourites: &'static [&'static str]) -> Self {
+        Self::new(false, regex, favourites)
+    }
+
+    fn optional(regex: &str, favourites: &'static [&'static str]) -> Self {
+        Self::new(true, regex, favourites)
+    }
+
     fn new(optional: bool, regex: &str, favourites: &'static [&'static str]) -> Self {
         let compile = |alphabet: &Alphabet| {
             let pattern = Pattern::Regex { text: regex.to_owned(), ignore_case: false };
@@ -105,6 +130,8 @@ fn readability(byte: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{prelude::*, string::string_regex};
+    use weft_bundle::engine::path::CanonicalPath;
 
     fn check(kind: Kind, yes: &[&[u8]], no: &[&[u8]]) {
         let shape = kind.shape();
@@ -125,11 +152,6 @@ mod tests {
 
     #[test]
     fn shapes_admit_what_a_request_can_have() {
-        check(
-            Kind::Path,
-            &[b"/", b"/a//b", b"/%2F%e4"],
-            &[b"", b"a", b"/?", b"/#", b"/ ", b"/\0", b"/%2", b"/\xff"],
-        );
         check(Kind::Method, &[b"GET", b"M-SEARCH"], &[b"", b"G T", b"G(T"]);
         check(Kind::Scheme, &[b"http", b"https"], &[b"", b"httpss", b"HTTP"]);
         check(Kind::Authority, &[b"a.b:80", b"[::1]:80"], &[b"", b"A", b"a/b", b"u@h"]);
@@ -137,6 +159,44 @@ mod tests {
         check(Kind::Header, &[b"", b"a", b"a b", b"\xff"], &[b" ", b" a", b"a ", b"a\nb", b"\x7f"]);
         check(Kind::Query, &[b"", b"\0\xff"], &[]);
         check(Kind::Fact, &[b"", b"spiffe://a/b"], &[]);
+    }
+
+    fn is_canonical_path(path: &str) -> bool {
+        let shape = Kind::Path.shape();
+        path.bytes().all(|byte| shape.alphabet[usize::from(byte)]) && shape.language.matches(path.as_bytes())
+    }
+
+    #[test]
+    fn paths_are_those_of_the_engine() {
+        for path in
+            ["/", "/a/b", "/a/", "/...", "/.a", "/..a", "/.%20", "/%25", "/%254/", "/%25.4", "/a;b", "/%E4"]
+        {
+            assert!(is_canonical_path(path), "{path}");
+        }
+        for path in
+            ["", "*", "a", "//", "/a//", "/.", "/../", "/.;a", "/..;", "/a?", "/a#", "/%", "/%2f", "/%2541"]
+        {
+            assert!(!is_canonical_path(path), "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_engine_leaves_as_it_is_is_a_path(raw in "/([a0./;%~|\"{]|%2[0-9a-fA-F]|%[3-7][0-9a-fA-F]|%C3)*") {
+            let canonical = CanonicalPath::parse(&raw).is_ok_and(|path| path.as_str() == raw);
+            prop_assert_eq!(is_canonical_path(&raw), canonical);
+        }
+    }
+
+    proptest! {
+        // These paths are hundreds of bytes long.
+        #![proptest_config(ProptestConfig::with_cases(30))]
+
+        #[test]
+        fn what_is_a_path_the_engine_leaves_as_it_is(path in string_regex(&canonical_path()).unwrap()) {
+            let canonical = CanonicalPath::parse(&path).unwrap();
+            prop_assert_eq!(canonical.as_str(), path);
+        }
     }
 
     #[test]

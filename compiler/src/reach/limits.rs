@@ -9,8 +9,8 @@ pub struct Limits {
     pub pattern_bytes: usize,
     /// Bytes for the automata of all patterns of a list.
     pub total_pattern_bytes: usize,
-    /// Steps that one question may take; a step is one transition of a product of automata, or one entry compared with
-    /// one request.
+    /// Steps that one question may take. A step is one transition of one automaton; comparing an entry with a request
+    /// counts as eight.
     pub steps_per_question: u64,
     /// Steps that all questions about a list may take together.
     pub total_steps: u64,
@@ -19,7 +19,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About a tenth of a second for one question, and some ten seconds for a whole list, at the very worst.
+    /// About a tenth of a second for one question, and some twenty seconds for a whole list, at the very worst.
     fn default() -> Self {
         Self {
             pattern_bytes: 2 << 20,

@@ -8,7 +8,7 @@
 //! # What a request is here
 //! A request is one point in a product of *dimensions*: path, method, scheme, authority, port, and one dimension per
 //! header, query parameter and fact that some entry names. Every value is a byte string of a legal shape (see
-//! [`dimension`]); headers, parameters and facts may also be absent. Each has at most one value: a request that
+//! `dimension`); headers, parameters and facts may also be absent. Each has at most one value: a request that
 //! repeats a header is outside this model. A condition on an absent field does not hold; an inverted condition holds
 //! exactly when the plain one does not, so also for an absent field.
 //!
@@ -27,19 +27,21 @@
 //! so the SAT side is monotone and needs no "exactly one value" constraints.
 //!
 //! The question is coNP-complete, so there are budgets; in practice almost every entry is settled by step 1 or 2.
-//! Finding the takers of one request goes through an index on literal beginnings ([`index`]), so a list of n entries
+//! Finding the takers of one request goes through an index on literal beginnings (`index`), so a list of n entries
 //! costs about n look-ups instead of n² overlap tests.
 //!
-//! Read in this order: [`entry`] and [`request`] are what goes in and out; [`Reachability`] is the loop above;
-//! [`vocabulary`], [`dimension`] and [`automaton`] turn conditions into languages; [`theory`] and [`search`] find
-//! strings; [`sat`] wraps the solver.
+//! Read in this order: `entry` and `request` are what goes in and out; [`Reachability`] and `question` are the loop
+//! above; `vocabulary`, `dimension` and `automaton` turn conditions into languages, `beginning` those that are too
+//! large; `theory` and `search` find strings; `sat` wraps the solver.
 
 mod entry;
 mod request;
 mod reachability;
+mod question;
 mod vocabulary;
 mod dimension;
 mod automaton;
+mod beginning;
 mod theory;
 mod search;
 mod index;
@@ -47,6 +49,8 @@ mod sat;
 mod limits;
 #[cfg(test)]
 mod brute_force;
+#[cfg(test)]
+mod same_as_engine;
 
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};

@@ -5,8 +5,8 @@ use super::{
     entry::Entry,
     index::Index,
     limits::{Effort, Limits, Unknown},
+    question::{Opaque, Outcome, Question},
     request::Request,
-    sat::{Answer, Sat, Variable},
     theory::{Choice, Theory},
     vocabulary::{Conditions, Dimension, DimensionId, PredicateId, Value, Vocabulary},
 };
@@ -47,7 +47,7 @@ pub enum Reach {
 /// What was learnt for one question speeds up the next, and all share the total budget; hence `&mut self`.
 #[derive(Debug)]
 pub struct Reachability {
-    vocabulary: Vocabulary,
+    pub(super) vocabulary: Vocabulary,
     entries: Vec<Conditions>,
     index: Index,
     theory: Theory,
@@ -55,8 +55,11 @@ pub struct Reachability {
     max_conflicts: u64,
 }
 
+/// What comparing an entry with a request counts for; a text is several steps, an entry may have several.
+const STEPS_PER_ENTRY: usize = 8;
+
 /// A request as values; dimensions that are not named have their plain value.
-type Values = BTreeMap<DimensionId, Value>;
+pub(super) type Values = BTreeMap<DimensionId, Value>;
 
 impl Reachability {
     /// Compiles `entries`. Patterns that exceed `limits` make only the answers unknown that depend on them.
@@ -117,11 +120,7 @@ impl Reachability {
 
     /// The first entry that matches `request`. Entries with a pattern that is too large are passed over.
     pub fn taker(&self, request: &Request) -> Option<usize> {
-        let values = self.values(request);
-        let end = self.entries.len();
-        self.candidates(&values, end).into_iter().find(|at| {
-            self.entries.get(*at).is_some_and(|entry| entry.opaque.is_none() && self.matches(entry, &values))
-        })
+        self.first_taker(&self.entries, &self.values(request))
     }
 
     fn decide(&mut self, at: usize) -> Result<Reach, Unknown> {
@@ -150,39 +149,63 @@ impl Reachability {
         if takers.is_empty() {
             return Ok(Reach::Reachable { witness: self.request(&example) });
         }
-        let certain: Vec<usize> =
-            takers.iter().copied().filter(|taker| is_transparent(entries, *taker)).collect();
-        for &taker in &certain {
+        for &taker in &takers {
             if let Some(wide) = entries.get(taker)
+                && wide.opaque.is_none()
                 && self.includes(wide, target)?
             {
-                return Ok(self.unreachable(vec![taker], &example, &certain));
+                return self.unreachable(entries, target, vec![taker], example, &takers);
             }
         }
         let mut question = Question::new(entries, at, target, self.max_conflicts);
-        let covered_by = match question.ask(self, &example, Opaque::MayMatch)? {
+        let mut core = match question.ask(self, &example, Opaque::MayMatch)? {
             Outcome::Arrives(values) => return Ok(Reach::Reachable { witness: self.request(&values) }),
             Outcome::Covered(core) => core,
         };
-        let Some(suspect) = covered_by.iter().find_map(|taker| entries.get(*taker)?.opaque.clone()) else {
-            let core = question.minimise(self, covered_by)?;
-            return Ok(self.unreachable(core, &example, &certain));
-        };
-        // The proof leans on a pattern that is too large. Perhaps another proof does not.
-        let mut question = Question::new(entries, at, target, self.max_conflicts);
-        match question.ask(self, &example, Opaque::PassedOver)? {
-            Outcome::Covered(core) => {
-                let core = question.minimise(self, core)?;
-                Ok(self.unreachable(core, &example, &certain))
-            }
-            Outcome::Arrives(_) => Ok(Reach::Unknown { why: suspect.to_string() }),
+        if let Some(why) = core.iter().find_map(|taker| entries.get(*taker)?.opaque.clone()) {
+            // The proof leans on a pattern that is too large. Perhaps another proof does not.
+            question = Question::new(entries, at, target, self.max_conflicts);
+            core = match question.ask(self, &example, Opaque::PassedOver)? {
+                Outcome::Arrives(_) => return Ok(Reach::Unknown { why: why.to_string() }),
+                Outcome::Covered(core) => core,
+            };
         }
+        let core = question.minimise(self, core)?;
+        self.unreachable(entries, target, core, example, &takers)
     }
 
-    fn unreachable(&self, covered_by: Vec<usize>, example: &Values, takers: &[usize]) -> Reach {
-        // A core is never empty, and every request that is covered has a taker in it.
-        let taken_by = takers.first().or(covered_by.first()).copied().unwrap_or_default();
-        Reach::Unreachable { covered_by, example: self.request(example), taken_by }
+    /// The verdict with an example, if possible one that a guilty entry is the first to take: a reader who is told of
+    /// one entry should not meet another one in the example. `takers` are those of the example at hand.
+    fn unreachable(
+        &mut self,
+        entries: &[Conditions],
+        target: &Conditions,
+        covered_by: Vec<usize>,
+        mut example: Values,
+        takers: &[usize],
+    ) -> Result<Reach, Unknown> {
+        let first = covered_by.first().copied().unwrap_or_default();
+        let mut takers = takers.to_vec();
+        if !takers.first().is_some_and(|taker| covered_by.contains(taker)) {
+            let mut question = Question::new(entries, first, target, self.max_conflicts);
+            // Running out of budget here costs only the better example.
+            if let Ok(Outcome::Arrives(better)) = question.ask(self, &example, Opaque::MayMatch) {
+                let last = covered_by.last().copied().unwrap_or_default();
+                takers = self.takers(entries, &better, last.saturating_add(1))?;
+                example = better;
+            }
+        }
+        let certain = |at: &usize| entries.get(*at).is_some_and(|entry| entry.opaque.is_none());
+        let taken_by = takers.into_iter().find(certain).unwrap_or(first);
+        Ok(Reach::Unreachable { covered_by, example: self.request(&example), taken_by })
+    }
+
+    /// The first entry that certainly matches.
+    fn first_taker(&self, entries: &[Conditions], values: &Values) -> Option<usize> {
+        let certain = |at: &usize| {
+            entries.get(*at).is_some_and(|entry| entry.opaque.is_none() && self.matches(entry, values))
+        };
+        self.candidates(values, entries.len()).into_iter().find(certain)
     }
 
     /// Values that satisfy `target`, or the dimension that has none.
@@ -213,7 +236,7 @@ impl Reachability {
         Ok(true)
     }
 
-    fn choose(
+    pub(super) fn choose(
         &mut self,
         dimension: DimensionId,
         required: &[PredicateId],
@@ -223,9 +246,14 @@ impl Reachability {
     }
 
     /// Entries before `end` that match, or with an opaque predicate may match; sorted.
-    fn takers(&mut self, entries: &[Conditions], values: &Values, end: usize) -> Result<Vec<usize>, Unknown> {
+    pub(super) fn takers(
+        &mut self,
+        entries: &[Conditions],
+        values: &Values,
+        end: usize,
+    ) -> Result<Vec<usize>, Unknown> {
         let mut takers = self.candidates(values, end);
-        self.effort.spend(takers.len())?;
+        self.effort.spend(takers.len().saturating_mul(STEPS_PER_ENTRY))?;
         takers.retain(|at| entries.get(*at).is_some_and(|entry| self.matches(entry, values)));
         Ok(takers)
     }
@@ -308,146 +336,6 @@ impl Reachability {
     }
 }
 
-/// What entries with an opaque predicate count for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Opaque {
-    /// The predicate may hold for any value and cannot be avoided.
-    MayMatch,
-    /// They are left out of the list.
-    PassedOver,
-}
-
-enum Outcome {
-    /// These values satisfy the target and no earlier entry.
-    Arrives(Values),
-    /// These entries take everything; not yet minimal.
-    Covered(Vec<usize>),
-}
-
-/// One entry against those before it. Clauses say which predicates to *avoid*: a variable is true if the request
-/// sought must not satisfy its predicate.
-struct Question<'a> {
-    entries: &'a [Conditions],
-    at: usize,
-    target: &'a Conditions,
-    sat: Sat,
-    selectors: BTreeMap<usize, Variable>,
-    avoided: BTreeMap<PredicateId, Variable>,
-}
-
-impl<'a> Question<'a> {
-    fn new(entries: &'a [Conditions], at: usize, target: &'a Conditions, max_conflicts: u64) -> Self {
-        let sat = Sat::new(max_conflicts);
-        Self { entries, at, target, sat, selectors: BTreeMap::new(), avoided: BTreeMap::new() }
-    }
-
-    /// Looks for a request that only the target matches, from a first `guess` that the target matches.
-    fn ask(&mut self, list: &mut Reachability, guess: &Values, opaque: Opaque) -> Result<Outcome, Unknown> {
-        let mut active = Vec::new();
-        let mut guess = guess.clone();
-        loop {
-            let mut takers = list.takers(self.entries, &guess, self.at)?;
-            if opaque == Opaque::PassedOver {
-                takers.retain(|taker| is_transparent(self.entries, *taker));
-            }
-            // The most general taker is the one most likely to refute the next guesses too.
-            let Some(taker) = takers.into_iter().min_by_key(|taker| self.demands(list, *taker)) else {
-                return Ok(Outcome::Arrives(guess));
-            };
-            self.activate(list, taker);
-            active.push(taker);
-            match self.solve(list, &active)? {
-                Outcome::Covered(core) => return Ok(Outcome::Covered(core)),
-                Outcome::Arrives(values) => guess = values,
-            }
-        }
-    }
-
-    /// How much an entry asks beyond what the target asks: conditions, then the length of their literal beginnings.
-    fn demands(&self, list: &Reachability, entry: usize) -> (usize, usize) {
-        let ids = self.entries.get(entry).into_iter().flat_map(Conditions::predicates);
-        let predicates = ids.map(|id| (id, list.vocabulary.predicate(id)));
-        predicates
-            .filter(|(id, predicate)| !self.target.on(predicate.dimension).contains(id))
-            .fold((0, 0), |(count, length), (_, predicate)| (count + 1, length + predicate.beginning.len()))
-    }
-
-    /// Adds the clause "avoid at least one condition of this entry", under a selector.
-    fn activate(&mut self, list: &Reachability, entry: usize) {
-        let Some(conditions) = self.entries.get(entry) else { return };
-        let mut ways = Vec::new();
-        for id in conditions.predicates() {
-            let shared = self.target.on(list.vocabulary.predicate(id).dimension).contains(&id);
-            if !shared && list.vocabulary.predicate(id).language.is_ok() {
-                ways.push(*self.avoided.entry(id).or_insert_with(|| self.sat.variable()));
-            }
-        }
-        let selector = self.sat.variable();
-        self.sat.clause(&ways, &[selector]);
-        self.selectors.insert(entry, selector);
-    }
-
-    /// Looks for values that satisfy the target and none of `active`.
-    fn solve(&mut self, list: &mut Reachability, active: &[usize]) -> Result<Outcome, Unknown> {
-        let selectors: Vec<Variable> =
-            active.iter().filter_map(|entry| self.selectors.get(entry).copied()).collect();
-        loop {
-            if let Answer::Core(core) = self.sat.solve(&selectors)? {
-                let guilty =
-                    |entry: &usize| self.selectors.get(entry).is_some_and(|selector| core.contains(selector));
-                return Ok(Outcome::Covered(active.iter().copied().filter(guilty).collect()));
-            }
-            if let Some(values) = self.realise(list)? {
-                return Ok(Outcome::Arrives(values));
-            }
-        }
-    }
-
-    /// Turns the solver's model into values, or learns a clause that excludes it.
-    fn realise(&mut self, list: &mut Reachability) -> Result<Option<Values>, Unknown> {
-        let mut to_avoid: BTreeMap<DimensionId, Vec<PredicateId>> =
-            self.target.by_dimension.keys().map(|dimension| (*dimension, Vec::new())).collect();
-        for (&id, &variable) in &self.avoided {
-            if self.sat.is_true(variable) {
-                to_avoid.entry(list.vocabulary.predicate(id).dimension).or_default().push(id);
-            }
-        }
-        let mut values = Values::new();
-        for (dimension, avoided) in to_avoid {
-            match list.choose(dimension, self.target.on(dimension), &avoided)? {
-                Choice::Value(value) => {
-                    values.insert(dimension, value);
-                }
-                Choice::Conflict(conflict) => {
-                    let conflict: Vec<Variable> =
-                        conflict.iter().filter_map(|id| self.avoided.get(id).copied()).collect();
-                    self.sat.clause(&[], &conflict);
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(Some(values))
-    }
-
-    /// Leaves out of `core` what is not needed; sorted.
-    fn minimise(&mut self, list: &mut Reachability, mut core: Vec<usize>) -> Result<Vec<usize>, Unknown> {
-        for candidate in core.clone() {
-            if core.contains(&candidate) {
-                let rest: Vec<usize> = core.iter().copied().filter(|entry| *entry != candidate).collect();
-                if let Outcome::Covered(smaller) = self.solve(list, &rest)? {
-                    core = smaller;
-                }
-            }
-        }
-        core.sort_unstable();
-        Ok(core)
-    }
-}
-
-fn is_transparent(entries: &[Conditions], at: usize) -> bool {
-    entries.get(at).is_some_and(|entry| entry.opaque.is_none())
-}
-
 fn transparent(conditions: &Conditions) -> Result<(), Unknown> {
     match &conditions.opaque {
         Some(why) => Err(Unknown { why: why.to_string() }),
@@ -466,5 +354,227 @@ fn describe(dimension: &Dimension) -> String {
         Kind::Header => format!("the header `{name}`"),
         Kind::Query => format!("the query parameter `{name}`"),
         Kind::Fact => format!("`{name}`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reach::{
+        FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern, analyse, covers, overlaps,
+    };
+
+    /// Reads an entry: `METHOD` or `*`, then a path (`=` exact, `~` regular expression, `^` leading bytes, else whole
+    /// segments; `i` before it ignores case), then conditions `name=value`, `name^value`, `name$value`, `name~value`,
+    /// `name?` (present), each perhaps with `!` before it. `&name` is a query parameter, `@name` a fact.
+    fn entry(line: &str) -> Entry {
+        let mut words = line.split_whitespace();
+        let method = words.next().filter(|method| *method != "*");
+        let mut entry =
+            Entry { method: method.map(|text| StringPattern::Exact(text.into())), ..Entry::default() };
+        for word in words {
+            let (ignore_case, path) = word.strip_prefix('i').map_or((false, word), |path| (true, path));
+            let (sign, text) = path.split_at(1);
+            let kind = match sign {
+                "=" => PathKind::Exact(text.into()),
+                "~" => PathKind::Regex(text.into()),
+                "^" => PathKind::Prefix(text.into()),
+                "/" => PathKind::SegmentPrefix(path.into()),
+                _ => {
+                    add_condition(&mut entry, word);
+                    continue;
+                }
+            };
+            entry.path = Some(PathPattern { kind, ignore_case });
+        }
+        entry
+    }
+
+    fn add_condition(entry: &mut Entry, word: &str) {
+        let (invert, word) = word.strip_prefix('!').map_or((false, word), |word| (true, word));
+        let (name, condition) =
+            word.split_at(word.find(['=', '^', '$', '~', '?']).unwrap_or_default().max(1));
+        let (sign, text) = condition.split_at(1);
+        let text = text.to_owned();
+        let value = match sign {
+            "=" => FieldPattern::Text(StringPattern::Exact(text)),
+            "^" => FieldPattern::Text(StringPattern::Prefix(text)),
+            "$" => FieldPattern::Text(StringPattern::Suffix(text)),
+            "~" => FieldPattern::Text(StringPattern::Regex(text)),
+            _ => FieldPattern::Present,
+        };
+        let (list, name) = match name.split_at(1) {
+            ("&", name) => (&mut entry.query, name),
+            ("@", name) => (&mut entry.facts, name),
+            _ => (&mut entry.headers, name),
+        };
+        list.push(FieldCondition { name: name.into(), value, invert });
+    }
+
+    fn show(reach: &Reach) -> String {
+        match reach {
+            Reach::Reachable { witness } => format!("reached by {witness}"),
+            Reach::Unreachable { covered_by, example, taken_by } => {
+                format!("covered by {covered_by:?}, {example} goes to {taken_by}")
+            }
+            Reach::Impossible { what } => format!("impossible: {what}"),
+            Reach::Unknown { why } => format!("unknown: {why}"),
+        }
+    }
+
+    /// What is said of the last of `lines`.
+    fn last(lines: &[&str]) -> String {
+        let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
+        show(analyse(&entries, &Limits::default()).last().unwrap())
+    }
+
+    #[test]
+    fn specific_before_general_is_silence() {
+        assert_eq!(last(&["GET =/a", "* /a", "* ~/[0-9]+", "* /"]), "reached by GET /");
+        assert_eq!(last(&["* /a x=1", "* /a"]), "reached by GET /a");
+    }
+
+    #[test]
+    fn one_entry_can_cover_another() {
+        assert_eq!(last(&["* /b", "* /a", "* /", "GET =/a/b"]), "covered by [1], GET /a/b goes to 1");
+        assert_eq!(last(&["* ^/a", "* /a"]), "covered by [0], GET /a goes to 0");
+        assert_eq!(last(&["* /a", "* ^/a"]), "reached by GET /ax");
+        assert_eq!(last(&["* i/A", "* ~/a/[0-9]"]), "covered by [0], GET /a/0 goes to 0");
+        assert_eq!(last(&["* ~/.*", "* /"]), "covered by [0], GET / goes to 0");
+        assert_eq!(
+            last(&["* h^a", "* h$aba h~[ab]+ h^aba"]),
+            "covered by [0], GET / with `h: aba` goes to 0"
+        );
+    }
+
+    #[test]
+    fn entries_can_cover_together_what_none_covers_alone() {
+        let halves = ["* /z", "* ~/[a-m].*", "* ~/([^a-m].*)?", "* /"];
+        assert_eq!(last(&halves), "covered by [1, 2], GET / goes to 2");
+        let headers = ["* /a h=1", "* /a !h=1", "* =/a"];
+        assert_eq!(last(&headers), "covered by [0, 1], GET /a goes to 1");
+        let crossed = ["GET /", "* /a", "POST /b h?", "POST /b !h?", "* !h?", "POST ~/[ab]"];
+        assert_eq!(last(&crossed), "covered by [1, 2, 4], POST /a goes to 1");
+    }
+
+    #[test]
+    fn a_union_can_have_many_parts() {
+        let mut entries: Vec<Entry> = (0..100).map(|at| entry(&format!("* =/{at}"))).collect();
+        entries.push(entry("* ~/([0-9]|[1-9][0-9])"));
+        let Some(Reach::Unreachable { covered_by, .. }) = analyse(&entries, &Limits::default()).pop() else {
+            panic!("the parts exhaust the expression: {:?}", analyse(&entries, &Limits::default()).pop());
+        };
+        assert_eq!(covered_by, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn values_of_a_closed_set_can_be_exhausted() {
+        let scheme =
+            |text: &str| Entry { scheme: Some(StringPattern::Exact(text.into())), ..Entry::default() };
+        let verdicts = analyse(&[scheme("https"), scheme("http"), Entry::default()], &Limits::default());
+        assert_eq!(show(&verdicts[2]), "covered by [0, 1], GET / goes to 1");
+        assert_eq!(show(&verdicts[0]), "reached by GET / with scheme https");
+        assert_eq!(last(&["GET /", "POST /", "* /"]), "reached by PUT /");
+    }
+
+    #[test]
+    fn an_inverted_condition_holds_for_an_absent_field() {
+        assert_eq!(last(&["* !h=1", "* !h?"]), "covered by [0], GET / goes to 0");
+        assert_eq!(last(&["* !h?", "* !h=1"]), "reached by GET / with `h: x`");
+        assert_eq!(last(&["* h?", "* h~.*"]), "covered by [0], GET / with `h: 1` goes to 0");
+    }
+
+    #[test]
+    fn names_of_headers_have_no_case_but_others_do() {
+        assert_eq!(last(&["* X-A=1", "* x-a=1"]), "covered by [0], GET / with `x-a: 1` goes to 0");
+        assert_eq!(last(&["* &Q=2", "* &q=2"]), "reached by GET /?q=2");
+        assert_eq!(last(&["* @sni=a", "* @sni^a"]), "reached by GET / with `sni: ax`");
+    }
+
+    #[test]
+    fn ports_and_authorities_are_dimensions_too() {
+        let port = |port| Entry { port: Some(port), ..Entry::default() };
+        let host =
+            |text: &str| Entry { authority: Some(StringPattern::Suffix(text.into())), ..Entry::default() };
+        let verdicts = analyse(&[port(80), host(".b"), port(80), port(81), host("a.b")], &Limits::default());
+        let shown: Vec<String> = verdicts.iter().map(show).collect();
+        assert_eq!(shown[1], "reached by GET http://.b/ with port 443");
+        assert_eq!(shown[2], "covered by [0], GET http://example/ with port 80 goes to 0");
+        assert_eq!(shown[3], "reached by GET http://example/ with port 81");
+        assert_eq!(shown[4], "covered by [1], GET http://a.b/ with port 443 goes to 1");
+    }
+
+    #[test]
+    fn contradictions_are_told_from_covers() {
+        assert_eq!(last(&["* /", "* =/a//b"]), "impossible: the path");
+        assert_eq!(last(&["* h=1 h=2"]), "impossible: the header `h`");
+        assert_eq!(last(&["* &q? !&q?"]), "impossible: the query parameter `q`");
+    }
+
+    #[test]
+    fn a_pattern_that_is_too_large_spoils_only_what_depends_on_it() {
+        let last = |lines: &[&str]| {
+            let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
+            let limits = Limits { pattern_bytes: 1 << 14, ..Limits::default() };
+            show(analyse(&entries, &limits).last().unwrap())
+        };
+        let huge = "* ~/a.*b.{25}";
+        let unknown =
+            "unknown: the regular expression `/a.*b.{25}` needs an automaton of more than 16384 bytes";
+        assert_eq!(last(&[huge]), unknown);
+        assert_eq!(last(&[huge, "* ~/a+"]), unknown);
+        assert_eq!(last(&[huge, "* /a"]), unknown);
+        assert_eq!(last(&[huge, "* /b"]), "reached by GET /b");
+        assert_eq!(last(&[huge, "* /"]), "reached by GET /");
+        assert_eq!(last(&["* ~/a.*b.{25} h?", "* /a"]), "reached by GET /a");
+        assert_eq!(last(&["* h~a.*b.{25}", "* h^a", "* h?"]), "reached by GET / with `h: 1`");
+        assert_eq!(last(&["* !h~a.*b.{25}", "* /"]).replace("/a.", "a."), unknown.replace("/a.", "a."));
+        assert_eq!(last(&["* !h~a.*b.{25}", "POST /", "POST /a"]), "covered by [1], POST /a goes to 1");
+        assert_eq!(last(&[huge, "* /a", "* /a/b"]), "covered by [1], GET /a/b goes to 1");
+        let together = [huge, "* ^/ab", "* ~/a[^b].*", "* ~/a.+"];
+        assert_eq!(last(&together), "covered by [1, 2], GET /ax goes to 2");
+    }
+
+    #[test]
+    fn budgets_end_in_unknown() {
+        let lines = ["* ~/([ab]{7})*", "* ~/([ab]{11})*", "* ~/([ab]{13})*", "* ~/[ab]*c?"];
+        let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
+        let question = Limits { steps_per_question: 50, ..Limits::default() };
+        let Some(Reach::Unknown { why }) = analyse(&entries, &question).pop() else {
+            panic!("that took few steps")
+        };
+        assert_eq!(why, "no answer after 50 steps of searching");
+        let list = Limits { total_steps: 50, ..Limits::default() };
+        let Some(Reach::Unknown { why }) = analyse(&entries, &list).pop() else {
+            panic!("that took few steps")
+        };
+        assert_eq!(why, "the list is too large to examine all of it within its budget");
+        let bytes = Limits { total_pattern_bytes: 700, ..Limits::default() };
+        let Some(Reach::Unknown { why }) = analyse(&entries, &bytes).pop() else {
+            panic!("that took few bytes")
+        };
+        assert!(why.contains("needs an automaton of more than"), "{why}");
+    }
+
+    #[test]
+    fn pairs_can_be_compared_without_their_order() {
+        let limits = Limits::default();
+        let overlap =
+            |a, b| overlaps(&entry(a), &entry(b), &limits).unwrap().map(|request| request.to_string());
+        assert_eq!(overlap("GET /a", "* ~/.*z h=2").as_deref(), Some("GET /a/z with `h: 2`"));
+        assert_eq!(overlap("GET /a", "POST /a"), None);
+        assert_eq!(overlap("* h?", "* !h?"), None);
+        let cover = |a, b| covers(&entry(a), &entry(b), &limits).unwrap();
+        assert!(cover("* /a", "GET /a/b") && !cover("GET /a/b", "* /a"));
+        assert!(cover("* h=1", "* h=1 h=2"), "nothing matches the narrow one");
+        assert!(overlaps(&entry("* ~("), &entry("* /"), &limits).is_err());
+    }
+
+    #[test]
+    fn the_place_after_the_last_entry_stands_for_no_match() {
+        let entries = [entry("* ~/.+"), entry("* =/"), entry("* /a")];
+        let mut list = Reachability::new(&entries, &Limits::default());
+        assert_eq!(show(&list.reach(3)), "covered by [0, 1], GET / goes to 1");
+        assert_eq!(show(&Reachability::new(&entries[..1], &Limits::default()).reach(1)), "reached by GET /");
     }
 }

@@ -31,9 +31,10 @@ pub(super) fn shortest(
         if product.accepts(&state) {
             return Ok(Some(text_to(&visited, at)));
         }
-        effort.spend(bytes.len() * state.len())?;
+        effort.spend(bytes.len())?;
         for &byte in &bytes {
             let Some(next) = product.step(&state, byte) else { continue };
+            effort.spend(next.len())?;
             if !seen.contains(next.as_slice()) {
                 let next: Rc<[State]> = next.into();
                 seen.insert(Rc::clone(&next));

@@ -5,7 +5,7 @@ use super::{
     dimension::Shape,
     limits::{Effort, Unknown},
     search,
-    vocabulary::{DimensionId, PredicateId, Value, Vocabulary},
+    vocabulary::{DimensionId, Meaning, PredicateId, Value, Vocabulary},
 };
 use std::collections::HashMap;
 
@@ -34,7 +34,8 @@ pub(super) enum Choice {
 }
 
 impl Theory {
-    /// Chooses a value that satisfies all of `required` and none of `avoided`. None of them is opaque.
+    /// Chooses a value that satisfies all of `required`, which are not opaque, and certainly none of `avoided`, which
+    /// are avoidable.
     pub(super) fn choose(
         &mut self,
         vocabulary: &Vocabulary,
@@ -114,13 +115,17 @@ impl<'a> Sides<'a> {
         let avoided = question.avoided.iter().map(|id| (id, false));
         for (id, must_hold) in required.chain(avoided) {
             let predicate = vocabulary.predicate(*id);
-            let Ok(automaton) = &predicate.language else { continue };
+            let (language, invert) = match &predicate.meaning {
+                Meaning::Exactly { language, invert } => (language.as_ref(), *invert),
+                Meaning::AtMost { language, .. } => (language, false),
+                Meaning::Anything { .. } => continue,
+            };
             // Satisfying an inverted predicate and avoiding a plain one are the same thing.
-            if must_hold != predicate.invert {
-                sides.inside.push(automaton);
+            if must_hold != invert {
+                sides.inside.push(language);
                 sides.absent = false;
             } else {
-                sides.outside.push(automaton);
+                sides.outside.push(language);
             }
         }
         sides

@@ -1,7 +1,7 @@
 //! Conditions as numbers: equal conditions of different entries are one predicate, compiled once.
 
 use super::{
-    automaton::{Automaton, Pattern},
+    automaton::{Automaton, Pattern, TooLarge},
     dimension::{Kind, Shape},
     entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern},
     limits::Limits,
@@ -36,22 +36,37 @@ impl Dimension {
 #[derive(Debug)]
 pub(super) struct Predicate {
     pub(super) dimension: DimensionId,
-    /// `Err` says in words why the pattern has no automaton; the predicate is then *opaque*.
-    pub(super) language: Result<Arc<Automaton>, Arc<str>>,
-    /// Whether it holds where the language does not.
-    pub(super) invert: bool,
+    pub(super) meaning: Meaning,
     /// How every value that satisfies it begins, in lower case; empty if nothing is known of that.
     pub(super) beginning: Vec<u8>,
 }
 
+/// When a predicate holds. If that is not known exactly it is *opaque*, and `why` says so in words.
+#[derive(Debug)]
+pub(super) enum Meaning {
+    /// For values in the language; inverted, for all others and for none.
+    Exactly { language: Arc<Automaton>, invert: bool },
+    /// At most for values in the language.
+    AtMost { language: Automaton, why: Arc<str> },
+    /// Perhaps for any value, and for none.
+    Anything { why: Arc<str> },
+}
+
 impl Predicate {
-    /// Whether the value satisfies this. An opaque predicate may be satisfied by any.
+    /// Whether the value satisfies this, or may.
     pub(super) fn admits(&self, value: Option<&[u8]>) -> bool {
-        match (&self.language, value) {
-            (Err(_), _) => true,
-            (Ok(_), None) => self.invert,
-            (Ok(automaton), Some(text)) => automaton.matches(text) != self.invert,
+        match (&self.meaning, value) {
+            (Meaning::Exactly { invert, .. }, None) => *invert,
+            (Meaning::Exactly { language, invert }, Some(text)) => language.matches(text) != *invert,
+            (Meaning::AtMost { .. }, None) => false,
+            (Meaning::AtMost { language, .. }, Some(text)) => language.matches(text),
+            (Meaning::Anything { .. }, _) => true,
         }
+    }
+
+    /// Whether some values are known not to satisfy it.
+    pub(super) fn is_avoidable(&self) -> bool {
+        !matches!(self.meaning, Meaning::Anything { .. })
     }
 }
 
@@ -81,7 +96,7 @@ pub(super) struct Vocabulary {
     predicates: Vec<Predicate>,
     dimension_ids: HashMap<Dimension, DimensionId>,
     predicate_ids: HashMap<(DimensionId, Pattern, bool), PredicateId>,
-    automata: HashMap<(Kind, Pattern), Result<Arc<Automaton>, Arc<str>>>,
+    automata: HashMap<(Kind, Pattern), Result<Arc<Automaton>, TooLarge>>,
     bytes_per_pattern: usize,
     bytes_left: usize,
 }
@@ -160,7 +175,7 @@ impl Vocabulary {
     fn add(&mut self, conditions: &mut Conditions, kind: Kind, name: &str, pattern: Pattern, invert: bool) {
         let id = self.predicate_of(kind, name, pattern, invert);
         let predicate = self.predicate(id);
-        if let Err(why) = &predicate.language {
+        if let Meaning::AtMost { why, .. } | Meaning::Anything { why } = &predicate.meaning {
             conditions.opaque.get_or_insert_with(|| Arc::clone(why));
         }
         conditions.by_dimension.entry(predicate.dimension).or_default().push(id);
@@ -172,12 +187,14 @@ impl Vocabulary {
         if let Some(id) = self.predicate_ids.get(&key) {
             return *id;
         }
-        let language = self.automaton_of(kind, &key.1);
-        let beginning = match &language {
-            Ok(automaton) if !invert => automaton.beginning(),
-            Ok(_) | Err(_) => Vec::new(),
+        let predicate = match self.automaton_of(kind, &key.1) {
+            Ok(language) => {
+                let beginning = if invert { Vec::new() } else { language.beginning() };
+                Predicate { dimension, meaning: Meaning::Exactly { language, invert }, beginning }
+            }
+            Err(problem) => opaque(dimension, problem, invert),
         };
-        self.predicates.push(Predicate { dimension, language, invert, beginning });
+        self.predicates.push(predicate);
         let id = self.predicates.len() - 1;
         self.predicate_ids.insert(key, id);
         id
@@ -191,22 +208,25 @@ impl Vocabulary {
         })
     }
 
-    fn automaton_of(&mut self, kind: Kind, pattern: &Pattern) -> Result<Arc<Automaton>, Arc<str>> {
-        let key = (kind, pattern.clone());
-        if let Some(known) = self.automata.get(&key) {
-            return known.clone();
-        }
-        let allowed = self.bytes_per_pattern.min(self.bytes_left);
-        let built = match Automaton::compile(pattern, &kind.shape().alphabet, allowed) {
-            Ok(automaton) => {
-                self.bytes_left = self.bytes_left.saturating_sub(automaton.bytes());
-                Ok(Arc::new(automaton))
-            }
-            Err(why) => Err(Arc::from(why)),
-        };
-        self.automata.insert(key, built.clone());
-        built
+    fn automaton_of(&mut self, kind: Kind, pattern: &Pattern) -> Result<Arc<Automaton>, &TooLarge> {
+        let built = self.automata.entry((kind, pattern.clone())).or_insert_with_key(|(kind, pattern)| {
+            let allowed = self.bytes_per_pattern.min(self.bytes_left);
+            let automaton = Automaton::compile(pattern, &kind.shape().alphabet, allowed)?;
+            self.bytes_left = self.bytes_left.saturating_sub(automaton.bytes());
+            Ok(Arc::new(automaton))
+        });
+        built.as_ref().map(Arc::clone)
     }
+}
+
+fn opaque(dimension: DimensionId, problem: &TooLarge, invert: bool) -> Predicate {
+    let why = Arc::from(problem.why.as_str());
+    if invert {
+        return Predicate { dimension, meaning: Meaning::Anything { why }, beginning: Vec::new() };
+    }
+    let beginning = problem.beginning.clone();
+    let language = Automaton::beginning_with(&beginning);
+    Predicate { dimension, meaning: Meaning::AtMost { language, why }, beginning }
 }
 
 fn path_pattern(path: &PathPattern) -> Pattern {

@@ -1,1 +1,160 @@
-//! Endpoints, balancing, pools.
+//! Endpoints behind a backend: choosing one, and keeping connections to it.
+//!
+//! ```text
+//! ClusterSpec  (shared, from the bundle) ── what and how; kept by pointer while its section of the bundle is equal
+//! Cluster      (one per worker) ── Endpoint* ── load and pool of one address
+//! Shared       (one per cluster id) ── the retry budget, counted over all workers
+//! ```
+//! A worker's [`Cluster`] lives as long as its spec's pointer: a reload that does not change the section keeps balancer
+//! state and connections; one that does lets requests in flight finish on the old one.
+
+pub(crate) mod balancer;
+pub(crate) mod budget;
+pub(crate) mod connect;
+pub(crate) mod pool;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use weft_bundle::body::{LoadBalancer, Protocol};
+
+use self::balancer::Load;
+use self::budget::Budget;
+use self::connect::ClientTls;
+pub(crate) use self::pool::Lease;
+use crate::telemetry::metrics::ClusterMetrics;
+
+/// What a cluster is, ready for use by any worker.
+#[derive(Debug)]
+pub(crate) struct ClusterSpec {
+    /// The key in the bundle, or `application/<port>` for our own application.
+    pub(crate) id: String,
+    /// Everything this was made from; an equal section means the same cluster.
+    pub(crate) section: Vec<u8>,
+    pub(crate) protocol: Protocol,
+    pub(crate) tls: Option<ClientTls>,
+    pub(crate) endpoints: Vec<EndpointSpec>,
+    pub(crate) load_balancer: LoadBalancer,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) metrics: Arc<ClusterMetrics>,
+}
+
+/// One address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EndpointSpec {
+    pub(crate) address: SocketAddr,
+    pub(crate) weight: u32,
+}
+
+/// A worker's view of a cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) spec: Arc<ClusterSpec>,
+    pub(crate) endpoints: Vec<Rc<Endpoint>>,
+    /// Running sums of the weights, for draws.
+    sums: Vec<u64>,
+    /// The next turn of round robin.
+    turn: Cell<u64>,
+}
+
+/// A worker's view of one address: how loaded it is, and open connections.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    weight: u32,
+    load: Load,
+    pub(crate) pool: pool::Pool,
+}
+
+impl Cluster {
+    fn new(spec: Arc<ClusterSpec>) -> Self {
+        let mut total = 0;
+        let sums = spec
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                total += u64::from(endpoint.weight.max(1));
+                total
+            })
+            .collect();
+        let endpoints = spec
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                Rc::new(Endpoint {
+                    address: endpoint.address,
+                    weight: endpoint.weight.max(1),
+                    load: Load::new(Instant::now()),
+                    pool: pool::Pool::default(),
+                })
+            })
+            .collect();
+        Self { spec, endpoints, sums, turn: Cell::new(fastrand::u64(..)) }
+    }
+}
+
+/// All clusters of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Clusters(RefCell<HashMap<String, Rc<Cluster>>>);
+
+impl Clusters {
+    /// The worker's cluster for a spec, made at its first use.
+    pub(crate) fn of(&self, spec: &Arc<ClusterSpec>) -> Rc<Cluster> {
+        if let Some(cluster) = self.0.borrow().get(&spec.id)
+            && Arc::ptr_eq(&cluster.spec, spec)
+        {
+            return Rc::clone(cluster);
+        }
+        let cluster = Rc::new(Cluster::new(Arc::clone(spec)));
+        self.0.borrow_mut().insert(spec.id.clone(), Rc::clone(&cluster));
+        cluster
+    }
+
+    /// Forgets clusters that policy does not have any more, and closes connections that nobody used for too long.
+    pub(crate) fn tidy(&self, is_current: impl Fn(&Arc<ClusterSpec>) -> bool, now: Instant) {
+        self.0.borrow_mut().retain(|_, cluster| is_current(&cluster.spec));
+        for cluster in self.0.borrow().values() {
+            for endpoint in &cluster.endpoints {
+                endpoint.pool.tidy(now, cluster.spec.idle_timeout);
+            }
+        }
+    }
+
+    /// Closes every unused connection.
+    pub(crate) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Metrics;
+    use weft_bundle::body::RetryBudget;
+
+    /// A cluster with one endpoint per weight, on ports counted from 1.
+    pub(super) fn cluster(load_balancer: LoadBalancer, weights: &[u32]) -> Cluster {
+        let endpoint = |(port, weight): (u16, &u32)| EndpointSpec {
+            address: ([127, 0, 0, 1], port).into(),
+            weight: *weight,
+        };
+        Cluster::new(Arc::new(ClusterSpec {
+            id: "test".to_owned(),
+            section: Vec::new(),
+            protocol: Protocol::Http,
+            tls: None,
+            endpoints: (1..).zip(weights).map(endpoint).collect(),
+            load_balancer,
+            connect_timeout: Duration::from_secs(1),
+            idle_timeout: Duration::from_secs(1),
+            budget: Budget::new(RetryBudget { percent: 20, min: 3 }),
+            metrics: Metrics::new().cluster("test"),
+        }))
+    }
+}

@@ -1,1 +1,12 @@
-//! Metrics, access log, the closed list of reasons.
+//! What operators see: metrics, the access log, and one closed list of reasons behind both.
+//!
+//! [`reason`] is the list. [`metrics`] counts, with handles that were resolved when policy was applied. [`record`] is one
+//! request's story; its end is written once, when it is dropped. [`log`] sets up where lines go.
+
+pub mod reason;
+pub mod metrics;
+pub(crate) mod record;
+pub mod log;
+
+pub use self::metrics::{ControlMetrics, Direction, Metrics};
+pub use self::reason::Reason;

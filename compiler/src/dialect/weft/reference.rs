@@ -41,9 +41,9 @@ pub struct TargetRef {
     pub namespace: Option<Spanned<String>>,
     /// One port of the service, by name or number; all of them if not set.
     pub port: Option<Spanned<PortRef>>,
-    /// One subset of the service.
+    /// One subset of the service. Not supported yet.
     pub subset: Option<Spanned<String>>,
-    /// One named rule of the route.
+    /// One named rule of the route. Not supported yet.
     pub rule: Option<Spanned<String>>,
 }
 
@@ -87,7 +87,7 @@ pub enum TargetKind {
     Mesh,
     /// A service.
     Service,
-    /// A route.
+    /// A route. Not supported yet.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
 }

@@ -13,6 +13,7 @@ use weft_bundle::spiffe::SpiffeId;
 use super::super::check::Checker;
 use super::reference::ServiceRef;
 use super::shapes;
+use crate::yaml::scalar::Short;
 use crate::yaml::{Map, Spanned, Unread};
 
 /// A name that clients call, its ports, and the workloads behind it.
@@ -136,6 +137,7 @@ pub struct Port {
     #[schemars(with = "shapes::Protocol")]
     pub protocol: Spanned<Protocol>,
     /// Where the application listens, such as `127.0.0.1:8080`; the same port on 127.0.0.1 if not set.
+    #[serde(default, deserialize_with = "socket_address")]
     #[schemars(with = "Option<shapes::SocketAddress>")]
     pub application: Option<Spanned<SocketAddr>>,
     /// Whether peers must prove who they are; the mesh's default if not set.
@@ -151,9 +153,9 @@ pub struct Endpoints {
     /// Addresses written here.
     #[serde(rename = "static", default)]
     pub fixed: Vec<Spanned<StaticEndpoint>>,
-    /// Names to look up.
+    /// Names to look up. Not supported yet.
     pub dns: Option<Unread>,
-    /// A file that the proxy watches.
+    /// A file that the proxy watches. Not supported yet.
     pub file: Option<Unread>,
 }
 
@@ -162,6 +164,7 @@ pub struct Endpoints {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StaticEndpoint {
     /// Its IP address.
+    #[serde(deserialize_with = "ip_address")]
     #[schemars(with = "shapes::IpAddress")]
     pub address: Spanned<IpAddr>,
     /// Where it differs from the service's port: one number for all, or a number for each named port.
@@ -193,6 +196,27 @@ pub struct Subset {
     pub name: Spanned<String>,
     /// The labels that a workload must carry, all of them.
     pub labels: Spanned<BTreeMap<String, String>>,
+}
+
+fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<IpAddr>, D::Error> {
+    let text = Spanned::<String>::deserialize(deserializer)?;
+    match text.parse() {
+        Ok(address) => Ok(Spanned::new(address, text.span)),
+        Err(_) => Err(D::Error::custom(format_args!("`{}` is not an IP address", Short(&text)))),
+    }
+}
+
+fn socket_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Spanned<SocketAddr>>, D::Error> {
+    let text = Spanned::<String>::deserialize(deserializer)?;
+    match text.parse() {
+        Ok(address) => Ok(Some(Spanned::new(address, text.span))),
+        Err(_) => Err(D::Error::custom(format_args!(
+            "`{}` is not an IP address with a port, such as `127.0.0.1:8080`",
+            Short(&text)
+        ))),
+    }
 }
 
 impl<'de> Deserialize<'de> for EndpointPort {

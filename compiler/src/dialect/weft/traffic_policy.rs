@@ -22,9 +22,9 @@ pub struct TrafficPolicy {
     pub retry: Option<Spanned<Retry>>,
     /// How an endpoint is chosen.
     pub load_balancer: Option<Spanned<LoadBalancer>>,
-    /// How much may be in flight.
+    /// How much may be in flight. Not supported yet.
     pub limits: Option<Spanned<Limits>>,
-    /// When an endpoint is left out for a while.
+    /// When an endpoint is left out for a while. Not supported yet.
     pub outliers: Option<Spanned<Outliers>>,
 }
 

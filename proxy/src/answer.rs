@@ -1,0 +1,77 @@
+//! Answers of our own: refusals with their reason, redirects, and what rules say directly.
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderValue, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use crate::message::body::ResponseBody;
+use crate::message::fields;
+use crate::telemetry::Reason;
+use crate::telemetry::record::Record;
+
+/// A request that ends without an upstream's response.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) reason: Reason,
+    pub(crate) status: StatusCode,
+    /// One line for the caller.
+    pub(crate) detail: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, status: reason.status(), detail: detail.into() }
+    }
+}
+
+impl From<crate::message::head::Refused> for Refusal {
+    fn from(refused: crate::message::head::Refused) -> Self {
+        Self::new(refused.reason, refused.detail)
+    }
+}
+
+impl From<crate::forward::Failure> for Refusal {
+    fn from(failure: crate::forward::Failure) -> Self {
+        Self::new(failure.reason, failure.detail)
+    }
+}
+
+/// The answer to a refused request: status, `x-weft-reason`, and one line of text.
+pub(crate) fn refuse(refusal: Refusal, mut record: Record) -> Response<ResponseBody> {
+    let Refusal { reason, status, detail } = refusal;
+    record.because(reason);
+    record.status = status.as_u16();
+    record.log(|log| log.detail = Some(detail.clone()));
+    let mut response = Response::new(ResponseBody::text(format!("{detail}\n"), record));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(fields::REASON, HeaderValue::from_static(reason.as_str()));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// What a rule answers by itself.
+pub(crate) fn respond(status: StatusCode, text: Option<&str>, mut record: Record) -> Response<ResponseBody> {
+    record.because(Reason::DirectResponse);
+    record.status = status.as_u16();
+    let text = Bytes::copy_from_slice(text.unwrap_or_default().as_bytes());
+    let mut response = Response::new(ResponseBody::text(text, record));
+    *response.status_mut() = status;
+    response
+}
+
+/// An upstream's response on its way downstream, without what belongs to the hop it came over.
+pub(crate) fn pass_on(
+    response: Response<Incoming>,
+    body: impl FnOnce(Incoming) -> ResponseBody,
+) -> Response<ResponseBody> {
+    let (mut head, incoming) = response.into_parts();
+    fields::strip_response(&mut head.headers);
+    // Neither may have a body, so a length can only mislead (RFC 9110 section 8.6 lets us leave it out).
+    if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    head.version = Version::HTTP_11;
+    Response::from_parts(head, body(incoming))
+}

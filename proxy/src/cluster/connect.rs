@@ -1,0 +1,171 @@
+//! Opening connections to endpoints: TCP, then mutual TLS where the cluster says so, then HTTP.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::pool::{OneByOne, Shared};
+use super::{ClusterSpec, Endpoint};
+use crate::message::head::MAX_HEAD_BYTES;
+use crate::telemetry::metrics::OpenGuard;
+use crate::worker::LocalExecutor;
+
+/// TLS towards a cluster: one configuration per protocol, as each offers only its own (ALPN).
+#[derive(Clone, Debug)]
+pub(crate) struct ClientTls {
+    pub(crate) http1: Arc<ClientConfig>,
+    pub(crate) http2: Arc<ClientConfig>,
+}
+
+/// Why a connection could not be opened. Nothing of a request was sent.
+#[derive(Debug)]
+pub(crate) enum ConnectError {
+    Timeout,
+    Tcp(std::io::Error),
+    Tls(std::io::Error),
+    Http(hyper::Error),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout => f.write_str("no connection in time"),
+            Self::Tcp(error) => write!(f, "no connection: {error}"),
+            Self::Tls(error) => write!(f, "no TLS: {error}"),
+            Self::Http(error) => write!(f, "no HTTP: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Opens a connection for one request at a time.
+pub(crate) async fn open_one_by_one(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+) -> Result<OneByOne, ConnectError> {
+    let open = async {
+        let tcp = open_tcp(endpoint).await?;
+        match &spec.tls {
+            None => start_http1(spec, tcp).await,
+            Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?).await,
+        }
+    };
+    let sender = counted(spec, open).await?;
+    Ok(OneByOne::new(sender, Instant::now()))
+}
+
+/// Opens a connection for many requests at once.
+pub(crate) async fn open_shared(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<Shared, ConnectError> {
+    let open = async {
+        let tcp = open_tcp(endpoint).await?;
+        match &spec.tls {
+            None => start_http2(spec, tcp).await,
+            Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?).await,
+        }
+    };
+    let sender = counted(spec, open).await?;
+    Ok(Shared::new(sender, Instant::now()))
+}
+
+async fn counted<T>(
+    spec: &ClusterSpec,
+    open: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    let opened = match spec.connect_timeout {
+        Duration::ZERO => open.await,
+        limit => tokio::time::timeout(limit, open).await.unwrap_or(Err(ConnectError::Timeout)),
+    };
+    match &opened {
+        Ok(_) => spec.metrics.connections.inc(),
+        Err(_) => spec.metrics.connect_failures.inc(),
+    };
+    opened
+}
+
+async fn open_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
+    let tcp = TcpStream::connect(endpoint.address).await.map_err(ConnectError::Tcp)?;
+    tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
+    Ok(tcp)
+}
+
+/// The name is the address, so that no SNI is sent; who may answer is in the configuration's verifier.
+async fn open_tls(
+    config: &Arc<ClientConfig>,
+    endpoint: &Endpoint,
+    tcp: TcpStream,
+) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ConnectError> {
+    let name = ServerName::IpAddress(endpoint.address.ip().into());
+    TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(ConnectError::Tls)
+}
+
+async fn start_http1<T>(
+    spec: &ClusterSpec,
+    io: T,
+) -> Result<http1::SendRequest<crate::message::body::RequestBody>, ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .max_header_size(usize::from(MAX_HEAD_BYTES))
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(ConnectError::Http)?;
+    drive(spec, connection);
+    Ok(sender)
+}
+
+async fn start_http2<T>(
+    spec: &ClusterSpec,
+    io: T,
+) -> Result<http2::SendRequest<crate::message::body::RequestBody>, ConnectError>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let (sender, connection) = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_header_list_size(u32::from(MAX_HEAD_BYTES))
+        .keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(3))
+        .handshake(TokioIo::new(io))
+        .await
+        .map_err(ConnectError::Http)?;
+    drive(spec, connection);
+    Ok(sender)
+}
+
+/// Moves a connection's bytes until it ends, which it does once its last sender is dropped. The worker owns the task.
+fn drive(spec: &ClusterSpec, connection: impl Future<Output = hyper::Result<()>> + 'static) {
+    let open = OpenGuard::new(spec.metrics.open.clone());
+    tokio::task::spawn_local(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %chain(&error), "an upstream connection ended");
+        }
+        drop(open);
+    });
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}

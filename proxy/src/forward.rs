@@ -1,0 +1,453 @@
+//! Sending a request to a cluster: choose an endpoint, send, and decide whether to try again.
+//!
+//! A try may follow another only if the request certainly was not processed (no connection, the connection gave it back
+//! unsent, the peer said so), or if policy lists its method. It takes from the cluster's budget, except where nothing was
+//! ever sent. Nothing is tried again once a response is on its way downstream.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use weft_bundle::body::{Retry, RetryOn};
+
+use crate::cluster::balancer::Pending;
+use crate::cluster::budget::{ActiveGuard, RetryGuard};
+use crate::cluster::connect::{self, ConnectError, chain};
+use crate::cluster::pool::{Lease, Shared, Stream};
+use crate::cluster::{Cluster, Endpoint};
+use crate::message::body::{BodyError, Remembered, RequestBody};
+use crate::telemetry::Reason;
+use crate::telemetry::record::Record;
+
+/// How often a request that was never processed is sent over another connection, besides what policy says.
+const RESENDS: u32 = 5;
+
+/// What policy says about one forwarding.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) http2: bool,
+    pub(crate) per_try: Option<Duration>,
+    pub(crate) retry: Option<&'a Retry>,
+}
+
+/// A response, and the hold on what it comes over.
+pub(crate) type Answer = (Response<Incoming>, Lease);
+
+/// Why there is no response.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) reason: Reason,
+    pub(crate) detail: String,
+}
+
+/// One failed try.
+#[derive(Debug)]
+struct Fault {
+    kind: Kind,
+    detail: String,
+    /// The request, if it came back unsent.
+    unsent: Option<Request<RequestBody>>,
+    /// Whether the connection had carried requests before, and so may have been closing.
+    reused: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// No connection.
+    Connect,
+    /// TLS failed, in the handshake or right after it.
+    Tls,
+    /// The connection gave the request back.
+    Unsent,
+    /// The peer is going away and says that it did not process this request.
+    Unprocessed,
+    /// The peer refused the stream.
+    Refused,
+    /// The connection or stream ended.
+    Reset,
+    /// The answer is not HTTP.
+    Protocol,
+    /// No answer in the time for one try.
+    TryTimeout,
+    /// The caller's body broke off.
+    Downstream,
+    /// The caller's body stood still.
+    Idle,
+}
+
+impl Kind {
+    const fn reason(self) -> Reason {
+        match self {
+            Self::Connect => Reason::ConnectFailure,
+            Self::Tls => Reason::TlsFailure,
+            Self::Refused => Reason::RefusedStream,
+            Self::Unsent | Self::Unprocessed | Self::Reset => Reason::UpstreamReset,
+            Self::Protocol => Reason::UpstreamProtocol,
+            Self::TryTimeout => Reason::TryTimeout,
+            Self::Downstream => Reason::DownstreamClosed,
+            Self::Idle => Reason::IdleTimeout,
+        }
+    }
+
+    /// Whether the request certainly was not processed.
+    const fn is_unprocessed(self) -> bool {
+        matches!(self, Self::Connect | Self::Unsent | Self::Unprocessed | Self::Refused)
+    }
+}
+
+/// Sends a request until there is a response to pass on, or no reason to go on.
+pub(crate) async fn send(
+    cluster: &Cluster,
+    plan: Plan<'_>,
+    head: Parts,
+    body: RequestBody,
+    record: &mut Record,
+) -> Result<Answer, Failure> {
+    let mut tries = Tries::new(cluster, plan, head.method.clone());
+    let mut request = Request::from_parts(head, body);
+    loop {
+        let mut draw = || fastrand::u64(..);
+        let Some(pending) = cluster.pick(&tries.tried, Instant::now(), &mut draw) else {
+            let detail = format!("no endpoints in cluster {}", cluster.spec.id);
+            return Err(Failure { reason: Reason::NoEndpoint, detail });
+        };
+        record.tries += 1;
+        let endpoint = Rc::clone(pending.endpoint());
+        record.log(|log| log.endpoint = Some(endpoint.address));
+        let spare = Spare::of(&request);
+        let active = cluster.spec.budget.active();
+        let outcome = within(plan.per_try, attempt(cluster, pending, active, request, plan.http2)).await;
+        tries.retrying = None;
+        request = match outcome {
+            Ok(answer) => match tries.after_answer(answer, endpoint, spare).await {
+                After::Deliver(answer) => return Ok(answer),
+                After::Again(request) => request,
+            },
+            Err(fault) => tries.after_fault(fault, endpoint, spare).await?,
+        };
+    }
+}
+
+async fn within(
+    limit: Option<Duration>,
+    attempt: impl Future<Output = Result<Answer, Fault>>,
+) -> Result<Answer, Fault> {
+    match limit {
+        None => attempt.await,
+        Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+            let detail = format!("no answer within {} ms", limit.as_millis());
+            Err(Fault { kind: Kind::TryTimeout, detail, unsent: None, reused: false })
+        }),
+    }
+}
+
+/// What was tried so far, and what may still be.
+struct Tries<'a> {
+    cluster: &'a Cluster,
+    plan: Plan<'a>,
+    method: Method,
+    tried: Vec<Rc<Endpoint>>,
+    /// Tries that policy still allows.
+    left: u32,
+    /// Times that a request may still be sent again because it never was processed.
+    resends: u32,
+    /// The bound of the next pause.
+    bound: Duration,
+    /// The retry that is under way, its pause included.
+    retrying: Option<RetryGuard>,
+}
+
+/// Enough of a request to send it again.
+struct Spare {
+    head: Request<()>,
+    body: Remembered,
+}
+
+impl Spare {
+    /// None if the body passes once only.
+    fn of(request: &Request<RequestBody>) -> Option<Self> {
+        let body = request.body().remembered()?;
+        let mut head = Request::new(());
+        *head.method_mut() = request.method().clone();
+        *head.uri_mut() = request.uri().clone();
+        *head.version_mut() = request.version();
+        *head.headers_mut() = request.headers().clone();
+        Some(Self { head, body })
+    }
+
+    fn request(self) -> Request<RequestBody> {
+        let (head, ()) = self.head.into_parts();
+        Request::from_parts(head, self.body.again())
+    }
+}
+
+enum After {
+    Deliver(Answer),
+    Again(Request<RequestBody>),
+}
+
+impl<'a> Tries<'a> {
+    fn new(cluster: &'a Cluster, plan: Plan<'a>, method: Method) -> Self {
+        let (left, bound) =
+            plan.retry.map_or((0, Duration::ZERO), |retry| (retry.attempts, retry.backoff_base.get()));
+        Self { cluster, plan, method, tried: Vec::new(), left, resends: RESENDS, bound, retrying: None }
+    }
+
+    /// A response that policy calls a failure is dropped for another try, if there may be one; else it is delivered.
+    async fn after_answer(&mut self, answer: Answer, endpoint: Rc<Endpoint>, spare: Option<Spare>) -> After {
+        let fails = |retry: &Retry| status_fails(&retry.on, answer.0.status());
+        let wanted = self.plan.retry.is_some_and(|retry| fails(retry) && lists(retry, &self.method));
+        match spare {
+            Some(spare) if wanted && self.take_retry() => {
+                drop(answer);
+                self.tried.push(endpoint);
+                self.pause().await;
+                After::Again(spare.request())
+            }
+            _ => After::Deliver(answer),
+        }
+    }
+
+    /// The request for another try, or the failure to report.
+    async fn after_fault(
+        &mut self,
+        fault: Fault,
+        endpoint: Rc<Endpoint>,
+        spare: Option<Spare>,
+    ) -> Result<Request<RequestBody>, Failure> {
+        let Fault { kind, detail, unsent, reused } = fault;
+        let failure = Failure { reason: kind.reason(), detail };
+        let Some(request) = unsent.or_else(|| spare.map(Spare::request)) else {
+            return Err(failure);
+        };
+        if self.resend_is_free(kind, reused) {
+            self.resends -= 1;
+            return Ok(request);
+        }
+        let wanted = self.plan.retry.is_some_and(|retry| {
+            fault_fails(&retry.on, kind) && (kind.is_unprocessed() || lists(retry, &self.method))
+        });
+        // A reused connection that ends without a word was most likely closing while we sent: RFC 9110 section 9.2.2 lets
+        // a proxy try safe methods again. Once, and within the budget.
+        let was_closing = kind == Kind::Reset
+            && reused
+            && self.method.is_safe()
+            && std::mem::take(&mut self.resends) == RESENDS;
+        if was_closing && !wanted {
+            self.retrying = self.cluster.spec.budget.retry();
+            return if self.retrying.is_some() { Ok(request) } else { Err(failure) };
+        }
+        if !wanted || !self.take_retry() {
+            return Err(failure);
+        }
+        self.tried.push(endpoint);
+        self.pause().await;
+        Ok(request)
+    }
+
+    /// Nothing was sent, or the peer that goes away says that it did not look at it.
+    fn resend_is_free(&self, kind: Kind, reused: bool) -> bool {
+        self.resends > 0 && (kind == Kind::Unprocessed || (kind == Kind::Unsent && reused))
+    }
+
+    /// Takes one of policy's tries, and a place in the budget.
+    fn take_retry(&mut self) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        let metrics = &self.cluster.spec.metrics;
+        self.retrying = self.cluster.spec.budget.retry();
+        if self.retrying.is_none() {
+            metrics.retry_overflow.inc();
+            return false;
+        }
+        metrics.retries.inc();
+        self.left -= 1;
+        true
+    }
+
+    /// Waits for a time drawn evenly from zero to the bound, and doubles the bound.
+    async fn pause(&mut self) {
+        let millis = u64::try_from(self.bound.as_millis()).unwrap_or(u64::MAX);
+        if millis > 0 {
+            tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=millis))).await;
+        }
+        let longest = self.plan.retry.map_or(Duration::ZERO, |retry| retry.backoff_max.get());
+        self.bound = self.bound.saturating_mul(2).min(longest.max(self.bound));
+    }
+}
+
+fn lists(retry: &Retry, method: &Method) -> bool {
+    retry.methods.iter().any(|listed| listed == method.as_str())
+}
+
+fn status_fails(on: &[RetryOn], status: StatusCode) -> bool {
+    let gateway = matches!(
+        status,
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+    );
+    on.iter().any(|condition| match condition {
+        RetryOn::GatewayError => gateway,
+        RetryOn::ServerError => status.is_server_error(),
+        RetryOn::Status(code) => status.as_u16() == *code,
+        RetryOn::ConnectFailure | RetryOn::RefusedStream | RetryOn::Reset => false,
+    })
+}
+
+fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
+    let named = match kind {
+        Kind::Connect | Kind::Tls => Some(RetryOn::ConnectFailure),
+        Kind::Refused => Some(RetryOn::RefusedStream),
+        Kind::Unsent | Kind::Unprocessed | Kind::Reset => Some(RetryOn::Reset),
+        // Seen from downstream both are a gateway's errors, with the status that we would answer.
+        Kind::TryTimeout | Kind::Protocol => None,
+        Kind::Downstream | Kind::Idle => return false,
+    };
+    match named {
+        Some(named) => on.contains(&named),
+        None => status_fails(on, kind.reason().status()),
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------ one try
+
+async fn attempt(
+    cluster: &Cluster,
+    pending: Pending,
+    active: ActiveGuard,
+    request: Request<RequestBody>,
+    http2: bool,
+) -> Result<Answer, Fault> {
+    if http2 {
+        attempt_shared(cluster, pending, active, request).await
+    } else {
+        attempt_one_by_one(cluster, pending, active, request).await
+    }
+}
+
+async fn attempt_one_by_one(
+    cluster: &Cluster,
+    pending: Pending,
+    active: ActiveGuard,
+    request: Request<RequestBody>,
+) -> Result<Answer, Fault> {
+    let endpoint = Rc::clone(pending.endpoint());
+    let started = Instant::now();
+    let pooled = endpoint.pool.take(started, cluster.spec.idle_timeout);
+    let reused = pooled.is_some();
+    let mut connection = match pooled {
+        Some(connection) => connection,
+        // Boxed: opening is rare, and its state would make every request's future three times as large.
+        None => match Box::pin(connect::open_one_by_one(&cluster.spec, &endpoint)).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(no_connection(&error, &pending, request)),
+        },
+    };
+    let sent = Instant::now();
+    let outcome = connection.sender.try_send_request(request).await;
+    match outcome {
+        Ok(response) => {
+            let now = Instant::now();
+            pending.answered(now - sent, now, response.status());
+            Ok((response, Lease::one_by_one(connection, pending, active)))
+        }
+        Err(mut error) => {
+            let unsent = error.take_message();
+            Err(no_answer(error.error(), &pending, unsent, reused))
+        }
+    }
+}
+
+async fn attempt_shared(
+    cluster: &Cluster,
+    pending: Pending,
+    active: ActiveGuard,
+    request: Request<RequestBody>,
+) -> Result<Answer, Fault> {
+    let endpoint = Rc::clone(pending.endpoint());
+    let (mut connection, reused) = match shared_connection(cluster, &endpoint).await {
+        Ok(found) => found,
+        Err(error) => return Err(no_connection(&error, &pending, request)),
+    };
+    let stream = Stream::open(&connection);
+    let sent = Instant::now();
+    let outcome = connection.sender.try_send_request(request).await;
+    match outcome {
+        Ok(response) => {
+            let now = Instant::now();
+            pending.answered(now - sent, now, response.status());
+            Ok((response, Lease::shared(stream, pending, active)))
+        }
+        Err(mut error) => {
+            let unsent = error.take_message();
+            Err(no_answer(error.error(), &pending, unsent, reused))
+        }
+    }
+}
+
+/// A connection with room, opened if need be, and whether it was there before.
+async fn shared_connection(cluster: &Cluster, endpoint: &Endpoint) -> Result<(Shared, bool), ConnectError> {
+    let idle_timeout = cluster.spec.idle_timeout;
+    if let Some(connection) = endpoint.pool.share(Instant::now(), idle_timeout) {
+        return Ok((connection, true));
+    }
+    let _opening = endpoint.pool.opening.lock().await;
+    if let Some(connection) = endpoint.pool.share(Instant::now(), idle_timeout) {
+        return Ok((connection, true));
+    }
+    let connection = Box::pin(connect::open_shared(&cluster.spec, endpoint)).await?;
+    endpoint.pool.add(connection.clone());
+    Ok((connection, false))
+}
+
+fn no_connection(error: &ConnectError, pending: &Pending, request: Request<RequestBody>) -> Fault {
+    pending.failed(Instant::now());
+    let kind = if matches!(error, ConnectError::Tls(_)) { Kind::Tls } else { Kind::Connect };
+    let detail = format!("{}: {error}", pending.endpoint().address);
+    Fault { kind, detail, unsent: Some(request), reused: false }
+}
+
+fn no_answer(
+    error: &hyper::Error,
+    pending: &Pending,
+    unsent: Option<Request<RequestBody>>,
+    reused: bool,
+) -> Fault {
+    let kind = if unsent.is_some() { Kind::Unsent } else { kind_of(error) };
+    if !matches!(kind, Kind::Unsent | Kind::Unprocessed | Kind::Downstream | Kind::Idle) {
+        pending.failed(Instant::now());
+    }
+    let detail = format!("{}: {}", pending.endpoint().address, chain(error));
+    Fault { kind, detail, unsent, reused }
+}
+
+/// What went wrong, by the causes that the error carries.
+fn kind_of(error: &hyper::Error) -> Kind {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        if let Some(body) = inner.downcast_ref::<BodyError>() {
+            return match body {
+                BodyError::Source(_) => Kind::Downstream,
+                BodyError::Idle => Kind::Idle,
+                BodyError::Superseded => Kind::Reset,
+            };
+        }
+        if let Some(h2) = inner.downcast_ref::<h2::Error>() {
+            if h2.is_remote() && h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR) {
+                return Kind::Unprocessed;
+            }
+            if h2.is_remote() && h2.reason() == Some(h2::Reason::REFUSED_STREAM) {
+                return Kind::Refused;
+            }
+        }
+        if let Some(io) = inner.downcast_ref::<std::io::Error>()
+            && io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
+        {
+            return Kind::Tls;
+        }
+        cause = inner.source();
+    }
+    if error.is_parse() { Kind::Protocol } else { Kind::Reset }
+}

@@ -1,0 +1,152 @@
+//! Which header fields go on to the next hop.
+//!
+//! Dropped: fields that describe one connection (RFC 9110 section 7.6.1), whatever `Connection` names, and our own
+//! `x-weft-` fields where they come from outside. `Connection` cannot name our own fields away: they are set afterwards.
+
+use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// Our own fields begin with it.
+const OWN_PREFIX: &str = "x-weft-";
+
+/// Names the caller to the application; set by the inbound side, from the certificate.
+pub(crate) const PEER: HeaderName = HeaderName::from_static("x-weft-peer");
+
+/// Says why the proxy answered by itself.
+pub(crate) const REASON: HeaderName = HeaderName::from_static("x-weft-reason");
+
+/// Marks a request with the proxy that sent it, so that it knows its own when it comes back.
+pub(crate) const HOP: HeaderName = HeaderName::from_static("x-weft-hop");
+
+/// Fields of one connection, besides those that `Connection` names.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    TE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("proxy-authenticate"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// Drops what belongs to the hop a request came over. `te: trailers` stays: gRPC asks for trailers with it, and we
+/// forward them.
+pub(crate) fn strip_request(headers: &mut HeaderMap) {
+    let trailers = accepts_trailers(headers);
+    strip_hop(headers);
+    headers.remove(http::header::PROXY_AUTHORIZATION);
+    strip_own(headers);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Drops what belongs to the hop a response came over.
+pub(crate) fn strip_response(headers: &mut HeaderMap) {
+    strip_hop(headers);
+}
+
+/// Drops our own fields.
+pub(crate) fn strip_own(headers: &mut HeaderMap) {
+    if headers.keys().any(is_own) {
+        let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name)).cloned().collect();
+        for name in own {
+            headers.remove(name);
+        }
+    }
+}
+
+/// Drops from a trailer section what must not arrive there: framing, routing, credentials, our own fields.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    strip_hop(trailers);
+    strip_own(trailers);
+    for name in [
+        http::header::CONTENT_LENGTH,
+        http::header::HOST,
+        http::header::AUTHORIZATION,
+        http::header::COOKIE,
+        http::header::CONTENT_TYPE,
+        http::header::CONTENT_ENCODING,
+        TRAILER,
+    ] {
+        trailers.remove(name);
+    }
+}
+
+fn is_own(name: &HeaderName) -> bool {
+    name.as_str().starts_with(OWN_PREFIX)
+}
+
+fn strip_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
+            .collect();
+        for name in named {
+            // Framing and routing fields are no hop's own: naming them must not make them vanish.
+            if name != http::header::HOST && name != http::header::CONTENT_LENGTH {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(TE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_belongs_to_one_hop_stays_there() {
+        let mut headers = map(&[
+            ("connection", "close, x-secret"),
+            ("connection", "keep-alive , content-length"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("proxy-authorization", "basic"),
+            ("upgrade", "h2c"),
+            ("http2-settings", "AAMAAABk"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("x-weft-peer", "spiffe://td/forged"),
+            ("x-weft-anything", "1"),
+            ("content-length", "3"),
+            ("accept", "a"),
+            ("accept", "b"),
+        ]);
+        strip_request(&mut headers);
+        let kept = map(&[("te", "trailers"), ("content-length", "3"), ("accept", "a"), ("accept", "b")]);
+        assert_eq!(headers, kept);
+    }
+
+    #[test]
+    fn trailers_carry_nothing_that_decides() {
+        let mut trailers =
+            map(&[("grpc-status", "0"), ("host", "x"), ("content-length", "1"), ("x-weft-peer", "y")]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("grpc-status", "0")]));
+    }
+}

@@ -1,1 +1,0 @@
-//! One thread per core: accept and serve.

@@ -1,0 +1,533 @@
+//! One accepted connection: what it is (clear text or TLS, HTTP/1.1 or HTTP/2, whose), and serving it to its end.
+//!
+//! Limits that hyper does not set as we want them are kept here: a request head must be complete 10 s after its first
+//! byte (hyper would count idle time between requests too, and so make pooled connections of well-behaved callers
+//! unusable), an idle connection is closed after 75 s, which is longer than any caller of ours keeps one, a reader that
+//! does not read is cut off, and a connection ends at 30 minutes, give or take a tenth, after what is under way.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use weft_bundle::body::PeerTls;
+use weft_bundle::spiffe::SpiffeId;
+
+use super::listener::Key;
+use super::{LocalExecutor, Plane, Signal, Worker};
+use crate::cluster::connect::chain;
+use crate::identity::leaf::Leaf;
+use crate::message::body::DEFAULT_IDLE;
+use crate::message::head::MAX_HEAD_BYTES;
+use crate::telemetry::Direction;
+use crate::telemetry::metrics::Refusal;
+use crate::{inbound, outbound};
+
+/// How long a handshake, or a request's head from its first byte, may take.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a connection may be without requests.
+const IDLE_LIMIT: Duration = Duration::from_secs(75);
+
+/// The oldest a connection gets, give or take a tenth.
+const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How many connections one worker serves at once.
+const MAX_CONNECTIONS: usize = 16 * 1024;
+
+/// What HTTP/2 begins with, before any frame.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// The first byte of a TLS handshake; no HTTP method begins with it.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// What requests need to know of the connection they came over.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) key: Key,
+    pub(crate) client: SocketAddr,
+    peer: Option<Proven>,
+    activity: Rc<Activity>,
+}
+
+/// A peer's identity, with the certificates that proved it.
+#[derive(Debug)]
+struct Proven {
+    id: SpiffeId,
+    chain: Vec<CertificateDer<'static>>,
+    /// The plane whose trust anchors it was last checked against.
+    plane: Cell<*const Plane>,
+}
+
+impl Connection {
+    /// The peer's identity, if mutual TLS proved one.
+    pub(crate) fn identity(&self) -> Option<&SpiffeId> {
+        self.peer.as_ref().map(|peer| &peer.id)
+    }
+
+    /// Whether the peer's certificates still lead to an anchor of its trust domain. Checked again once per plane.
+    pub(crate) fn is_trusted(&self, plane: &Arc<Plane>) -> bool {
+        let Some(peer) = &self.peer else {
+            return true;
+        };
+        if peer.plane.get() == Arc::as_ptr(plane) {
+            return true;
+        }
+        let trusted = peer.chain.split_first().is_some_and(|(leaf, intermediates)| {
+            plane.belief.verify_client(leaf, intermediates, UnixTime::now()).is_ok()
+        });
+        if trusted {
+            peer.plane.set(Arc::as_ptr(plane));
+        }
+        trusted
+    }
+
+    /// Notes that a request begins; it ends when the guard is dropped.
+    pub(crate) fn busy(&self) -> Busy {
+        self.activity.requests.set(self.activity.requests.get() + 1);
+        self.activity.head_since.set(None);
+        Busy(Rc::clone(&self.activity))
+    }
+}
+
+/// What a connection is doing, for the limits.
+#[derive(Debug)]
+struct Activity {
+    requests: Cell<usize>,
+    /// Since when there is no request.
+    idle_since: Cell<Instant>,
+    /// When the first byte came since then.
+    head_since: Cell<Option<Instant>>,
+    /// Since when the peer does not take what we send.
+    blocked_since: Cell<Option<Instant>>,
+}
+
+/// One request of a connection.
+#[derive(Debug)]
+pub(crate) struct Busy(Rc<Activity>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let requests = self.0.requests.get().saturating_sub(1);
+        self.0.requests.set(requests);
+        if requests == 0 {
+            self.0.idle_since.set(Instant::now());
+        }
+    }
+}
+
+/// What is due on a connection.
+enum Due {
+    /// Nothing before this.
+    Wait(Instant),
+    /// It was idle for long enough.
+    Idle,
+    /// Half a request, or a reader that does not read.
+    Stalled,
+}
+
+impl Activity {
+    fn new(now: Instant) -> Self {
+        Self {
+            requests: Cell::new(0),
+            idle_since: Cell::new(now),
+            head_since: Cell::new(None),
+            blocked_since: Cell::new(None),
+        }
+    }
+
+    fn read(&self) {
+        if self.requests.get() == 0 && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
+    }
+
+    /// On HTTP/2 bytes without a request are often pings and settings, and heads are bounded by frames: only silence
+    /// counts there.
+    fn due(&self, now: Instant, counts_heads: bool) -> Due {
+        if let Some(blocked) = self.blocked_since.get()
+            && now >= blocked + DEFAULT_IDLE
+        {
+            return Due::Stalled;
+        }
+        if self.requests.get() > 0 {
+            return Due::Wait(now + HEAD_LIMIT);
+        }
+        match self.head_since.get() {
+            Some(since) if counts_heads && now >= since + HEAD_LIMIT => Due::Stalled,
+            Some(since) if counts_heads => Due::Wait(since + HEAD_LIMIT),
+            Some(_) | None if now >= self.idle_since.get() + IDLE_LIMIT => Due::Idle,
+            // A head may begin at any time.
+            Some(_) | None => Due::Wait((self.idle_since.get() + IDLE_LIMIT).min(now + HEAD_LIMIT)),
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- accepting
+
+/// Counts a connection of the worker's direction while it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn serve(worker: Rc<Worker>, key: Key, stream: TcpStream, client: SocketAddr) {
+    let shared = Arc::clone(&worker.shared);
+    let direction = key.direction();
+    let _open = shared.metrics.connection(direction);
+    let before = shared.open_connections(direction).fetch_add(1, Ordering::AcqRel);
+    let _counted = Counted(shared.open_connections(direction));
+    if before >= MAX_CONNECTIONS {
+        shared.metrics.refused(Refusal::Limit);
+        return;
+    }
+    let mut signal = worker.signal(direction);
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(HEAD_LIMIT, begin(&worker, key, stream, client)) => begun,
+        () = drained(&mut signal) => return,
+    };
+    match begun {
+        Ok(Ok((connection, transport))) => serve_http(Rc::new(connection), transport).await,
+        Ok(Err(refusal)) => {
+            shared.metrics.refused(refusal);
+        }
+        Err(_) => shared.metrics.refused(Refusal::HeadTimeout),
+    }
+}
+
+async fn drained(signal: &mut watch::Receiver<Signal>) {
+    // An error means that the worker ends.
+    let _ = signal.wait_for(|signal| signal.drain).await;
+}
+
+/// Finds out what the connection is, and ends its handshake.
+async fn begin(
+    worker: &Rc<Worker>,
+    key: Key,
+    stream: TcpStream,
+    client: SocketAddr,
+) -> Result<(Connection, Transport), Refusal> {
+    // Without it small answers wait for acknowledgements; a socket that refuses it still works.
+    let _ = stream.set_nodelay(true);
+    let activity = Rc::new(Activity::new(Instant::now()));
+    let connection =
+        |peer| Connection { worker: Rc::clone(worker), key, client, peer, activity: Rc::clone(&activity) };
+    let Key::Inbound(number) = key else {
+        return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+    };
+    let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
+    let tls = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get().tls;
+    let takes_tls = match tls {
+        PeerTls::Strict => true,
+        PeerTls::Off => false,
+        PeerTls::Permissive => begins_with_tls(&stream).await,
+    };
+    if !takes_tls {
+        return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+    }
+    let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;
+    let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| {
+        tracing::info!(%client, error = %chain(&error), "a TLS handshake failed");
+        Refusal::Handshake
+    })?;
+    let peer = prove(&stream, &plane).ok_or(Refusal::Handshake)?;
+    Ok((connection(Some(peer)), Transport::new(Io::Tls(Box::new(stream)), Rc::clone(&activity))))
+}
+
+/// Looks at the first byte without taking it.
+async fn begins_with_tls(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    matches!(stream.peek(&mut first).await, Ok(1) if first == [TLS_HANDSHAKE])
+}
+
+/// Who the handshake proved the peer to be.
+fn prove(stream: &TlsStream<TcpStream>, plane: &Arc<Plane>) -> Option<Proven> {
+    let chain: Vec<CertificateDer<'static>> =
+        stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
+    let id = Leaf::read(chain.first()?).ok()?.id;
+    Some(Proven { id, chain, plane: Cell::new(Arc::as_ptr(plane)) })
+}
+
+// ------------------------------------------------------------------------------------------------------ serving
+
+async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
+    let activity = Rc::clone(&connection.activity);
+    let http2 = tokio::time::timeout(IDLE_LIMIT, transport.is_http2()).await;
+    let ended = match http2 {
+        Ok(Ok(true)) => serve_http2(connection, transport).await,
+        Ok(Ok(false)) => serve_http1(connection, transport).await,
+        Ok(Err(_)) | Err(_) => Ok(()),
+    };
+    debug_assert!(activity.requests.get() < usize::MAX);
+    if let Err(error) = ended {
+        tracing::debug!(error = %chain(&error), "a connection ended");
+    }
+}
+
+async fn serve_http1(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
+    let service = service(&connection);
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(usize::from(MAX_HEAD_BYTES))
+        .serve_connection(TokioIo::new(transport), service);
+    watch_over(&connection, served, |served| served.graceful_shutdown(), true).await
+}
+
+async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
+    let service = service(&connection);
+    let served = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(200)
+        .max_header_list_size(u32::from(MAX_HEAD_BYTES))
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_send_buf_size(256 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(256)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(transport), service);
+    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await
+}
+
+type Answered = Result<http::Response<crate::message::body::ResponseBody>, Infallible>;
+
+fn service(
+    connection: &Rc<Connection>,
+) -> impl hyper::service::Service<
+    http::Request<hyper::body::Incoming>,
+    Response = http::Response<crate::message::body::ResponseBody>,
+    Error = Infallible,
+    Future = impl Future<Output = Answered> + 'static,
+> + 'static {
+    let connection = Rc::clone(connection);
+    service_fn(move |request| {
+        let connection = Rc::clone(&connection);
+        async move {
+            Ok(match connection.key {
+                Key::Outbound => outbound::serve(&connection, request).await,
+                Key::Inbound(port) => inbound::serve(&connection, port, request).await,
+            })
+        }
+    })
+}
+
+/// Polls a connection, and ends it gracefully when it is time, or at once when it must.
+async fn watch_over<C>(
+    connection: &Connection,
+    served: C,
+    end_gracefully: impl Fn(Pin<&mut C>),
+    counts_heads: bool,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut served = pin!(served);
+    let mut signal = connection.worker.signal(connection.key.direction());
+    signal.mark_changed();
+    let now = Instant::now();
+    let age = now + AGE_LIMIT.mul_f64(0.9 + 0.2 * fastrand::f64());
+    let mut timer = pin!(tokio::time::sleep(HEAD_LIMIT));
+    let mut ending = false;
+    loop {
+        let graceful = tokio::select! {
+            ended = served.as_mut() => return ended,
+            changed = signal.changed() => match changed {
+                Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
+                    Change::None => false,
+                    Change::End => true,
+                    Change::Cut => return Ok(()),
+                },
+                Err(_) => return Ok(()),
+            },
+            () = timer.as_mut() => {
+                let now = Instant::now();
+                let (next, graceful) = match connection.activity.due(now, counts_heads) {
+                    Due::Wait(next) => (next, now >= age),
+                    Due::Idle => (now + HEAD_LIMIT, true),
+                    Due::Stalled => {
+                        connection.worker.shared.metrics.refused(Refusal::HeadTimeout);
+                        return Ok(());
+                    }
+                };
+                timer.as_mut().reset(next.into());
+                graceful
+            }
+        };
+        if graceful && !ending {
+            ending = true;
+            end_gracefully(served.as_mut());
+        }
+    }
+}
+
+enum Change {
+    None,
+    End,
+    Cut,
+}
+
+/// What a new plane, or the end of the proxy, means for a connection.
+fn after_change(connection: &Connection, signal: Signal) -> Change {
+    if signal.drain {
+        return Change::End;
+    }
+    let Key::Inbound(number) = connection.key else {
+        return Change::None;
+    };
+    let Some(plane) = connection.worker.shared.plane.load_full() else {
+        return Change::None;
+    };
+    if !connection.is_trusted(&plane) {
+        connection.worker.shared.metrics.refused(Refusal::TrustRevoked);
+        return Change::Cut;
+    }
+    let port = plane.snapshot.engine.inbound(number);
+    match (port.map(|port| port.get().tls), connection.key.direction()) {
+        (None, Direction::Inbound) => Change::End,
+        (Some(PeerTls::Strict), _) if connection.identity().is_none() => Change::End,
+        (None | Some(_), _) => Change::None,
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------- transport
+
+/// Bytes of a connection, in clear text or not, after what was read to find out which HTTP it is.
+#[derive(Debug)]
+struct Transport {
+    io: Io,
+    read: Bytes,
+    activity: Rc<Activity>,
+}
+
+#[derive(Debug)]
+enum Io {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Transport {
+    fn new(io: Io, activity: Rc<Activity>) -> Self {
+        Self { io, read: Bytes::new(), activity }
+    }
+
+    /// Whether HTTP/2 was agreed on, or comes unannounced.
+    async fn is_http2(&mut self) -> io::Result<bool> {
+        if let Io::Tls(stream) = &self.io
+            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
+        {
+            return Ok(true);
+        }
+        let mut read = BytesMut::with_capacity(PREFACE.len());
+        let is_http2 = loop {
+            if self.read_buf(&mut read).await? == 0 {
+                break false;
+            }
+            let seen = read.len().min(PREFACE.len());
+            match (read.get(..seen), PREFACE.get(..seen)) {
+                (Some(seen), Some(expected)) if seen != expected => break false,
+                _ if seen == PREFACE.len() => break true,
+                _ => {}
+            }
+        };
+        self.read = read.freeze();
+        Ok(is_http2)
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.read.is_empty() {
+            let count = this.read.len().min(buf.remaining());
+            buf.put_slice(this.read.get(..count).unwrap_or_default());
+            this.read.advance(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let polled = match &mut this.io {
+            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if polled.is_ready() && buf.filled().len() > before {
+            this.activity.read();
+        }
+        polled
+    }
+}
+
+impl Transport {
+    fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
+        match (polled.is_ready(), self.activity.blocked_since.get()) {
+            (true, Some(_)) => self.activity.blocked_since.set(None),
+            (false, None) => self.activity.blocked_since.set(Some(Instant::now())),
+            (true, None) | (false, Some(_)) => {}
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
+        self.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        self.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.io {
+            Io::Plain(stream) => stream.is_write_vectored(),
+            Io::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.io {
+            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

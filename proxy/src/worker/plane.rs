@@ -1,0 +1,197 @@
+//! One generation of policy as workers use it: a snapshot, and what it needs of this machine.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use weft_bundle::body::{Cluster, InboundPort, LoadBalancer, PeerTls, RetryBudget, UpstreamTls};
+use weft_bundle::engine::{FrontendRef, InboundRef};
+
+use super::Shared;
+use super::listener::{Override, find_override};
+use crate::cluster::budget::Budget;
+use crate::cluster::{ClusterSpec, EndpointSpec};
+use crate::identity;
+use crate::identity::trust::Belief;
+use crate::snapshot::{ApplyError, Snapshot};
+use crate::telemetry::metrics::{Direction, ServiceMetrics};
+
+/// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
+const APPLICATION_IDLE: Duration = Duration::from_secs(4);
+
+/// Connecting to our own application is local.
+const APPLICATION_CONNECT: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) belief: Belief,
+    clusters: HashMap<String, Arc<ClusterSpec>>,
+    /// By number.
+    inbound: HashMap<u16, InboundPlane>,
+    /// In the body's order.
+    frontends: Vec<Arc<ServiceMetrics>>,
+    /// Absent if no port takes TLS.
+    pub(crate) server_tls: Option<Arc<ServerConfig>>,
+}
+
+/// What an inbound port needs besides policy.
+#[derive(Debug)]
+pub(crate) struct InboundPlane {
+    name: String,
+    pub(crate) application: Arc<ClusterSpec>,
+    pub(crate) metrics: Arc<ServiceMetrics>,
+}
+
+impl Plane {
+    /// Builds it, taking over from `previous` the clusters whose section is equal.
+    pub(super) fn build(
+        snapshot: Arc<Snapshot>,
+        previous: Option<&Self>,
+        applications: &[Override],
+        shared: &Shared,
+    ) -> Result<Self, ApplyError> {
+        let body = snapshot.body();
+        let belief = Belief { trust: Arc::clone(&snapshot.trust), denied: shared.denied.load_full() };
+        let maker = Maker { previous, shared, snapshot: &snapshot, belief: &belief };
+        let clusters = body
+            .clusters
+            .iter()
+            .map(|(id, cluster)| Ok((id.clone(), maker.upstream(id, cluster)?)))
+            .collect::<Result<_, ApplyError>>()?;
+        let mut inbound = HashMap::new();
+        for port in &body.inbound {
+            let application = maker.application(port, find_override(applications, body, &port.name)?)?;
+            let metrics = shared.metrics.service(Direction::Inbound, &body.service);
+            inbound.insert(port.port, InboundPlane { name: port.name.clone(), application, metrics });
+        }
+        let frontends = body
+            .outbound
+            .iter()
+            .map(|frontend| shared.metrics.service(Direction::Outbound, &frontend.service))
+            .collect();
+        let takes_tls = body.inbound.iter().any(|port| port.tls != PeerTls::Off);
+        let server_tls = takes_tls.then(|| identity::server_config(&belief, &shared.identity));
+        Ok(Self { clusters, inbound, frontends, server_tls, snapshot, belief })
+    }
+
+    /// The spec that a cluster id of the body stands for.
+    pub(crate) fn upstream(&self, id: &str) -> Option<&Arc<ClusterSpec>> {
+        self.clusters.get(id)
+    }
+
+    /// The spec that now has the id of another spec.
+    pub(crate) fn cluster(&self, spec: &ClusterSpec) -> Option<&Arc<ClusterSpec>> {
+        self.clusters.get(&spec.id).or_else(|| {
+            self.inbound.values().map(|port| &port.application).find(|application| application.id == spec.id)
+        })
+    }
+
+    pub(crate) fn inbound(&self, port: InboundRef<'_>) -> Option<&InboundPlane> {
+        self.inbound.get(&port.get().port)
+    }
+
+    pub(crate) fn frontend_metrics(&self, frontend: FrontendRef<'_>) -> Option<&Arc<ServiceMetrics>> {
+        self.frontends.get(frontend.index())
+    }
+
+    /// Names of the inbound ports, and where their application is.
+    pub(super) fn applications(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.inbound.values().flat_map(|port| {
+            port.application.endpoints.iter().map(|endpoint| (port.name.as_str(), endpoint.address))
+        })
+    }
+
+    /// The clusters, for people.
+    pub(crate) fn cluster_specs(&self) -> impl Iterator<Item = &Arc<ClusterSpec>> {
+        self.clusters.values()
+    }
+}
+
+struct Maker<'a> {
+    previous: Option<&'a Plane>,
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
+    belief: &'a Belief,
+}
+
+impl Maker<'_> {
+    fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
+        let tls = match &cluster.tls {
+            UpstreamTls::Off => None,
+            UpstreamTls::Mutual(ids) => Some(identity::client_tls(self.belief, &self.shared.identity, ids)),
+        };
+        let endpoints = cluster.endpoints.iter().map(|endpoint| EndpointSpec {
+            address: SocketAddr::new(endpoint.address, endpoint.port),
+            weight: endpoint.weight,
+        });
+        Ok(self.kept_or(ClusterSpec {
+            id: id.to_owned(),
+            section: self.section(cluster)?,
+            protocol: cluster.protocol,
+            tls,
+            endpoints: endpoints.collect(),
+            load_balancer: cluster.load_balancer,
+            connect_timeout: cluster.connect_timeout.get(),
+            idle_timeout: cluster.idle_timeout.get(),
+            budget: Budget::new(cluster.retry_budget),
+            metrics: self.shared.metrics.cluster(id),
+        }))
+    }
+
+    /// What the cluster's connections depend on: its own section, who we are, and, with TLS, whom we believe: connections to denied endpoints go with their cluster.
+    fn section(&self, cluster: &Cluster) -> Result<Vec<u8>, ApplyError> {
+        let body = self.snapshot.body();
+        let denied = match &cluster.tls {
+            UpstreamTls::Off => 0,
+            UpstreamTls::Mutual(_) => self.belief.denied.version(),
+        };
+        let trust = match &cluster.tls {
+            UpstreamTls::Off => Vec::new(),
+            UpstreamTls::Mutual(ids) => {
+                ids.iter().map(|id| (id, body.trust_anchors.get(id.trust_domain()))).collect()
+            }
+        };
+        serde_json::to_vec(&(cluster, &body.identity, trust, denied))
+            .map_err(|error| ApplyError::Json(error.to_string()))
+    }
+
+    fn application(
+        &self,
+        port: &InboundPort,
+        replaced: Option<SocketAddr>,
+    ) -> Result<Arc<ClusterSpec>, ApplyError> {
+        let address = match replaced {
+            Some(address) => address,
+            None => port.application.parse().map_err(|_| ApplyError::Application {
+                port: port.name.clone(),
+                address: port.application.clone(),
+            })?,
+        };
+        let id = format!("application/{}", port.name);
+        Ok(self.kept_or(ClusterSpec {
+            section: format!("{address} {}", port.protocol.as_str()).into_bytes(),
+            protocol: port.protocol,
+            tls: None,
+            endpoints: vec![EndpointSpec { address, weight: 1 }],
+            load_balancer: LoadBalancer::Random,
+            connect_timeout: APPLICATION_CONNECT,
+            idle_timeout: APPLICATION_IDLE,
+            budget: Budget::new(RetryBudget { percent: 20, min: 3 }),
+            metrics: self.shared.metrics.cluster(&id),
+            id,
+        }))
+    }
+
+    /// The old spec if it was made from the same, so that workers keep what they built on it.
+    fn kept_or(&self, spec: ClusterSpec) -> Arc<ClusterSpec> {
+        let old = self.previous.and_then(|previous| previous.cluster(&spec));
+        match old {
+            Some(old) if old.section == spec.section => Arc::clone(old),
+            Some(_) | None => Arc::new(spec),
+        }
+    }
+}
