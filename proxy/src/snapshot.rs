@@ -79,6 +79,8 @@ pub enum ApplyError {
         /// Why not.
         source: std::io::Error,
     },
+    /// It could be used, and could not be kept on disk first.
+    NotPersisted(String),
     /// The workers are gone: the proxy is shutting down.
     Stopped,
 }
@@ -102,7 +104,7 @@ impl fmt::Display for ApplyError {
             Self::IdentityMismatch { bundle, certificate } => {
                 write!(f, "the bundle is for `{bundle}`, the certificate for `{certificate}`")
             }
-            Self::Override(why) => f.write_str(why),
+            Self::Override(why) | Self::NotPersisted(why) => f.write_str(why),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Stopped => f.write_str("the proxy is shutting down"),
         }
@@ -122,6 +124,7 @@ impl std::error::Error for ApplyError {
             | Self::NoIdentity
             | Self::IdentityMismatch { .. }
             | Self::Override(_)
+            | Self::NotPersisted(_)
             | Self::Stopped => None,
         }
     }

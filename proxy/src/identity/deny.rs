@@ -54,3 +54,46 @@ fn hex(serial: &[u8]) -> String {
     let text = data_encoding::HEXLOWER.encode(serial);
     text.trim_start_matches('0').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use weft_bundle::release::UtcTime;
+    use weft_bundle::release::payload::DenylistEntry;
+
+    use super::*;
+    use crate::testing::Ca;
+
+    const ID: &str = "spiffe://td.example/ns/shop/sa/cart";
+
+    fn at(seconds: u64) -> UnixTime {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+    }
+
+    fn set(subject: Denied) -> DenyStore {
+        let entry = DenylistEntry { subject, until: UtcTime::from_unix(1000) };
+        let store = DenyStore::default();
+        store.replace(Denylist { mesh: "m".parse().unwrap(), version: 3, entries: vec![entry] });
+        store
+    }
+
+    #[test]
+    fn each_kind_of_entry_means_its_peer_until_it_ends() {
+        let ca = Ca::new();
+        let (cart, other) = (ca.issue(ID), ca.issue(ID));
+        let (cart, other) = (cart.certificate.der(), other.certificate.der());
+        let id: SpiffeId = ID.parse().unwrap();
+        let (_, parsed) = X509Certificate::from_der(cart).unwrap();
+        let key = weft_bundle::release::Digest::of(parsed.tbs_certificate.subject_pki.raw);
+        let serial = hex(parsed.raw_serial());
+        let issuer = parsed.issuer().as_raw().to_vec();
+
+        let by_identity = set(Denied::Identity(id.clone()));
+        assert!(by_identity.denies(&id, cart, at(999)) && by_identity.denies(&id, other, at(999)));
+        assert!(!by_identity.denies(&id, cart, at(1000)), "the entry has ended");
+        for one in [set(Denied::Key(key)), set(Denied::Certificate { issuer, serial })] {
+            assert!(one.denies(&id, cart, at(999)));
+            assert!(!one.denies(&id, other, at(999)), "another certificate of the same identity");
+        }
+        assert!(!DenyStore::default().denies(&id, cart, at(0)));
+    }
+}

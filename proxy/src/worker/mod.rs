@@ -289,6 +289,19 @@ impl DataPlane {
     /// # Errors
     /// Anything that makes it unusable here. Nothing has changed then.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), ApplyError> {
+        self.apply_after(snapshot, &mut || Ok(()))
+    }
+
+    /// The same, with something that must succeed before the pointer is swapped, when all else has: writing the bundle
+    /// to disk.
+    ///
+    /// # Errors
+    /// As [`DataPlane::apply`], and what `persist` returns.
+    pub fn apply_after(
+        &self,
+        snapshot: Arc<Snapshot>,
+        persist: &mut dyn FnMut() -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(ApplyError::Stopped);
         }
@@ -308,6 +321,7 @@ impl DataPlane {
         let previous = self.shared.plane.load_full();
         let plane = Plane::build(snapshot, previous.as_deref(), &self.options.application, &self.shared)?;
         self.refuse_loops(&plane, &listening, &bound)?;
+        persist()?;
 
         self.shared.plane.store(Some(Arc::new(plane)));
         self.shared.changes.fetch_add(1, Ordering::AcqRel);
