@@ -54,6 +54,9 @@ struct Cli {
 enum Command {
     Check(check::Args),
     Trace(trace::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
+    Key(key::Args),
     Ca(ca::Args),
     Explain(explain::Args),
 }
@@ -72,6 +75,9 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Verify(args) => verify::run(args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Key(args) => key::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Explain(args) => explain::run(&args),
     }
