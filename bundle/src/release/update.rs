@@ -19,7 +19,7 @@ use super::delivery::{Delivery, Expected, check_body, check_service_file, requir
 use super::digest::Digest;
 use super::error::UpdateError;
 use super::names::{Channel, MeshName, ObjectName, ServiceId};
-use super::payload::{Denylist, Pin, Role, Root, Timestamp};
+use super::payload::{Denylist, Pin, Release, Role, Root, Timestamp};
 use super::record::{Etag, Held, HeldDenylist, Record, Seen, Slot, load, load_object, root_name, save};
 use super::rollout::{Turn, bucket};
 use super::store::{Fetched, State, Store};
@@ -72,6 +72,8 @@ pub enum Step {
 pub struct Candidate {
     /// The release.
     pub pin: Pin,
+    /// What its statement says.
+    pub release: Release,
     /// The digest of the body.
     pub body_digest: Digest,
     /// The body: exactly the bytes that were signed for.
@@ -91,6 +93,8 @@ pub struct Candidate {
 pub struct Installed {
     /// The release.
     pub pin: Pin,
+    /// What its statement says.
+    pub release: Release,
     /// The digest of the body.
     pub body_digest: Digest,
     /// The body.
@@ -178,9 +182,10 @@ impl Updater {
         let mut first_failure = None;
         for slot in memory.record.active.iter().chain(&memory.record.previous) {
             match self.verify_slot(slot, &memory.trust, state) {
-                Ok(body) => {
+                Ok((release, body)) => {
                     return Ok(Installed {
                         pin: slot.pin,
+                        release,
                         body_digest: slot.body,
                         body,
                         freshness,
@@ -226,8 +231,13 @@ impl Updater {
         Ok(memory)
     }
 
-    /// The body of a stored release, if all its bytes still verify.
-    fn verify_slot(&self, slot: &Slot, trust: &Trust, state: &dyn State) -> Result<Vec<u8>, UpdateError> {
+    /// A stored release and its body, if all its bytes still verify.
+    fn verify_slot(
+        &self,
+        slot: &Slot,
+        trust: &Trust,
+        state: &dyn State,
+    ) -> Result<(Release, Vec<u8>), UpdateError> {
         let lost =
             |what: &str| UpdateError::Missing { object: format!("{what} of release {}", slot.pin.sequence) };
         let file = load_object(state, &slot.service_file)?.ok_or_else(|| lost("the service file"))?;
@@ -240,7 +250,7 @@ impl Updater {
         let delivery = check_service_file("the stored service file", &file, &self.config.service, expected)?;
         let body = load_object(state, &slot.body)?.ok_or_else(|| lost("the body"))?;
         check_body("the stored body", &body, &delivery.leaf)?;
-        Ok(body)
+        Ok((delivery.statement.predicate, body))
     }
 }
 
@@ -694,7 +704,7 @@ impl Cycle<'_> {
         if delivery.as_ref().is_err_and(is_signature_failure) && self.walk(layout)? {
             delivery = self.check_delivery(&name, &service_file, pin);
         }
-        let Delivery { leaf, inline_body, .. } = delivery?;
+        let Delivery { statement, leaf, inline_body } = delivery?;
         // 11. Body from cache or store, cap = `length`, exact length and digest.
         let blob = ObjectName::blob(&leaf.sha256);
         let body = match load_object(self.state, &leaf.sha256)? {
@@ -707,6 +717,7 @@ impl Cycle<'_> {
         check_body(blob.as_str(), &body, &leaf)?;
         Ok(Step::Candidate(Box::new(Candidate {
             pin,
+            release: statement.predicate,
             body_digest: leaf.sha256,
             body,
             freshness: freshness(timestamp, self.now),

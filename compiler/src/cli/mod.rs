@@ -55,6 +55,9 @@ enum Command {
     Check(check::Args),
     Build(build::Args),
     Trace(trace::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
+    Key(key::Args),
     Ca(ca::Args),
     Explain(explain::Args),
 }
@@ -74,6 +77,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Verify(args) => verify::run(args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Key(args) => key::run(args),
         Command::Ca(args) => ca::run(args),
         Command::Explain(args) => explain::run(&args),
     }
