@@ -548,6 +548,16 @@ impl DataPlane {
     }
 }
 
+/// Builds everything that [`DataPlane::apply`] builds, except listeners.
+///
+/// # Errors
+/// Anything that makes the snapshot unusable, whatever the machine.
+pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
+    let shared = Shared::new(Arc::new(Metrics::new()));
+    listener::wanted(snapshot.body(), &[])?;
+    Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
+}
+
 /// Why the data plane cannot start.
 #[derive(Debug)]
 pub enum StartError {
