@@ -68,7 +68,7 @@ impl Runtime for DataPlane {
     }
 
     fn deny(&self, denylist: &Denylist) {
-        self.refuse_peers(denylist);
+        Self::deny(self, denylist.clone());
     }
 }
 

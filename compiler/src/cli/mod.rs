@@ -53,6 +53,7 @@ struct Cli {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Check(check::Args),
+    Build(build::Args),
     Trace(trace::Args),
     Ca(ca::Args),
     Explain(explain::Args),
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Check(args) => check::run(&args),
+        Command::Build(args) => build::run(&args),
         Command::Trace(args) => trace::run(&args),
         Command::Ca(args) => ca::run(args),
         Command::Explain(args) => explain::run(&args),

@@ -19,7 +19,8 @@ pub fn parse(sources: &Sources) -> Parsed {
         let stream = yaml::parse(file, &source.bytes);
         parsed.diagnostics.extend(stream.diagnostics);
         for document in &stream.documents {
-            Reader { file, document, parsed: &mut parsed }.object(document.root());
+            Reader { file, document, before: parsed.diagnostics.len(), parsed: &mut parsed }
+                .object(document.root());
         }
     }
     diagnostic::sort(&mut parsed.diagnostics);
@@ -137,6 +138,8 @@ struct Reader<'a> {
     file: FileId,
     document: &'a Document,
     parsed: &'a mut Parsed,
+    /// How many findings there were before this object.
+    before: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -168,6 +171,7 @@ impl<'a> Reader<'a> {
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
         match entry {
             Some(entry) if entry.versions.contains(&version) => {
+                self.before = self.parsed.diagnostics.len();
                 let object = self.object_of(node);
                 let twice = self.document.duplicate_keys(node).into_iter();
                 self.parsed
@@ -268,17 +272,17 @@ impl<'a> Reader<'a> {
         check: fn(&Spanned<T>, &mut Checker<'_>),
     ) {
         let object = object_name(&header.kind, &header.metadata);
-        let span = self.document.span(node);
         let mut checker = Checker::new(&object, &mut self.parsed.diagnostics);
         checker.subdomain(&header.metadata.name, "an object");
         if let Some(namespace) = &header.metadata.namespace {
             checker.label(namespace, "a namespace");
         }
         check(&spec, &mut checker);
-        let sound = !self.parsed.diagnostics.iter().any(|diagnostic| is_fault_in(diagnostic, span));
+        let mut findings = self.parsed.diagnostics.iter().skip(self.before);
+        let sound = !findings.any(|finding| finding.severity == Severity::Error);
         self.parsed.documents.push(ParsedDocument {
             file: self.file,
-            span,
+            span: self.document.span(node),
             sound,
             api_version: header.api_version,
             kind: header.kind,
@@ -376,12 +380,6 @@ impl<'a> Reader<'a> {
             }
         }
     }
-}
-
-fn is_fault_in(diagnostic: &Diagnostic, document: Span) -> bool {
-    let inside =
-        |span: Span| span.file == document.file && span.start >= document.start && span.end <= document.end;
-    diagnostic.severity == Severity::Error && diagnostic.span.is_some_and(inside)
 }
 
 /// The group of an `apiVersion`; empty for Kubernetes' core.

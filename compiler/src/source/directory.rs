@@ -40,7 +40,10 @@ impl Source for Directory {
         } else {
             let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let path = if prefix.is_empty() { name.to_owned() } else { prefix.clone() };
-            walk.file(&root, path)?;
+            match Role::of(&path) {
+                Some(Role::Policy) => walk.file(&root, path)?,
+                Some(Role::Attachment) | None => walk.sources.refuse(&path, Refusal::Extension),
+            }
             walk.attachments_beside(root.parent().unwrap_or(&root), super::parent(&prefix), 1);
         }
         let mut sources = walk.sources;

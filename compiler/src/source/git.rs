@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use super::{
-    MAX_FILE_BYTES, Refusal, Revision, Role, Source, SourceError, SourceFile, Sources, join, parent,
+    MAX_FILE_BYTES, Refusal, Revision, Role, Source, SourceError, SourceFile, Sources, is_hidden, join,
+    parent,
 };
 
 /// A directory of a Git repository, at a revision.
@@ -39,7 +40,8 @@ impl Source for GitTree {
         let revision = git.revision(&commit, false)?;
         let mut sources = Sources { revision: Some(revision), ..Sources::default() };
         let mut blobs = Blobs::start(&git)?;
-        for entry in entries.iter().filter(|entry| is_below(&entry.path, &prefix)) {
+        let visible = |entry: &&TreeEntry| is_below(&entry.path, &prefix) && !is_hidden(&entry.path, &prefix);
+        for entry in entries.iter().filter(visible) {
             match entry.read(&entries, &mut blobs)? {
                 Content::File(file) => sources.push(file),
                 Content::Refused(refusal) => sources.refuse(&entry.path, refusal),
@@ -241,9 +243,7 @@ impl TreeEntry {
                     None => Content::File(SourceFile { path: self.path.clone(), bytes }),
                 }
             }
-            Mode::Submodule if super::is_hidden(&self.path) => Content::Other,
             Mode::Submodule => Content::Refused(Refusal::Submodule),
-            Mode::Symlink if super::is_hidden(&self.path) => Content::Other,
             Mode::Symlink => self.symlink(role, entries, blobs)?,
         })
     }
@@ -318,7 +318,9 @@ impl Drop for Blobs {
 
 /// The ids that `entries` have at paths of ours below `prefix`.
 pub(super) fn ids_below(entries: &[TreeEntry], prefix: &str) -> BTreeMap<String, String> {
-    let ours = entries.iter().filter(|entry| entry.is_ours() && is_below(&entry.path, prefix));
+    let ours = entries
+        .iter()
+        .filter(|entry| entry.is_ours() && is_below(&entry.path, prefix) && !is_hidden(&entry.path, prefix));
     ours.map(|entry| (entry.path.clone(), entry.id.clone())).collect()
 }
 

@@ -85,6 +85,29 @@ fn a_single_file_is_read_with_the_certificates_beside_it() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.txt");
+    fs::write(&path, "a: 1").unwrap();
+    let sources = Directory::new(path).read().unwrap();
+    assert_eq!(messages(&sources), ["`policy.txt` is not a `.yaml`, `.yml` or `.json` file"]);
+}
+
+#[test]
+fn a_hidden_directory_is_read_if_it_is_asked_for() {
+    let repository = Repository::new();
+    repository.write(".policy/a.yaml", "a: 1\n").write(".policy/.more/b.yaml", "b: 1\n").write("c.yaml", "");
+    repository.commit();
+    let directory = repository.path().join(".policy");
+    let sources = Directory::new(&directory).read().unwrap();
+    assert_eq!(paths(&sources), [".policy/a.yaml"]);
+    assert!(!sources.revision.unwrap().dirty);
+    assert_eq!(paths(&GitTree::new(&directory, "HEAD").read().unwrap()), [".policy/a.yaml"]);
+    assert_eq!(paths(&Directory::new(repository.path()).read().unwrap()), ["c.yaml"]);
+    assert_eq!(paths(&GitTree::new(repository.path(), "HEAD").read().unwrap()), ["c.yaml"]);
+}
+
+#[test]
 fn a_missing_directory_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let error = Directory::new(directory.path().join("nowhere")).read().unwrap_err();

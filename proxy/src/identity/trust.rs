@@ -17,7 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
-use super::denied::DenySet;
+use super::deny::DenyStore;
 use super::leaf::{Leaf, LeafError};
 use super::provider;
 
@@ -64,8 +64,8 @@ impl fmt::Display for PeerError {
         match self {
             Self::Leaf(error) => write!(f, "the peer's certificate is not a workload's: {error}"),
             Self::TrustDomain(domain) => write!(f, "there are no trust anchors for `{domain}`"),
-            Self::Denied(id) => write!(f, "`{id}` is on the denylist"),
             Self::Unexpected(id) => write!(f, "the peer is `{id}`, who is not expected here"),
+            Self::Denied(id) => write!(f, "the peer `{id}` is on the denylist"),
         }
     }
 }
@@ -104,9 +104,10 @@ impl Trust {
         Ok(Self(domains))
     }
 
-    /// Whether a caller's certificates lead to an anchor of the trust domain that they name.
-    fn verify_client(
+    /// Whether a peer that called us is believed, and who it is.
+    pub(crate) fn verify_client(
         &self,
+        deny: &DenyStore,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -115,11 +116,12 @@ impl Trust {
         let clients =
             anchors.clients.as_ref().ok_or_else(|| PeerError::TrustDomain(leaf.id.trust_domain().clone()))?;
         clients.verify_client_cert(end_entity, intermediates, now)?;
-        Ok(leaf.id)
+        deny.check(leaf.id, end_entity, now)
     }
 
     fn verify_server(
         &self,
+        deny: &DenyStore,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -134,7 +136,7 @@ impl Trust {
             now,
             algorithms,
         )?;
-        Ok(leaf.id)
+        deny.check(leaf.id, end_entity, now)
     }
 
     fn anchors(&self, end_entity: &CertificateDer<'_>) -> Result<(Leaf, &Anchors), PeerError> {
@@ -146,50 +148,16 @@ impl Trust {
     }
 }
 
-/// Whom we believe at one time: the anchors of a bundle, less the denylist in force.
-#[derive(Clone, Debug)]
-pub(crate) struct Belief {
-    pub(crate) trust: Arc<Trust>,
-    pub(crate) denied: Arc<DenySet>,
-}
-
-impl Belief {
-    /// Whether a peer that called us is believed, and who it is.
-    pub(crate) fn verify_client(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<SpiffeId, Error> {
-        let id = self.trust.verify_client(end_entity, intermediates, now)?;
-        self.admit(end_entity, id, now)
-    }
-
-    fn verify_server(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-    ) -> Result<SpiffeId, Error> {
-        let id = self.trust.verify_server(end_entity, intermediates, now)?;
-        self.admit(end_entity, id, now)
-    }
-
-    fn admit(&self, end_entity: &CertificateDer<'_>, id: SpiffeId, now: UnixTime) -> Result<SpiffeId, Error> {
-        match self.denied.denies(end_entity, &id, now) {
-            true => Err(PeerError::Denied(id).into()),
-            false => Ok(id),
-        }
-    }
-}
-
 /// Judges the certificates of peers that call us.
 #[derive(Debug)]
-pub(super) struct PeerVerifier(Belief);
+pub(super) struct PeerVerifier {
+    trust: Arc<Trust>,
+    deny: Arc<DenyStore>,
+}
 
 impl PeerVerifier {
-    pub(super) fn new(belief: Belief) -> Self {
-        Self(belief)
+    pub(super) fn new(trust: Arc<Trust>, deny: Arc<DenyStore>) -> Self {
+        Self { trust, deny }
     }
 }
 
@@ -205,7 +173,7 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.0.verify_client(end_entity, intermediates, now)?;
+        self.trust.verify_client(&self.deny, end_entity, intermediates, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -237,13 +205,14 @@ impl ClientCertVerifier for PeerVerifier {
 /// Judges the certificates of endpoints that we call: one of the identities that the cluster expects.
 #[derive(Debug)]
 pub(super) struct UpstreamVerifier {
-    belief: Belief,
+    trust: Arc<Trust>,
+    deny: Arc<DenyStore>,
     expected: Vec<SpiffeId>,
 }
 
 impl UpstreamVerifier {
-    pub(super) fn new(belief: Belief, expected: Vec<SpiffeId>) -> Self {
-        Self { belief, expected }
+    pub(super) fn new(trust: Arc<Trust>, deny: Arc<DenyStore>, expected: Vec<SpiffeId>) -> Self {
+        Self { trust, deny, expected }
     }
 }
 
@@ -256,7 +225,7 @@ impl ServerCertVerifier for UpstreamVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let id = self.belief.verify_server(end_entity, intermediates, now)?;
+        let id = self.trust.verify_server(&self.deny, end_entity, intermediates, now)?;
         if !self.expected.contains(&id) {
             return Err(PeerError::Unexpected(id).into());
         }

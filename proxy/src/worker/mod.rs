@@ -22,8 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 use weft_bundle::release::Denylist;
 
@@ -31,7 +32,7 @@ use self::listener::{Key, Sharing, bind};
 pub use self::listener::{Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
-use crate::identity::denied::DenySet;
+use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
@@ -58,8 +59,9 @@ pub struct Options {
 pub(crate) struct Shared {
     pub(crate) plane: ArcSwapOption<Plane>,
     pub(crate) identity: Arc<IdentityStore>,
-    /// The denylist in force; each plane keeps the one it was built with.
-    pub(crate) denied: ArcSwap<DenySet>,
+    pub(crate) deny: Arc<DenyStore>,
+    /// How many denylists there were.
+    pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
     /// Requests that name no service we know.
@@ -68,7 +70,9 @@ pub(crate) struct Shared {
     pub(crate) hop: HeaderValue,
     connections: [AtomicUsize; 2],
     draining: AtomicBool,
-    generation: AtomicU64,
+    changes: AtomicU64,
+    /// What the control half says of itself, for the admin page.
+    source: ArcSwapOption<serde_json::Value>,
 }
 
 impl Shared {
@@ -78,14 +82,16 @@ impl Shared {
         Self {
             plane: ArcSwapOption::empty(),
             identity: Arc::default(),
-            denied: ArcSwap::default(),
+            deny: Arc::default(),
+            denylists: AtomicU64::new(0),
+            source: ArcSwapOption::empty(),
             metrics,
             in_flight: Arc::default(),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
             draining: AtomicBool::new(false),
-            generation: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -109,8 +115,8 @@ impl Shared {
 /// What connections are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signal {
-    /// Grows with each new plane.
-    pub(crate) generation: u64,
+    /// Grows with each new plane and denylist.
+    pub(crate) changes: u64,
     /// Finish what is under way, take nothing new.
     pub(crate) drain: bool,
 }
@@ -129,6 +135,8 @@ enum Command {
     Listen(Key, std::net::TcpListener),
     Retire(Key),
     Changed,
+    /// Close unused connections to endpoints: not all of them may be believed any more.
+    Forget,
     Drain(Direction),
     Stop,
 }
@@ -165,11 +173,15 @@ impl Worker {
             Command::Listen(key, listener) => self.listen(key, listener),
             Command::Retire(key) => drop(self.listeners.borrow_mut().remove(&key)),
             Command::Changed => {
-                let generation = self.shared.generation.load(Ordering::Acquire);
+                let changes = self.shared.changes.load(Ordering::Acquire);
                 for sender in &self.signals {
-                    sender.send_modify(|signal| signal.generation = generation);
+                    sender.send_modify(|signal| signal.changes = changes);
                 }
                 self.tidy();
+            }
+            Command::Forget => {
+                self.clusters.clear();
+                self.obey(Command::Changed);
             }
             Command::Drain(direction) => {
                 self.listeners.borrow_mut().retain(|key, _| key.direction() != direction);
@@ -312,7 +324,7 @@ impl DataPlane {
         persist()?;
 
         self.shared.plane.store(Some(Arc::new(plane)));
-        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
         for (key, address, sockets) in bound {
             self.listen(&mut listening, key, address, sockets);
         }
@@ -327,22 +339,6 @@ impl DataPlane {
         Ok(())
     }
 
-    /// Takes a new denylist: refuses its peers in handshakes from now on, and closes the connections they have.
-    pub fn refuse_peers(&self, denylist: &Denylist) {
-        let _order = self.listening();
-        self.shared.denied.store(Arc::new(DenySet::new(denylist)));
-        let Some(previous) = self.shared.plane.load_full() else { return };
-        let snapshot = Arc::clone(&previous.snapshot);
-        match Plane::build(snapshot, Some(&previous), &self.options.application, &self.shared) {
-            Ok(plane) => {
-                self.shared.plane.store(Some(Arc::new(plane)));
-                self.shared.generation.fetch_add(1, Ordering::AcqRel);
-                self.tell(|| Command::Changed);
-            }
-            Err(error) => tracing::error!(%error, "the denylist could not be applied to what runs"),
-        }
-    }
-
     /// Takes a new certificate and key, for handshakes from now on.
     ///
     /// # Errors
@@ -355,6 +351,20 @@ impl DataPlane {
         self.shared.metrics.control.identity_expires(identity.not_after());
         self.shared.identity.replace(identity);
         Ok(())
+    }
+
+    /// Puts a denylist in force: handshakes with those it means fail from now on, and their connections are closed.
+    pub fn deny(&self, denylist: Denylist) {
+        let _order = self.listening();
+        self.shared.deny.replace(denylist);
+        self.shared.denylists.fetch_add(1, Ordering::AcqRel);
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
+        self.tell(|| Command::Forget);
+    }
+
+    /// What the control half says of itself; the admin page shows it as `source`.
+    pub fn publish_source(&self, facts: serde_json::Value) {
+        self.shared.source.store(Some(Arc::new(facts)));
     }
 
     /// The bundle that runs.
@@ -382,6 +392,53 @@ impl DataPlane {
     /// Where our application finds other services.
     pub fn outbound_address(&self) -> Option<SocketAddr> {
         self.listening().get(&Key::Outbound).map(|bound| bound.actual)
+    }
+
+    /// What runs, as the admin page shows it.
+    pub fn describe(&self) -> serde_json::Value {
+        let source = self.shared.source.load_full();
+        let identity = self.shared.identity.current();
+        let Some(plane) = self.shared.plane.load_full() else {
+            return json!({"bundle": null, "source": source.as_deref()});
+        };
+        let snapshot = &plane.snapshot;
+        let (body, generation) = (snapshot.body(), &snapshot.generation);
+        let inbound = body.inbound.iter().map(|port| {
+            let listens = self.inbound_address(&port.name);
+            json!({"name": port.name, "port": port.port, "listens": listens, "tls": port.tls,
+                "protocol": port.protocol, "application": port.application})
+        });
+        let outbound = body.outbound.iter().map(
+            |frontend| json!({"service": frontend.service, "port": frontend.port, "hosts": frontend.hosts}),
+        );
+        json!({
+            "bundle": {
+                "mesh": body.mesh, "service": body.service, "identity": body.identity,
+                "sequence": generation.sequence, "digest": generation.digest, "stale": generation.stale,
+                "inbound": inbound.collect::<Vec<_>>(), "outbound": outbound.collect::<Vec<_>>(),
+            },
+            "certificate": identity.map(|identity| json!({"identity": identity.id(), "not_after": identity.not_after()})),
+            "outbound_listens": self.outbound_address(),
+            "source": source.as_deref(),
+        })
+    }
+
+    /// The clusters of the bundle that runs, and their endpoints.
+    pub fn describe_clusters(&self) -> serde_json::Value {
+        let plane = self.shared.plane.load_full();
+        let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
+            let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
+            let metrics = &spec.metrics;
+            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+                "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
+                "connect_failures": metrics.connect_failures.get()});
+            (spec.id.clone(), facts)
+        });
+        clusters
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into_iter()
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 
     /// Why traffic should not be sent here; nothing if it should.

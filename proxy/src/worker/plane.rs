@@ -14,7 +14,6 @@ use super::listener::{Override, find_override};
 use crate::cluster::budget::Budget;
 use crate::cluster::{ClusterSpec, EndpointSpec};
 use crate::identity;
-use crate::identity::trust::Belief;
 use crate::snapshot::{ApplyError, Snapshot};
 use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
@@ -28,12 +27,13 @@ const APPLICATION_CONNECT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Plane {
     pub(crate) snapshot: Arc<Snapshot>,
-    pub(crate) belief: Belief,
     clusters: HashMap<String, Arc<ClusterSpec>>,
     /// By number.
     inbound: HashMap<u16, InboundPlane>,
     /// In the body's order.
     frontends: Vec<Arc<ServiceMetrics>>,
+    /// Grows with each plane.
+    pub(crate) number: u64,
     /// Absent if no port takes TLS.
     pub(crate) server_tls: Option<Arc<ServerConfig>>,
 }
@@ -55,8 +55,7 @@ impl Plane {
         shared: &Shared,
     ) -> Result<Self, ApplyError> {
         let body = snapshot.body();
-        let belief = Belief { trust: Arc::clone(&snapshot.trust), denied: shared.denied.load_full() };
-        let maker = Maker { previous, shared, snapshot: &snapshot, belief: &belief };
+        let maker = Maker { previous, shared, snapshot: &snapshot };
         let clusters = body
             .clusters
             .iter()
@@ -74,8 +73,10 @@ impl Plane {
             .map(|frontend| shared.metrics.service(Direction::Outbound, &frontend.service))
             .collect();
         let takes_tls = body.inbound.iter().any(|port| port.tls != PeerTls::Off);
-        let server_tls = takes_tls.then(|| identity::server_config(&belief, &shared.identity));
-        Ok(Self { clusters, inbound, frontends, server_tls, snapshot, belief })
+        let server_tls =
+            takes_tls.then(|| identity::server_config(&snapshot.trust, &shared.deny, &shared.identity));
+        let number = previous.map_or(1, |previous| previous.number + 1);
+        Ok(Self { number, clusters, inbound, frontends, server_tls, snapshot })
     }
 
     /// The spec that a cluster id of the body stands for.
@@ -115,14 +116,18 @@ struct Maker<'a> {
     previous: Option<&'a Plane>,
     shared: &'a Shared,
     snapshot: &'a Snapshot,
-    belief: &'a Belief,
 }
 
 impl Maker<'_> {
     fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
         let tls = match &cluster.tls {
             UpstreamTls::Off => None,
-            UpstreamTls::Mutual(ids) => Some(identity::client_tls(self.belief, &self.shared.identity, ids)),
+            UpstreamTls::Mutual(ids) => Some(identity::client_tls(
+                &self.snapshot.trust,
+                &self.shared.deny,
+                &self.shared.identity,
+                ids,
+            )),
         };
         let endpoints = cluster.endpoints.iter().map(|endpoint| EndpointSpec {
             address: SocketAddr::new(endpoint.address, endpoint.port),
@@ -142,20 +147,16 @@ impl Maker<'_> {
         }))
     }
 
-    /// What the cluster's connections depend on: its own section, who we are, and, with TLS, whom we believe: connections to denied endpoints go with their cluster.
+    /// What the cluster's connections depend on: its own section, who we are, and, with TLS, whom we believe.
     fn section(&self, cluster: &Cluster) -> Result<Vec<u8>, ApplyError> {
         let body = self.snapshot.body();
-        let denied = match &cluster.tls {
-            UpstreamTls::Off => 0,
-            UpstreamTls::Mutual(_) => self.belief.denied.version(),
-        };
         let trust = match &cluster.tls {
             UpstreamTls::Off => Vec::new(),
             UpstreamTls::Mutual(ids) => {
                 ids.iter().map(|id| (id, body.trust_anchors.get(id.trust_domain()))).collect()
             }
         };
-        serde_json::to_vec(&(cluster, &body.identity, trust, denied))
+        serde_json::to_vec(&(cluster, &body.identity, trust))
             .map_err(|error| ApplyError::Json(error.to_string()))
     }
 

@@ -318,3 +318,44 @@ fn a_line_of_a_megabyte_is_not_shown() {
         "apiVersion: weft.dev/v1alpha1\nkind: Service\n{line}\nspec: {{}}\n"
     )));
 }
+
+/// The files in `fixtures/broken`, each with the analysis that names its fault.
+const FIXTURES: [(&str, &str); 14] = [
+    ("alias-bomb.yaml", "unknown-field"),
+    ("alias-cycle.yaml", "invalid-yaml"),
+    ("control-character.yaml", "invalid-yaml"),
+    ("directive.yaml", "invalid-yaml"),
+    ("duplicate-key.yaml", "duplicate-key"),
+    ("invalid-utf-8.yaml", "invalid-yaml"),
+    ("nesting.yaml", "invalid-yaml"),
+    ("syntax.yaml", "invalid-yaml"),
+    ("tab.yaml", "invalid-yaml"),
+    ("template-block.yaml", "template"),
+    ("template.yaml", "template"),
+    ("unknown-field.yaml", "unknown-field"),
+    ("unknown-kind.yaml", "unknown-kind"),
+    ("utf-16.yaml", "invalid-yaml"),
+];
+
+#[test]
+fn every_broken_fixture_is_found_at_a_place_and_spoils_no_other_file() {
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/broken");
+    for (name, analysis) in FIXTURES {
+        let bytes = std::fs::read(directory.join(name)).unwrap();
+        let sources =
+            Sources::in_memory([(name.to_owned(), bytes), ("zz-fine.yaml".to_owned(), FINE.into())]);
+        let parsed = parse(&sources);
+        assert!(parsed.diagnostics.iter().all(|finding| finding.analysis == analysis), "{name}: {parsed:#?}");
+        assert!(parsed.diagnostics.iter().all(|finding| finding.span.is_some()), "{name}: {parsed:#?}");
+        assert!(!parsed.diagnostics.is_empty(), "{name}");
+        assert!(
+            parsed.documents.iter().any(|document| document.name() == "fine" && document.sound),
+            "{name}"
+        );
+        assert!(
+            !parsed.documents.iter().any(|document| document.name() != "fine" && document.sound),
+            "{name}"
+        );
+    }
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), FIXTURES.len());
+}
