@@ -9,9 +9,11 @@
 //!        state/, log/  of the proxies, by replica
 //! ```
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use crate::binaries::Binaries;
 use crate::command::{self, Finished};
@@ -24,8 +26,19 @@ pub struct Mesh {
     root: PathBuf,
     name: String,
     binaries: Binaries,
+    observer: Observer,
     /// Removes the directory when the mesh is dropped; `None` if somebody else owns it.
     _scratch: Option<tempfile::TempDir>,
+}
+
+/// Is told of each command before it runs.
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn(&Command) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Mesh {
@@ -55,7 +68,14 @@ impl Mesh {
     /// The programs cannot be built.
     pub fn at(root: &Path, name: &str) -> Result<Self> {
         let binaries = Binaries::get()?.clone();
-        Ok(Self { root: root.to_path_buf(), name: name.to_owned(), binaries, _scratch: None })
+        let observer = Observer(Arc::new(|_| {}));
+        Ok(Self { root: root.to_path_buf(), name: name.to_owned(), binaries, observer, _scratch: None })
+    }
+
+    /// The same, telling `observer` of each command before it runs.
+    pub fn observed(mut self, observer: impl Fn(&Command) + Send + Sync + 'static) -> Self {
+        self.observer = Observer(Arc::new(observer));
+        self
     }
 
     /// Makes signing keys and the trust root.
@@ -182,7 +202,7 @@ impl Mesh {
         for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
             git.env_remove(inherited);
         }
-        command::run(&mut git)?.expect_code(0)
+        self.run(git)?.expect_code(0)
     }
 
     /// A `weft` command in the scratch directory.
@@ -197,7 +217,12 @@ impl Mesh {
     /// # Errors
     /// It cannot be started.
     pub fn weft(&self, arguments: &[&str]) -> Result<Finished> {
-        command::run(&mut self.weft_command(arguments))
+        self.run(self.weft_command(arguments))
+    }
+
+    fn run(&self, mut command: Command) -> Result<Finished> {
+        (self.observer.0)(&command);
+        command::run(&mut command)
     }
 
     /// Compiles, signs and publishes what is committed.
