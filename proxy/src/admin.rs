@@ -79,11 +79,20 @@ impl fmt::Display for AdminAddress {
     }
 }
 
+/// What the control half says of itself; `/bundle` shows it as `source`.
+pub type Facts = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
+
+#[derive(Clone)]
+struct Site {
+    plane: Arc<DataPlane>,
+    facts: Facts,
+}
+
 /// Starts the listener on a thread of its own, which ends with the process. Gives where it really listens.
 ///
 /// # Errors
 /// The address cannot be listened on, or the thread not be started.
-pub fn start(address: &AdminAddress, plane: Arc<DataPlane>) -> io::Result<AdminAddress> {
+pub fn start(address: &AdminAddress, plane: Arc<DataPlane>, facts: Facts) -> io::Result<AdminAddress> {
     let (listener, actual) = match address {
         AdminAddress::Tcp(address) => {
             let listener = std::net::TcpListener::bind(address)?;
@@ -94,7 +103,7 @@ pub fn start(address: &AdminAddress, plane: Arc<DataPlane>) -> io::Result<AdminA
         AdminAddress::Unix(path) => (Listener::Unix(bind_unix(path)?), address.clone()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = move || match runtime.block_on(serve(listener, plane)) {
+    let serve = move || match runtime.block_on(serve(listener, Site { plane, facts })) {
         Ok(never) => match never {},
         Err(error) => tracing::error!(%error, "the admin listener ended"),
     };
@@ -122,13 +131,13 @@ fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     Ok(listener)
 }
 
-async fn serve(listener: Listener, plane: Arc<DataPlane>) -> io::Result<Infallible> {
+async fn serve(listener: Listener, site: Site) -> io::Result<Infallible> {
     match listener {
         Listener::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => answer(stream, &plane),
+                    Ok((stream, _)) => answer(stream, &site),
                     Err(error) => pause(&error).await,
                 }
             }
@@ -137,7 +146,7 @@ async fn serve(listener: Listener, plane: Arc<DataPlane>) -> io::Result<Infallib
             let listener = tokio::net::UnixListener::from_std(listener)?;
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => answer(stream, &plane),
+                    Ok((stream, _)) => answer(stream, &site),
                     Err(error) => pause(&error).await,
                 }
             }
@@ -151,14 +160,14 @@ async fn pause(error: &io::Error) {
 }
 
 /// The connection's task belongs to the admin thread and ends with the process at the latest.
-fn answer<T>(stream: T, plane: &Arc<DataPlane>)
+fn answer<T>(stream: T, site: &Site)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let plane = Arc::clone(plane);
+    let site = site.clone();
     tokio::spawn(async move {
         let service = service_fn(|request| {
-            let response = respond(&request, &plane);
+            let response = respond(&request, &site);
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
@@ -175,7 +184,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-fn respond(request: &Request<Incoming>, plane: &DataPlane) -> Response<Full<Bytes>> {
+fn respond(request: &Request<Incoming>, Site { plane, facts }: &Site) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
     }
@@ -186,7 +195,13 @@ fn respond(request: &Request<Incoming>, plane: &DataPlane) -> Response<Full<Byte
             Some(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
         },
         "/metrics" => page(StatusCode::OK, OPENMETRICS, plane.metrics().encode()),
-        "/bundle" => page(StatusCode::OK, JSON, format!("{:#}\n", plane.describe())),
+        "/bundle" => {
+            let mut facts_of_both = plane.describe();
+            if let Some(fields) = facts_of_both.as_object_mut() {
+                fields.insert("source".to_owned(), facts());
+            }
+            page(StatusCode::OK, JSON, format!("{facts_of_both:#}\n"))
+        }
         "/clusters" => page(StatusCode::OK, JSON, format!("{:#}\n", plane.describe_clusters())),
         _ => page(StatusCode::NOT_FOUND, TEXT, "/live /ready /metrics /bundle /clusters\n".to_owned()),
     }
@@ -219,14 +234,17 @@ mod tests {
         let upstream = says("hello").await;
         let plane = Arc::new(plane_with(&calls(&[upstream])));
         let any: AdminAddress = "127.0.0.1:0".parse().unwrap();
-        let AdminAddress::Tcp(admin) = start(&any, Arc::clone(&plane)).unwrap() else { unreachable!() };
+        let AdminAddress::Tcp(admin) =
+            start(&any, Arc::clone(&plane), Arc::new(|| serde_json::json!({"channel": "stable"}))).unwrap()
+        else {
+            unreachable!()
+        };
         assert_eq!(get(admin, "/live").await.text, "live\n");
         assert_eq!(get(admin, "/ready").await.status, 200);
         get(plane.outbound_address().unwrap(), "/").await;
         let counted = r#"weft_requests_total{direction="outbound",service="shop/upstream",code_class="2xx",reason="ok"} 1"#;
         until("the request is counted", || plane.metrics().encode().contains(counted)).await;
         assert!(get(admin, "/metrics").await.text.contains(counted));
-        plane.publish_source(serde_json::json!({"channel": "stable"}));
         let bundle: serde_json::Value = serde_json::from_str(&get(admin, "/bundle").await.text).unwrap();
         assert_eq!(bundle["bundle"]["sequence"], 1);
         assert_eq!(bundle["source"]["channel"], "stable");
@@ -242,9 +260,10 @@ mod tests {
         let path = directory.path().join("admin.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let address = AdminAddress::Unix(path.clone());
-        start(&address, Arc::new(plane())).unwrap();
+        let nothing: Facts = Arc::new(|| serde_json::Value::Null);
+        start(&address, Arc::new(plane()), Arc::clone(&nothing)).unwrap();
         let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
         assert_eq!(Client::over(stream, Speaks::Http1).await.get("/ready").await.status, 503);
-        assert!(start(&address, Arc::new(plane())).is_err(), "somebody answers there");
+        assert!(start(&address, Arc::new(plane()), nothing).is_err(), "somebody answers there");
     }
 }

@@ -7,9 +7,7 @@ use weft_proxy::cli::{Cli, Command, check, run};
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(args) => {
-            run::run(&args, |_, _| Err::<(), _>("no source of bundles in this build".to_owned()))
-        }
+        Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
     }
 }

@@ -1,6 +1,7 @@
 //! The `weft-proxy` command line: arguments here, one file per command.
 
 pub mod run;
+mod control;
 pub mod check;
 
 use clap::{Parser, Subcommand};

@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use weft_bundle::duration::DurationText;
 use weft_bundle::release::{Channel, MeshName, ServiceId};
 
+use super::control;
 use crate::admin::{self, AdminAddress};
 use crate::app::{Application, exit_code};
 use crate::drain::{self, Deadline};
@@ -121,16 +122,13 @@ impl<T> OrOff<T> {
     }
 }
 
-/// Starts what brings bundles to a data plane; what it gives is kept until the end, and dropped before the workers stop.
-pub type StartControl<C> = fn(&Args, &Arc<DataPlane>) -> Result<C, String>;
-
 /// Runs the command.
-pub fn run<C>(args: &Args, start_control: StartControl<C>) -> ExitCode {
+pub fn run(args: &Args) -> ExitCode {
     if let Err(error) = log::start(&args.log, args.log_format) {
         eprintln!("error: {error}");
         return ExitCode::from(2);
     }
-    match live(args, start_control) {
+    match live(args) {
         Ok(code) => code,
         Err(why) => {
             tracing::error!("{why}");
@@ -140,11 +138,13 @@ pub fn run<C>(args: &Args, start_control: StartControl<C>) -> ExitCode {
 }
 
 /// The life of a proxy: workers, identity, admin, bundles, application, until a signal or the application's end.
-fn live<C>(args: &Args, start_control: StartControl<C>) -> Result<ExitCode, String> {
+fn live(args: &Args) -> Result<ExitCode, String> {
     let plane = Arc::new(start_plane(args)?);
     start_identity(args, &plane)?;
+    let control = control::prepare(args, &plane)?;
     if let Some(address) = args.admin.get() {
-        let admin = admin::start(address, Arc::clone(&plane)).map_err(|e| format!("admin {address}: {e}"))?;
+        let admin = admin::start(address, Arc::clone(&plane), control.facts())
+            .map_err(|error| format!("admin {address}: {error}"))?;
         tracing::info!(%admin, "operators find us");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -154,9 +154,9 @@ fn live<C>(args: &Args, start_control: StartControl<C>) -> Result<ExitCode, Stri
     // Before anything can take long: a signal from now on is heard.
     let signals =
         runtime.block_on(async { Signals::listen() }).map_err(|error| format!("signals: {error}"))?;
-    let control = start_control(args, &plane)?;
+    let control = control.start().map_err(|error| format!("the control thread: {error}"))?;
     let code = runtime.block_on(supervise(args, &plane, signals));
-    drop(control);
+    control.stop();
     plane.stop();
     code
 }

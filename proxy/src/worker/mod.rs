@@ -71,8 +71,6 @@ pub(crate) struct Shared {
     connections: [AtomicUsize; 2],
     draining: AtomicBool,
     changes: AtomicU64,
-    /// What the control half says of itself, for the admin page.
-    source: ArcSwapOption<serde_json::Value>,
 }
 
 impl Shared {
@@ -84,7 +82,6 @@ impl Shared {
             identity: Arc::default(),
             deny: Arc::default(),
             denylists: AtomicU64::new(0),
-            source: ArcSwapOption::empty(),
             metrics,
             in_flight: Arc::default(),
             unknown,
@@ -362,11 +359,6 @@ impl DataPlane {
         self.tell(|| Command::Forget);
     }
 
-    /// What the control half says of itself; the admin page shows it as `source`.
-    pub fn publish_source(&self, facts: serde_json::Value) {
-        self.shared.source.store(Some(Arc::new(facts)));
-    }
-
     /// The bundle that runs.
     pub fn generation(&self) -> Option<Generation> {
         self.snapshot().map(|snapshot| snapshot.generation.clone())
@@ -396,10 +388,9 @@ impl DataPlane {
 
     /// What runs, as the admin page shows it.
     pub fn describe(&self) -> serde_json::Value {
-        let source = self.shared.source.load_full();
         let identity = self.shared.identity.current();
         let Some(plane) = self.shared.plane.load_full() else {
-            return json!({"bundle": null, "source": source.as_deref()});
+            return json!({"bundle": null});
         };
         let snapshot = &plane.snapshot;
         let (body, generation) = (snapshot.body(), &snapshot.generation);
@@ -419,7 +410,6 @@ impl DataPlane {
             },
             "certificate": identity.map(|identity| json!({"identity": identity.id(), "not_after": identity.not_after()})),
             "outbound_listens": self.outbound_address(),
-            "source": source.as_deref(),
         })
     }
 
