@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weft_tests::binaries::{Binaries, build_command, workspace};
+use weft_tests::binaries::{Binaries, build_command};
 use weft_tests::client::Call;
 use weft_tests::load::{Load, Plan};
 use weft_tests::mesh::Mesh;
 use weft_tests::proxy::{Proxy, Setup};
 use weft_tests::upstream::Upstream;
-use weft_tests::{Context, Failure, Result, client::Protocol, port};
+use weft_tests::{Context, Failure, Result, client::Protocol};
 
 use crate::show::Show;
 
@@ -67,7 +67,8 @@ pub(crate) struct Stage {
     pub(crate) mesh: Mesh,
     proxies: BTreeMap<&'static str, Proxy>,
     upstreams: Vec<Upstream>,
-    inbound: BTreeMap<&'static str, SocketAddr>,
+    /// Where replicas listen for peers, by their port in the example.
+    inbound: BTreeMap<u16, SocketAddr>,
     leftovers: Arc<Leftovers>,
     /// Last, so that it outlives the proxies.
     _directory: tempfile::TempDir,
@@ -100,7 +101,7 @@ impl Stage {
         })?;
         show.step("policy repository", || {
             stage.mesh.make_repository()?;
-            stage.copy_example()?;
+            stage.inbound = stage.mesh.copy_example("bookinfo")?;
             stage.mesh.commit("Bookinfo, with ten per cent of reviews from version three")?;
             Ok("policy-examples/bookinfo, on free ports")
         })?;
@@ -134,8 +135,11 @@ impl Stage {
     }
 
     fn start_role(&mut self, show: &Show, role: &Role) -> Result<()> {
-        let inbound = self.inbound.get(role.name).ok_or_else(|| Failure::new("a replica without a port"))?;
-        let mut setup = self.mesh.proxy(&format!("bookinfo/{}", role.name), role.name)?;
+        let inbound = self.inbound.get(&role.example_port);
+        let inbound =
+            inbound.ok_or_else(|| Failure::new(format!("{} has no port in the example", role.name)))?;
+        let account = format!("bookinfo/{}", role.service);
+        let mut setup = self.mesh.proxy_as(&account, &format!("bookinfo/{}", role.name), role.name)?;
         let upstream = match role.calls {
             None => Upstream::start(role.service, role.version)?,
             Some(url) => Upstream::calls(role.service, role.version, setup.outbound, Call::get(url))?,
@@ -147,28 +151,6 @@ impl Stage {
         self.leftovers.started(&proxy);
         self.proxies.insert(role.name, proxy);
         self.upstreams.push(upstream);
-        Ok(())
-    }
-
-    /// Copies the example, with each replica's port replaced by a free one.
-    fn copy_example(&mut self) -> Result<()> {
-        let example = workspace().join("policy-examples/bookinfo");
-        for role in &ROLES {
-            self.inbound.insert(role.name, port::free_address()?);
-        }
-        for entry in std::fs::read_dir(&example).context(example.display())? {
-            let path = entry.context(example.display())?.path();
-            if path.extension().is_none_or(|extension| extension != "yaml") {
-                continue;
-            }
-            let mut text = std::fs::read_to_string(&path).context(path.display())?;
-            for role in &ROLES {
-                let port = self.inbound.get(role.name).map_or(role.example_port, SocketAddr::port);
-                text = text.replace(&format!("port: {}", role.example_port), &format!("port: {port}"));
-            }
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            self.mesh.write(name, &text)?;
-        }
         Ok(())
     }
 
