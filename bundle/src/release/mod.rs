@@ -74,3 +74,6 @@ pub const MAX_DENYLIST: u64 = 1 << 20;
 
 /// How far in the future a timestamp may have been issued.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+mod tests;
