@@ -34,6 +34,8 @@ pub mod store;
 pub mod trust;
 pub mod delivery;
 mod record;
+mod recall;
+mod cycle;
 pub mod update;
 pub mod sign;
 
