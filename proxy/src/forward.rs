@@ -48,7 +48,7 @@ struct Fault {
     kind: Kind,
     detail: String,
     /// The request, if it came back unsent.
-    unsent: Option<Request<RequestBody>>,
+    unsent: Option<Box<Request<RequestBody>>>,
     /// Whether the connection had carried requests before, and so may have been closing.
     reused: bool,
 }
@@ -219,7 +219,7 @@ impl<'a> Tries<'a> {
     ) -> Result<Request<RequestBody>, Failure> {
         let Fault { kind, detail, unsent, reused } = fault;
         let failure = Failure { reason: kind.reason(), detail };
-        let Some(request) = unsent.or_else(|| spare.map(Spare::request)) else {
+        let Some(request) = unsent.map(|unsent| *unsent).or_else(|| spare.map(Spare::request)) else {
             return Err(failure);
         };
         if self.resend_is_free(kind, reused) {
@@ -354,7 +354,7 @@ async fn attempt_one_by_one(
             Ok((response, Lease::one_by_one(connection, pending, active)))
         }
         Err(mut error) => {
-            let unsent = error.take_message();
+            let unsent = error.take_message().map(Box::new);
             Err(no_answer(error.error(), &pending, unsent, reused))
         }
     }
@@ -381,7 +381,7 @@ async fn attempt_shared(
             Ok((response, Lease::shared(stream, pending, active)))
         }
         Err(mut error) => {
-            let unsent = error.take_message();
+            let unsent = error.take_message().map(Box::new);
             Err(no_answer(error.error(), &pending, unsent, reused))
         }
     }
@@ -406,13 +406,13 @@ fn no_connection(error: &ConnectError, pending: &Pending, request: Request<Reque
     pending.failed(Instant::now());
     let kind = if matches!(error, ConnectError::Tls(_)) { Kind::Tls } else { Kind::Connect };
     let detail = format!("{}: {error}", pending.endpoint().address);
-    Fault { kind, detail, unsent: Some(request), reused: false }
+    Fault { kind, detail, unsent: Some(Box::new(request)), reused: false }
 }
 
 fn no_answer(
     error: &hyper::Error,
     pending: &Pending,
-    unsent: Option<Request<RequestBody>>,
+    unsent: Option<Box<Request<RequestBody>>>,
     reused: bool,
 ) -> Fault {
     let kind = if unsent.is_some() { Kind::Unsent } else { kind_of(error) };

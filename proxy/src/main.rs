@@ -1,2 +1,13 @@
-//! The `weft-proxy` binary.
-fn main() {}
+//! The `weft-proxy` binary: reads its arguments and hands over to the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use weft_proxy::cli::{Cli, Command, check, run};
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+    }
+}

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_bundle::body::{Body, PeerTls, Protocol, UpstreamTls};
 use weft_bundle::engine::{BuildError, Engine};
+use weft_bundle::json;
 use weft_bundle::spiffe::SpiffeId;
 
 use crate::identity::trust::Trust;
@@ -78,6 +79,8 @@ pub enum ApplyError {
         /// Why not.
         source: std::io::Error,
     },
+    /// It could be used, and could not be kept on disk first.
+    NotPersisted(String),
     /// The workers are gone: the proxy is shutting down.
     Stopped,
 }
@@ -101,7 +104,7 @@ impl fmt::Display for ApplyError {
             Self::IdentityMismatch { bundle, certificate } => {
                 write!(f, "the bundle is for `{bundle}`, the certificate for `{certificate}`")
             }
-            Self::Override(why) => f.write_str(why),
+            Self::Override(why) | Self::NotPersisted(why) => f.write_str(why),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Stopped => f.write_str("the proxy is shutting down"),
         }
@@ -121,6 +124,7 @@ impl std::error::Error for ApplyError {
             | Self::NoIdentity
             | Self::IdentityMismatch { .. }
             | Self::Override(_)
+            | Self::NotPersisted(_)
             | Self::Stopped => None,
         }
     }
@@ -132,7 +136,7 @@ impl Snapshot {
     /// # Errors
     /// The first thing that makes the body unusable.
     pub fn build(body: &[u8], generation: Generation) -> Result<Self, ApplyError> {
-        let body: Body = serde_json::from_slice(body).map_err(|error| ApplyError::Json(error.to_string()))?;
+        let body: Body = json::from_slice(body).map_err(|error| ApplyError::Json(error.to_string()))?;
         let trust = Trust::read(&body.trust_anchors).map_err(ApplyError::Trust)?;
         for port in &body.inbound {
             if !port.protocol.is_http() {

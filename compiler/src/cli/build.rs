@@ -1,1 +1,142 @@
-//! `weft build`.
+//! `weft build`: compile, sign, publish.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use weft_bundle::release::{Channel, ServiceId, Source, UtcTime};
+
+use super::check::{self, Format};
+use super::{FINE, Where, cannot, fail, findings};
+use crate::compile;
+use crate::emit::{Emitted, emit, render};
+use crate::publish::{KeyDir, Options, Published, publish};
+use crate::source::{Revision, is_ancestor};
+
+/// Compiles policy documents into a signed release, one bundle per service
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  weft build --out release --key keys              compile, sign, and publish into the directory `release`
+  weft build policy --rev v1.4 --out release --key keys
+  weft build --render rendered                     only write readable bodies, for review and snapshots
+  weft build --out release --key keys --channel dev     sign files that are not committed
+
+Only a commit is signed for a channel other than `dev`, and only one that descends from what is published.
+Exit codes: 0 published (or nothing to do but render), 1 the documents have errors, 2 could not build.")]
+pub struct Args {
+    #[command(flatten)]
+    place: Where,
+    /// The directory to publish into; made if it is not there
+    #[arg(long, value_name = "DIR", requires = "key", required_unless_present = "render")]
+    out: Option<PathBuf>,
+    /// The directory with the signing keys, as `weft key new` makes it
+    #[arg(long, value_name = "DIR")]
+    key: Option<PathBuf>,
+    /// The channel to publish on
+    #[arg(long, default_value = "stable")]
+    channel: Channel,
+    /// Also write each body as readable YAML into this directory
+    #[arg(long, value_name = "DIR")]
+    render: Option<PathBuf>,
+    /// Use this number instead of the next one, to rebuild a release byte for byte
+    #[arg(long, value_name = "N")]
+    sequence: Option<u64>,
+    /// Publish although the commit does not descend from the published one, for this reason
+    #[arg(long, value_name = "REASON")]
+    allow_non_descendant: Option<String>,
+}
+
+/// Compiles, renders, publishes, and says what was done.
+pub fn run(args: &Args) -> ExitCode {
+    let sources = match args.place.read() {
+        Ok(sources) => sources,
+        Err(error) => return fail(&error),
+    };
+    let compilation = compile(&sources);
+    if !compilation.diagnostics.is_empty() {
+        check::show(&compilation, &sources, Format::Human);
+    }
+    if compilation.has_errors() {
+        anstream::eprintln!("error: nothing is built from documents with errors");
+        return findings();
+    }
+    let emitted = match emit(&compilation.mesh) {
+        Ok(emitted) => emitted,
+        Err(error) => return fail(&error),
+    };
+    if let Some(directory) = &args.render {
+        if let Err((path, error)) = render_all(directory, &emitted) {
+            anstream::eprintln!("error: cannot write `{}`: {error}", path.display());
+            return cannot();
+        }
+        anstream::println!("rendered {} bodies into {}", emitted.len(), directory.display());
+    }
+    match (&args.out, &args.key) {
+        (Some(out), Some(key)) => sign_and_publish(args, out, key, emitted, sources.revision),
+        _ => FINE,
+    }
+}
+
+fn sign_and_publish(
+    args: &Args,
+    out: &Path,
+    key: &Path,
+    emitted: Vec<Emitted>,
+    revision: Option<Revision>,
+) -> ExitCode {
+    let keys = match KeyDir::open(key) {
+        Ok(keys) => keys,
+        Err(error) => return fail(&error),
+    };
+    let mut bodies = Vec::with_capacity(emitted.len());
+    for service in emitted {
+        match service.service.parse::<ServiceId>() {
+            Ok(id) => bodies.push((id, service.bytes)),
+            Err(error) => return fail(&error),
+        }
+    }
+    let repository = args.place.path.clone();
+    let descends = move |ancestor: &str, commit: &str| {
+        is_ancestor(&repository, ancestor, commit).map_err(|error| error.to_string())
+    };
+    let mut options = Options::new(UtcTime::from(SystemTime::now()), &descends);
+    options.channel = args.channel.clone();
+    options.sequence = args.sequence;
+    options.allow_non_descendant.clone_from(&args.allow_non_descendant);
+    match publish(out, &keys, &bodies, &source(revision), &options) {
+        Ok(published) => {
+            anstream::println!("{}", sum_up(&published, &args.channel, out));
+            FINE
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// What the release says about where it came from. Files outside Git belong to no commit.
+fn source(revision: Option<Revision>) -> Source {
+    match revision {
+        Some(Revision { repo, commit, tree, dirty }) => Source { repo, commit, tree, dirty },
+        None => Source { repo: String::new(), commit: String::new(), tree: String::new(), dirty: true },
+    }
+}
+
+fn sum_up(published: &Published, channel: &Channel, out: &Path) -> String {
+    let Published { sequence, services, blobs_written, digest, .. } = published;
+    format!(
+        "published release {sequence} on channel `{channel}` in {}: {services} services, {blobs_written} changed\n  sha256 {digest}",
+        out.display()
+    )
+}
+
+/// Writes `namespace/name.yaml` for each service.
+fn render_all(directory: &Path, emitted: &[Emitted]) -> Result<(), (PathBuf, io::Error)> {
+    for service in emitted {
+        let path = directory.join(format!("{}.yaml", service.service));
+        let parent = path.parent().unwrap_or(directory);
+        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, render(&service.body)));
+        written.map_err(|error| (path, error))?;
+    }
+    Ok(())
+}

@@ -46,6 +46,9 @@ enum Command {
     },
 }
 
+/// How long a root of trust is valid, unless somebody says otherwise.
+pub(super) const LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Makes the keys.
 pub fn run(args: Args) -> ExitCode {
     let Command::New { mesh, out, days } = args.command;
@@ -62,7 +65,15 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-fn new(mesh: &MeshName, out: &std::path::Path, expires: UtcTime) -> Result<Vec<PathBuf>, KeyDirError> {
+/// Makes the keys of a mesh.
+///
+/// # Errors
+/// If a file is there already, or cannot be written.
+pub(super) fn new(
+    mesh: &MeshName,
+    out: &std::path::Path,
+    expires: UtcTime,
+) -> Result<Vec<PathBuf>, KeyDirError> {
     let random = |seed: &mut [u8; 32]| {
         aws_lc_rs::rand::fill(seed).map_err(|_| io::Error::other("the system gives no randomness"))
     };

@@ -11,6 +11,8 @@ use crate::yaml::Span;
 pub mod position;
 pub mod human;
 pub mod json;
+#[cfg(test)]
+mod tests;
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]

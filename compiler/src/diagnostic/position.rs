@@ -85,7 +85,8 @@ impl<'s> Lines<'s> {
     /// The text from the beginning of line `first` to the end of line `last`, without the last line break.
     pub(super) fn window(&self, first: usize, last: usize) -> &str {
         let window = self.text.get(self.start_of(first)..self.start_of(last + 1)).unwrap_or_default();
-        window.strip_suffix('\n').unwrap_or(window)
+        let window = window.strip_suffix('\n').unwrap_or(window);
+        window.strip_suffix('\r').unwrap_or(window)
     }
 
     pub(super) fn position(&self, offset: u32) -> Position {

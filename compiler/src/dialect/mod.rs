@@ -73,6 +73,9 @@ pub struct ParsedDocument {
     pub metadata: Metadata,
     /// The rest, by kind.
     pub spec: Kind,
+    /// Whether nothing at error level was found in it. What is built from one that is not sound may lack what its author
+    /// asked for.
+    pub sound: bool,
 }
 
 /// What a document says, by kind.

@@ -6,7 +6,7 @@ use super::check::Checker;
 use super::{
     Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
 };
-use crate::diagnostic::{self, Diagnostic, did_you_mean};
+use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::source::{FileId, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -19,7 +19,8 @@ pub fn parse(sources: &Sources) -> Parsed {
         let stream = yaml::parse(file, &source.bytes);
         parsed.diagnostics.extend(stream.diagnostics);
         for document in &stream.documents {
-            Reader { file, document, parsed: &mut parsed }.object(document.root());
+            Reader { file, document, before: parsed.diagnostics.len(), parsed: &mut parsed }
+                .object(document.root());
         }
     }
     diagnostic::sort(&mut parsed.diagnostics);
@@ -137,6 +138,8 @@ struct Reader<'a> {
     file: FileId,
     document: &'a Document,
     parsed: &'a mut Parsed,
+    /// How many findings there were before this object.
+    before: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -148,7 +151,7 @@ impl<'a> Reader<'a> {
         match (api_version, kind) {
             (Some(api_version), Some(kind)) => self.dispatch(node, api_version, kind),
             (Some(api_version), None) if GROUPS.contains(&group_of(api_version)) => {
-                self.headless(node, "kind")
+                self.headless(node, "kind");
             }
             (None, Some(_))
                 if document.get(node, "metadata").is_some() && document.get(node, "spec").is_some() =>
@@ -168,6 +171,7 @@ impl<'a> Reader<'a> {
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
         match entry {
             Some(entry) if entry.versions.contains(&version) => {
+                self.before = self.parsed.diagnostics.len();
                 let object = self.object_of(node);
                 let twice = self.document.duplicate_keys(node).into_iter();
                 self.parsed
@@ -274,9 +278,12 @@ impl<'a> Reader<'a> {
             checker.label(namespace, "a namespace");
         }
         check(&spec, &mut checker);
+        let mut findings = self.parsed.diagnostics.iter().skip(self.before);
+        let sound = !findings.any(|finding| finding.severity == Severity::Error);
         self.parsed.documents.push(ParsedDocument {
             file: self.file,
             span: self.document.span(node),
+            sound,
             api_version: header.api_version,
             kind: header.kind,
             metadata: header.metadata,

@@ -3,14 +3,15 @@
 //! Only plumbing commands, which run no hooks and no filters. Replacement objects are switched off, `GIT_*` variables
 //! are cleared, nothing is fetched, and every path and revision is passed so that it cannot be taken for an option.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use super::{
-    MAX_FILE_BYTES, Refusal, Revision, Role, Source, SourceError, SourceFile, Sources, join, parent,
+    MAX_FILE_BYTES, Refusal, Revision, Role, Source, SourceError, SourceFile, Sources, is_hidden, join,
+    parent,
 };
 
 /// A directory of a Git repository, at a revision.
@@ -39,7 +40,8 @@ impl Source for GitTree {
         let revision = git.revision(&commit, false)?;
         let mut sources = Sources { revision: Some(revision), ..Sources::default() };
         let mut blobs = Blobs::start(&git)?;
-        for entry in entries.iter().filter(|entry| is_below(&entry.path, &prefix)) {
+        let visible = |entry: &&TreeEntry| is_below(&entry.path, &prefix) && !is_hidden(&entry.path, &prefix);
+        for entry in entries.iter().filter(visible) {
             match entry.read(&entries, &mut blobs)? {
                 Content::File(file) => sources.push(file),
                 Content::Refused(refusal) => sources.refuse(&entry.path, refusal),
@@ -132,6 +134,19 @@ impl Git {
     fn remote(&self) -> Result<String, SourceError> {
         let output = self.output(&["config", "--get", "remote.origin.url"])?;
         Ok(if output.status.success() { without_credentials(&line(&output.stdout)?) } else { String::new() })
+    }
+
+    /// What Git ignores below the directory, from the root of the repository: files, and directories as a whole. Empty if
+    /// the directory itself is ignored: who asks for it by name means it.
+    pub(super) fn ignored(&self) -> Result<BTreeSet<String>, SourceError> {
+        if self.output(&["check-ignore", "--quiet", "."])?.status.success() {
+            return Ok(BTreeSet::new());
+        }
+        let others =
+            ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "--full-name", "-z"];
+        let listing = self.run(&others)?;
+        let names = listing.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        Ok(names.map(|name| name.trim_end_matches('/').to_owned()).filter(|name| !name.is_empty()).collect())
     }
 
     /// Every entry of a commit's tree, directories opened, in Git's order.
@@ -241,9 +256,7 @@ impl TreeEntry {
                     None => Content::File(SourceFile { path: self.path.clone(), bytes }),
                 }
             }
-            Mode::Submodule if super::is_hidden(&self.path) => Content::Other,
             Mode::Submodule => Content::Refused(Refusal::Submodule),
-            Mode::Symlink if super::is_hidden(&self.path) => Content::Other,
             Mode::Symlink => self.symlink(role, entries, blobs)?,
         })
     }
@@ -318,7 +331,9 @@ impl Drop for Blobs {
 
 /// The ids that `entries` have at paths of ours below `prefix`.
 pub(super) fn ids_below(entries: &[TreeEntry], prefix: &str) -> BTreeMap<String, String> {
-    let ours = entries.iter().filter(|entry| entry.is_ours() && is_below(&entry.path, prefix));
+    let ours = entries
+        .iter()
+        .filter(|entry| entry.is_ours() && is_below(&entry.path, prefix) && !is_hidden(&entry.path, prefix));
     ours.map(|entry| (entry.path.clone(), entry.id.clone())).collect()
 }
 

@@ -202,6 +202,7 @@ enum Refusal {
     Submodule,
     LfsPointer,
     TooLarge,
+    Extension,
     Name,
     NotAFile,
 }
@@ -227,6 +228,9 @@ impl Refusal {
                 "keep policy in Git itself, where a review can see it",
             ),
             Self::TooLarge => ("is larger than 16 MiB", "split it"),
+            Self::Extension => {
+                ("is not a `.yaml`, `.yml` or `.json` file", "name a directory, or such a file")
+            }
             Self::Name => ("has a name that is not UTF-8", "rename it"),
             Self::NotAFile => ("is not a regular file", "put a regular file there"),
         };
@@ -242,11 +246,8 @@ enum Role {
 }
 
 impl Role {
-    /// `None` for files that are none of our business, everything in hidden directories included.
+    /// `None` for files that are none of our business.
     fn of(path: &str) -> Option<Self> {
-        if is_hidden(path) {
-            return None;
-        }
         let name = path.rsplit('/').next()?;
         let (_, extension) = name.rsplit_once('.')?;
         match extension {
@@ -257,8 +258,11 @@ impl Role {
     }
 }
 
-fn is_hidden(path: &str) -> bool {
-    path.split('/').any(|segment| segment.starts_with('.'))
+/// Whether something below the directory that is read is hidden, or in a hidden directory. That the directory itself
+/// is hidden does not count: it was asked for.
+fn is_hidden(path: &str, root: &str) -> bool {
+    let below = path.strip_prefix(root).unwrap_or(path);
+    below.split('/').any(|segment| segment.starts_with('.'))
 }
 
 fn parent(path: &str) -> &str {

@@ -85,6 +85,29 @@ fn a_single_file_is_read_with_the_certificates_beside_it() {
 }
 
 #[test]
+fn a_file_of_another_kind_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("policy.txt");
+    fs::write(&path, "a: 1").unwrap();
+    let sources = Directory::new(path).read().unwrap();
+    assert_eq!(messages(&sources), ["`policy.txt` is not a `.yaml`, `.yml` or `.json` file"]);
+}
+
+#[test]
+fn a_hidden_directory_is_read_if_it_is_asked_for() {
+    let repository = Repository::new();
+    repository.write(".policy/a.yaml", "a: 1\n").write(".policy/.more/b.yaml", "b: 1\n").write("c.yaml", "");
+    repository.commit();
+    let directory = repository.path().join(".policy");
+    let sources = Directory::new(&directory).read().unwrap();
+    assert_eq!(paths(&sources), [".policy/a.yaml"]);
+    assert!(!sources.revision.unwrap().dirty);
+    assert_eq!(paths(&GitTree::new(&directory, "HEAD").read().unwrap()), [".policy/a.yaml"]);
+    assert_eq!(paths(&Directory::new(repository.path()).read().unwrap()), ["c.yaml"]);
+    assert_eq!(paths(&GitTree::new(repository.path(), "HEAD").read().unwrap()), ["c.yaml"]);
+}
+
+#[test]
 fn a_missing_directory_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let error = Directory::new(directory.path().join("nowhere")).read().unwrap_err();
@@ -115,6 +138,19 @@ fn a_work_tree_reports_its_commit_and_whether_it_is_dirty() {
     assert!(!dirty());
     fs::remove_file(repository.path().join("policy/a.yaml")).unwrap();
     assert!(dirty(), "a missing file counts");
+}
+
+#[test]
+fn keys_and_releases_that_git_ignores_are_no_policy() {
+    let repository = Repository::new();
+    repository.write("a.yaml", "a: 1\n").write(".gitignore", "/keys/\n/release/\n*.tmp.yaml\n");
+    repository.commit();
+    repository.write("keys/ca/root.pem", "x").write("release/latest.json", "{}").write("b.tmp.yaml", "");
+    let sources = Directory::new(repository.path()).read().unwrap();
+    assert_eq!(paths(&sources), ["a.yaml"]);
+    assert!(sources.attachments.is_empty() && !sources.revision.unwrap().dirty);
+    let asked_for = Directory::new(repository.path().join("release")).read().unwrap();
+    assert_eq!(paths(&asked_for), ["release/latest.json"], "who names it means it");
 }
 
 #[test]

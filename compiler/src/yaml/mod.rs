@@ -17,6 +17,8 @@ pub mod scalar;
 pub mod parse;
 pub mod de;
 pub mod opaque;
+#[cfg(test)]
+mod tests;
 
 pub use de::{Fields, Outcome, deserialize};
 pub use opaque::{Opaque, Unread};

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput};
 
+use super::scalar::Scalar;
 use super::tree::{Comment, Data, Document, Node, NodeId, Tag};
 use super::{INVALID_YAML, Span, TEMPLATE};
 use crate::diagnostic::Diagnostic;
@@ -221,11 +222,16 @@ fn too_deep() -> String {
     format!("collections nest deeper than {MAX_NESTING} levels")
 }
 
-/// In our own manner: lower case, names in backticks, no final stop.
+/// In our own manner: lower case unless it begins with a name such as `YAML`, backticks, no final stop.
 fn restyled(message: &str) -> String {
     let message = message.trim_end_matches('.').replace('\'', "`");
     let mut chars = message.chars();
-    chars.next().map_or_else(String::new, |first| first.to_lowercase().chain(chars).collect())
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            first.to_lowercase().chain([second]).chain(chars).collect()
+        }
+        _ => message,
+    }
 }
 
 /// The first template action of a line, unless the line is a comment.
@@ -365,9 +371,12 @@ impl Builder {
     /// `None` for a document that holds nothing.
     fn finish(self) -> Option<Document> {
         let root = self.nodes.first()?;
-        let empty = matches!(&root.data, Data::Scalar { text, plain: true } if text.is_empty());
         let span = root.span;
-        (!empty).then_some(Document { nodes: self.nodes, comments: self.comments, span })
+        let nothing = match &root.data {
+            Data::Scalar { text, plain } => super::scalar::resolve(text, *plain, root.tag) == Scalar::Null,
+            Data::Sequence(_) | Data::Mapping(_) | Data::Alias(_) => false,
+        };
+        (!nothing).then_some(Document { nodes: self.nodes, comments: self.comments, span })
     }
 
     fn node(&self, id: NodeId) -> Option<&Node> {

@@ -27,6 +27,12 @@ impl Span {
         Self { file, start, end: end.max(start) }
     }
 
+    /// The bytes, as an index into the file.
+    pub fn range(self) -> std::ops::Range<usize> {
+        let index = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        index(self.start)..index(self.end)
+    }
+
     /// The empty place where this begins.
     pub fn at_start(self) -> Self {
         Self { end: self.start, ..self }

@@ -4,25 +4,20 @@
 //! Kubernetes Secret is dead after its first update. Any event, and a timer, mean the same: read again and compare
 //! digests. A pair that is not whole yet, or wrong, is counted and reported once, and the old one stays.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::{Identity, IdentityError};
 use crate::snapshot::ApplyError;
+use crate::source::watch::{DirectoryWatch, Wake};
 use crate::worker::DataPlane;
 
 /// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
-
-/// How long to wait after an event, so that both files are there.
-const SETTLE: Duration = Duration::from_millis(200);
 
 /// How often to look when nothing is heard.
 const BACKSTOP: Duration = Duration::from_secs(10);
@@ -87,15 +82,12 @@ impl IdentityFiles {
         }
     }
 
-    fn directories(&self) -> BTreeSet<PathBuf> {
-        let parent = |path: &Path| match path.parent() {
-            Some(parent) if parent != Path::new("") => Some(parent.to_owned()),
-            Some(_) => Some(PathBuf::from(".")),
-            None => None,
+    fn directories(&self) -> Vec<PathBuf> {
+        let parent = |path: &PathBuf| match path.parent() {
+            Some(parent) if parent != Path::new("") => parent.to_owned(),
+            Some(_) | None => PathBuf::from("."),
         };
-        let real = |path: &PathBuf| path.canonicalize().ok().and_then(|real| parent(&real));
-        let paths = [&self.certificates, &self.key];
-        paths.iter().flat_map(|path| [parent(path), real(path)]).flatten().collect()
+        vec![parent(&self.certificates), parent(&self.key)]
     }
 }
 
@@ -116,82 +108,86 @@ fn read(path: &Path) -> Result<Vec<u8>, FilesError> {
 /// # Errors
 /// The thread cannot be started.
 pub fn watch(files: IdentityFiles, plane: &Arc<DataPlane>) -> std::io::Result<()> {
-    let (events, woken) = channel();
-    let (seen, plane) = (files.fingerprint(), Arc::downgrade(plane));
+    let mut seen = files.fingerprint();
+    let plane = Arc::downgrade(plane);
     let run = move || {
-        let mut watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
-            // The thread that listens has ended: so will the watcher.
-            let _ = events.send(());
-        })
-        .map_err(|error| tracing::warn!(%error, "no file events; certificates are read by the clock only"))
-        .ok();
-        let mut watch = Watch { files, plane, seen, watched: BTreeSet::new() };
-        while watch.turn(watcher.as_mut(), &woken) {}
+        let mut watch = DirectoryWatch::new();
+        loop {
+            watch.arm(&files.directories());
+            let Some(plane) = plane.upgrade() else {
+                return;
+            };
+            look(&files, &plane, &mut seen);
+            drop(plane);
+            if watch.wait(BACKSTOP) == Wake::Stop {
+                return;
+            }
+        }
     };
     std::thread::Builder::new().name("identity".to_owned()).spawn(run)?;
     Ok(())
 }
 
-struct Watch {
-    files: IdentityFiles,
-    plane: Weak<DataPlane>,
-    /// The fingerprint that was processed last.
-    seen: Vec<u8>,
-    watched: BTreeSet<PathBuf>,
+fn look(files: &IdentityFiles, plane: &DataPlane, seen: &mut Vec<u8>) {
+    let fingerprint = files.fingerprint();
+    if fingerprint == *seen {
+        return;
+    }
+    *seen = fingerprint;
+    let taken = files.load().and_then(|identity| {
+        let id = identity.id().clone();
+        plane.replace_identity(identity).map_err(FilesError::Apply)?;
+        Ok(id)
+    });
+    match taken {
+        Ok(id) => tracing::info!(%id, "a new certificate is in use"),
+        Err(error) => {
+            plane.metrics().control.identity_rejected();
+            tracing::error!(%error, "the new certificate was not taken; the old one stays in use");
+        }
+    }
 }
 
-impl Watch {
-    /// Waits for something to happen and looks. False once the data plane is gone.
-    fn turn(&mut self, watcher: Option<&mut RecommendedWatcher>, woken: &Receiver<()>) -> bool {
-        if let Some(watcher) = watcher {
-            self.follow(watcher);
-        }
-        match woken.recv_timeout(BACKSTOP) {
-            Ok(()) => {
-                std::thread::sleep(SETTLE);
-                while woken.try_recv().is_ok() {}
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            // Without a watcher nothing ever wakes us but the clock.
-            Err(RecvTimeoutError::Disconnected) => std::thread::sleep(BACKSTOP),
-        }
-        let Some(plane) = self.plane.upgrade() else {
-            return false;
-        };
-        self.look(&plane);
-        true
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{Ca, Issued, plane_with, serves, until};
+
+    fn write(directory: &Path, issued: &Issued) -> IdentityFiles {
+        let files =
+            IdentityFiles { certificates: directory.join("cert.pem"), key: directory.join("key.pem") };
+        std::fs::write(&files.certificates, issued.certificate.pem()).unwrap();
+        std::fs::write(&files.key, issued.key.serialize_pem()).unwrap();
+        files
     }
 
-    /// Watches the directories that the files are in now; one that was removed and came back is watched again.
-    fn follow(&mut self, watcher: &mut RecommendedWatcher) {
-        let now = self.files.directories();
-        for gone in self.watched.difference(&now) {
-            // It may be gone from the disk as well.
-            let _ = watcher.unwatch(gone);
-        }
-        self.watched = now
-            .into_iter()
-            .filter(|directory| watcher.watch(directory, RecursiveMode::NonRecursive).is_ok())
-            .collect();
-    }
+    #[tokio::test]
+    async fn a_new_pair_is_taken_and_a_wrong_one_is_not() {
+        let ca = Ca::new();
+        let directory = tempfile::tempdir().unwrap();
+        let cart = "spiffe://td/ns/shop/sa/cart";
+        let files = write(directory.path(), &ca.issue(cart));
+        let body = serves("127.0.0.1:1".parse().unwrap(), "off", &json!({}));
+        let plane = Arc::new(plane_with(&body));
+        plane.replace_identity(files.load().unwrap()).unwrap();
+        watch(files.clone(), &plane).unwrap();
 
-    fn look(&mut self, plane: &DataPlane) {
-        let fingerprint = self.files.fingerprint();
-        if fingerprint == self.seen {
-            return;
-        }
-        self.seen = fingerprint;
-        let taken = self.files.load().and_then(|identity| {
-            let id = identity.id().clone();
-            plane.replace_identity(identity).map_err(FilesError::Apply)?;
-            Ok(id)
-        });
-        match taken {
-            Ok(id) => tracing::info!(%id, "a new certificate is in use"),
-            Err(error) => {
-                plane.metrics().control.identity_rejected();
-                tracing::error!(%error, "the new certificate was not taken; the old one stays in use");
-            }
-        }
+        let mut later = crate::testing::leaf_params(cart);
+        later.not_after = rcgen::date_time_ymd(2050, 1, 1);
+        let next = ca.sign(later);
+        write(directory.path(), &next);
+        let expiry = next.identity().not_after();
+        let uses = |expiry| plane.describe()["certificate"]["not_after"] == json!(expiry);
+        until("the new pair is in use", || uses(expiry)).await;
+
+        write(directory.path(), &ca.issue("spiffe://td/ns/shop/sa/other"));
+        let rejected = || plane.metrics().encode().contains("weft_identity_rejected_total 1");
+        until("the wrong pair is counted", rejected).await;
+        std::fs::write(&files.key, "half a k").unwrap();
+        let rejected = || plane.metrics().encode().contains("weft_identity_rejected_total 2");
+        until("the broken pair is counted", rejected).await;
+        assert!(uses(expiry), "the last good pair stays");
     }
 }

@@ -2,11 +2,12 @@
 //! configurations made of both.
 //!
 //! [`leaf`] reads the SPIFFE id out of a certificate, strictly. [`trust`] verifies peers against the anchors *of their own
-//! trust domain*. [`files`] keeps our pair up to date. TLS is 1.3 only, X25519MLKEM768 first, and never resumed: the
+//! trust domain*, [`deny`] holds those who are refused all the same. [`files`] keeps our pair up to date. TLS is 1.3 only, X25519MLKEM768 first, and never resumed: the
 //! identity is proved on every connection.
 
 pub mod leaf;
 pub(crate) mod trust;
+pub(crate) mod deny;
 pub mod files;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use weft_bundle::spiffe::SpiffeId;
 
+use self::deny::DenyStore;
 use self::leaf::Leaf;
 pub use self::leaf::LeafError;
 use self::trust::{PeerVerifier, Trust, UpstreamVerifier};
@@ -145,13 +147,17 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 }
 
 /// TLS for peers that call us.
-pub(crate) fn server_config(trust: &Arc<Trust>, identity: &Arc<IdentityStore>) -> Arc<ServerConfig> {
+pub(crate) fn server_config(
+    trust: &Arc<Trust>,
+    deny: &Arc<DenyStore>,
+    identity: &Arc<IdentityStore>,
+) -> Arc<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("aws-lc-rs has TLS 1.3");
     let resolver: Arc<dyn ResolvesServerCert> = Arc::<IdentityStore>::clone(identity);
     let mut config = builder
-        .with_client_cert_verifier(Arc::new(PeerVerifier::new(Arc::clone(trust))))
+        .with_client_cert_verifier(Arc::new(PeerVerifier::new(Arc::clone(trust), Arc::clone(deny))))
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -162,10 +168,11 @@ pub(crate) fn server_config(trust: &Arc<Trust>, identity: &Arc<IdentityStore>) -
 /// TLS towards peers, of whom we expect one of `ids`; one configuration per protocol.
 pub(crate) fn client_tls(
     trust: &Arc<Trust>,
+    deny: &Arc<DenyStore>,
     identity: &Arc<IdentityStore>,
     ids: &[SpiffeId],
 ) -> crate::cluster::connect::ClientTls {
-    let verifier = Arc::new(UpstreamVerifier::new(Arc::clone(trust), ids.to_vec()));
+    let verifier = Arc::new(UpstreamVerifier::new(Arc::clone(trust), Arc::clone(deny), ids.to_vec()));
     let config = |alpn: &[u8]| {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])

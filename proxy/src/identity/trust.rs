@@ -17,6 +17,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
+use super::deny::DenyStore;
 use super::leaf::{Leaf, LeafError};
 use super::provider;
 
@@ -54,6 +55,8 @@ pub(crate) enum PeerError {
     TrustDomain(TrustDomain),
     /// Another identity than expected.
     Unexpected(SpiffeId),
+    /// On the denylist.
+    Denied(SpiffeId),
 }
 
 impl fmt::Display for PeerError {
@@ -62,6 +65,7 @@ impl fmt::Display for PeerError {
             Self::Leaf(error) => write!(f, "the peer's certificate is not a workload's: {error}"),
             Self::TrustDomain(domain) => write!(f, "there are no trust anchors for `{domain}`"),
             Self::Unexpected(id) => write!(f, "the peer is `{id}`, who is not expected here"),
+            Self::Denied(id) => write!(f, "the peer `{id}` is on the denylist"),
         }
     }
 }
@@ -103,6 +107,7 @@ impl Trust {
     /// Whether a peer that called us is believed, and who it is.
     pub(crate) fn verify_client(
         &self,
+        deny: &DenyStore,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -111,11 +116,12 @@ impl Trust {
         let clients =
             anchors.clients.as_ref().ok_or_else(|| PeerError::TrustDomain(leaf.id.trust_domain().clone()))?;
         clients.verify_client_cert(end_entity, intermediates, now)?;
-        Ok(leaf.id)
+        deny.check(leaf.id, end_entity, now)
     }
 
     fn verify_server(
         &self,
+        deny: &DenyStore,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
@@ -130,7 +136,7 @@ impl Trust {
             now,
             algorithms,
         )?;
-        Ok(leaf.id)
+        deny.check(leaf.id, end_entity, now)
     }
 
     fn anchors(&self, end_entity: &CertificateDer<'_>) -> Result<(Leaf, &Anchors), PeerError> {
@@ -144,11 +150,14 @@ impl Trust {
 
 /// Judges the certificates of peers that call us.
 #[derive(Debug)]
-pub(super) struct PeerVerifier(Arc<Trust>);
+pub(super) struct PeerVerifier {
+    trust: Arc<Trust>,
+    deny: Arc<DenyStore>,
+}
 
 impl PeerVerifier {
-    pub(super) fn new(trust: Arc<Trust>) -> Self {
-        Self(trust)
+    pub(super) fn new(trust: Arc<Trust>, deny: Arc<DenyStore>) -> Self {
+        Self { trust, deny }
     }
 }
 
@@ -164,7 +173,7 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.0.verify_client(end_entity, intermediates, now)?;
+        self.trust.verify_client(&self.deny, end_entity, intermediates, now)?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -197,12 +206,13 @@ impl ClientCertVerifier for PeerVerifier {
 #[derive(Debug)]
 pub(super) struct UpstreamVerifier {
     trust: Arc<Trust>,
+    deny: Arc<DenyStore>,
     expected: Vec<SpiffeId>,
 }
 
 impl UpstreamVerifier {
-    pub(super) fn new(trust: Arc<Trust>, expected: Vec<SpiffeId>) -> Self {
-        Self { trust, expected }
+    pub(super) fn new(trust: Arc<Trust>, deny: Arc<DenyStore>, expected: Vec<SpiffeId>) -> Self {
+        Self { trust, deny, expected }
     }
 }
 
@@ -215,7 +225,7 @@ impl ServerCertVerifier for UpstreamVerifier {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let id = self.trust.verify_server(end_entity, intermediates, now)?;
+        let id = self.trust.verify_server(&self.deny, end_entity, intermediates, now)?;
         if !self.expected.contains(&id) {
             return Err(PeerError::Unexpected(id).into());
         }

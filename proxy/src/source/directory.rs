@@ -15,8 +15,8 @@ pub enum Object {
     Bytes(Vec<u8>),
     /// There is none.
     Absent,
-    /// There is one, and it has more bytes than asked for.
-    TooLarge,
+    /// There is one, and it has more bytes than asked for: the first of them, one more than that.
+    TooLarge(Vec<u8>),
 }
 
 /// A directory with a release.
@@ -71,7 +71,7 @@ fn read_capped(file: File, cap: usize) -> io::Result<Object> {
     let mut bytes = Vec::new();
     let limit = u64::try_from(cap).unwrap_or(u64::MAX).saturating_add(1);
     match file.take(limit).read_to_end(&mut bytes) {
-        Ok(read) if read > cap => Ok(Object::TooLarge),
+        Ok(read) if read > cap => Ok(Object::TooLarge(bytes)),
         Ok(_) => Ok(Object::Bytes(bytes)),
         Err(error) if is_absent(&error) => Ok(Object::Absent),
         Err(error) => Err(error),
@@ -89,7 +89,7 @@ mod tests {
         std::fs::create_dir(scratch.path().join("root")).unwrap();
         std::fs::write(scratch.path().join("root/1.json"), "12345").unwrap();
         assert_eq!(directory.read("root/1.json", 5).unwrap(), Object::Bytes(b"12345".to_vec()));
-        assert_eq!(directory.read("root/1.json", 4).unwrap(), Object::TooLarge);
+        assert_eq!(directory.read("root/1.json", 4).unwrap(), Object::TooLarge(b"12345".to_vec()));
         assert_eq!(directory.read("root/2.json", 4).unwrap(), Object::Absent);
         assert_eq!(directory.read("root", 4).unwrap(), Object::Absent);
         assert_eq!(directory.read("root/1.json/x", 4).unwrap(), Object::Absent);

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::AccessKind;
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 /// What wakes the control thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +59,11 @@ impl DirectoryWatch {
     /// the timer. Call before reading.
     pub fn arm(&mut self, directories: &[PathBuf]) {
         let sender = self.sender.clone();
-        let made = notify::recommended_watcher(move |_| {
-            // The receiver is gone only when the proxy is.
-            let _ = sender.send(Wake::Look);
+        let made = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if !event.is_ok_and(|event| is_opening(event.kind)) {
+                // The receiver is gone only when the proxy is.
+                let _ = sender.send(Wake::Look);
+            }
         });
         let mut watcher = match made {
             Ok(watcher) => watcher,
@@ -101,6 +104,11 @@ impl DirectoryWatch {
     }
 }
 
+/// Whether somebody only opened a file. We do so ourselves whenever we look, and would wake ourselves for ever.
+fn is_opening(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(AccessKind::Open(_)))
+}
+
 /// Each directory as named and as resolved, and the parents of both: a replaced directory shows only in its parent, a
 /// swapped link only beside the link.
 fn with_parents(directories: &[PathBuf]) -> BTreeSet<PathBuf> {
@@ -128,6 +136,23 @@ mod tests {
     fn rearm(watch: &mut DirectoryWatch, directory: &Path) {
         watch.arm(&[directory.to_path_buf()]);
         while watch.receiver.try_recv().is_ok() {}
+    }
+
+    #[test]
+    fn reading_does_not_wake() {
+        // One level down: the parent is watched too, and in the temporary directory others come and go.
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("release");
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("latest.json");
+        std::fs::write(&file, "1").unwrap();
+        let mut watch = DirectoryWatch::new();
+        rearm(&mut watch, &directory);
+        std::fs::read(&file).unwrap();
+        std::fs::read_dir(&directory).unwrap().count();
+        let begin = Instant::now();
+        watch.wait(Duration::from_millis(300));
+        assert!(begin.elapsed() >= Duration::from_millis(300), "only the timer woke us");
     }
 
     #[test]

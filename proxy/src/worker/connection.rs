@@ -72,8 +72,8 @@ pub(crate) struct Connection {
 struct Proven {
     id: SpiffeId,
     chain: Vec<CertificateDer<'static>>,
-    /// The plane whose trust anchors it was last checked against.
-    plane: Cell<*const Plane>,
+    /// The plane and the denylist that it was last checked against.
+    checked: Cell<(u64, u64)>,
 }
 
 impl Connection {
@@ -82,19 +82,23 @@ impl Connection {
         self.peer.as_ref().map(|peer| &peer.id)
     }
 
-    /// Whether the peer's certificates still lead to an anchor of its trust domain. Checked again once per plane.
-    pub(crate) fn is_trusted(&self, plane: &Arc<Plane>) -> bool {
+    /// Whether the peer's certificates still lead to an anchor of its trust domain. Checked again once per plane
+    /// and denylist.
+    pub(crate) fn is_trusted(&self, plane: &Plane) -> bool {
         let Some(peer) = &self.peer else {
             return true;
         };
-        if peer.plane.get() == Arc::as_ptr(plane) {
+        let shared = &self.worker.shared;
+        let now = (plane.number, shared.denylists.load(Ordering::Acquire));
+        if peer.checked.get() == now {
             return true;
         }
         let trusted = peer.chain.split_first().is_some_and(|(leaf, intermediates)| {
-            plane.snapshot.trust.verify_client(leaf, intermediates, UnixTime::now()).is_ok()
+            let trust = &plane.snapshot.trust;
+            trust.verify_client(&shared.deny, leaf, intermediates, UnixTime::now()).is_ok()
         });
         if trusted {
-            peer.plane.set(Arc::as_ptr(plane));
+            peer.checked.set(now);
         }
         trusted
     }
@@ -251,7 +255,7 @@ async fn begin(
         tracing::info!(%client, error = %chain(&error), "a TLS handshake failed");
         Refusal::Handshake
     })?;
-    let peer = prove(&stream, &plane).ok_or(Refusal::Handshake)?;
+    let peer = prove(&stream).ok_or(Refusal::Handshake)?;
     Ok((connection(Some(peer)), Transport::new(Io::Tls(Box::new(stream)), Rc::clone(&activity))))
 }
 
@@ -262,24 +266,23 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
 }
 
 /// Who the handshake proved the peer to be.
-fn prove(stream: &TlsStream<TcpStream>, plane: &Arc<Plane>) -> Option<Proven> {
+fn prove(stream: &TlsStream<TcpStream>) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
     let id = Leaf::read(chain.first()?).ok()?.id;
-    Some(Proven { id, chain, plane: Cell::new(Arc::as_ptr(plane)) })
+    // Never equal to a real pair: the first request checks once more, in case policy changed during the handshake.
+    Some(Proven { id, chain, checked: Cell::new((0, 0)) })
 }
 
 // ------------------------------------------------------------------------------------------------------ serving
 
 async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
-    let activity = Rc::clone(&connection.activity);
     let http2 = tokio::time::timeout(IDLE_LIMIT, transport.is_http2()).await;
     let ended = match http2 {
         Ok(Ok(true)) => serve_http2(connection, transport).await,
         Ok(Ok(false)) => serve_http1(connection, transport).await,
         Ok(Err(_)) | Err(_) => Ok(()),
     };
-    debug_assert!(activity.requests.get() < usize::MAX);
     if let Err(error) = ended {
         tracing::debug!(error = %chain(&error), "a connection ended");
     }

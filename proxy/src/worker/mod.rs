@@ -24,12 +24,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
+use weft_bundle::release::Denylist;
 
 use self::listener::{Key, Sharing, bind};
 pub use self::listener::{Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
@@ -56,6 +59,9 @@ pub struct Options {
 pub(crate) struct Shared {
     pub(crate) plane: ArcSwapOption<Plane>,
     pub(crate) identity: Arc<IdentityStore>,
+    pub(crate) deny: Arc<DenyStore>,
+    /// How many denylists there were.
+    pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
     /// Requests that name no service we know.
@@ -64,7 +70,7 @@ pub(crate) struct Shared {
     pub(crate) hop: HeaderValue,
     connections: [AtomicUsize; 2],
     draining: AtomicBool,
-    generation: AtomicU64,
+    changes: AtomicU64,
 }
 
 impl Shared {
@@ -74,13 +80,15 @@ impl Shared {
         Self {
             plane: ArcSwapOption::empty(),
             identity: Arc::default(),
+            deny: Arc::default(),
+            denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
             draining: AtomicBool::new(false),
-            generation: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
         }
     }
 
@@ -104,8 +112,8 @@ impl Shared {
 /// What connections are told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Signal {
-    /// Grows with each new plane.
-    pub(crate) generation: u64,
+    /// Grows with each new plane and denylist.
+    pub(crate) changes: u64,
     /// Finish what is under way, take nothing new.
     pub(crate) drain: bool,
 }
@@ -124,6 +132,8 @@ enum Command {
     Listen(Key, std::net::TcpListener),
     Retire(Key),
     Changed,
+    /// Close unused connections to endpoints: not all of them may be believed any more.
+    Forget,
     Drain(Direction),
     Stop,
 }
@@ -160,11 +170,15 @@ impl Worker {
             Command::Listen(key, listener) => self.listen(key, listener),
             Command::Retire(key) => drop(self.listeners.borrow_mut().remove(&key)),
             Command::Changed => {
-                let generation = self.shared.generation.load(Ordering::Acquire);
+                let changes = self.shared.changes.load(Ordering::Acquire);
                 for sender in &self.signals {
-                    sender.send_modify(|signal| signal.generation = generation);
+                    sender.send_modify(|signal| signal.changes = changes);
                 }
                 self.tidy();
+            }
+            Command::Forget => {
+                self.clusters.clear();
+                self.obey(Command::Changed);
             }
             Command::Drain(direction) => {
                 self.listeners.borrow_mut().retain(|key, _| key.direction() != direction);
@@ -272,6 +286,19 @@ impl DataPlane {
     /// # Errors
     /// Anything that makes it unusable here. Nothing has changed then.
     pub fn apply(&self, snapshot: Arc<Snapshot>) -> Result<(), ApplyError> {
+        self.apply_after(snapshot, &mut || Ok(()))
+    }
+
+    /// The same, with something that must succeed before the pointer is swapped, when all else has: writing the bundle
+    /// to disk.
+    ///
+    /// # Errors
+    /// As [`DataPlane::apply`], and what `persist` returns.
+    pub fn apply_after(
+        &self,
+        snapshot: Arc<Snapshot>,
+        persist: &mut dyn FnMut() -> Result<(), ApplyError>,
+    ) -> Result<(), ApplyError> {
         if self.shared.draining.load(Ordering::Acquire) {
             return Err(ApplyError::Stopped);
         }
@@ -291,9 +318,10 @@ impl DataPlane {
         let previous = self.shared.plane.load_full();
         let plane = Plane::build(snapshot, previous.as_deref(), &self.options.application, &self.shared)?;
         self.refuse_loops(&plane, &listening, &bound)?;
+        persist()?;
 
         self.shared.plane.store(Some(Arc::new(plane)));
-        self.shared.generation.fetch_add(1, Ordering::AcqRel);
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
         for (key, address, sockets) in bound {
             self.listen(&mut listening, key, address, sockets);
         }
@@ -322,6 +350,15 @@ impl DataPlane {
         Ok(())
     }
 
+    /// Puts a denylist in force: handshakes with those it means fail from now on, and their connections are closed.
+    pub fn deny(&self, denylist: Denylist) {
+        let _order = self.listening();
+        self.shared.deny.replace(denylist);
+        self.shared.denylists.fetch_add(1, Ordering::AcqRel);
+        self.shared.changes.fetch_add(1, Ordering::AcqRel);
+        self.tell(|| Command::Forget);
+    }
+
     /// The bundle that runs.
     pub fn generation(&self) -> Option<Generation> {
         self.snapshot().map(|snapshot| snapshot.generation.clone())
@@ -347,6 +384,51 @@ impl DataPlane {
     /// Where our application finds other services.
     pub fn outbound_address(&self) -> Option<SocketAddr> {
         self.listening().get(&Key::Outbound).map(|bound| bound.actual)
+    }
+
+    /// What runs, as the admin page shows it.
+    pub fn describe(&self) -> serde_json::Value {
+        let identity = self.shared.identity.current();
+        let Some(plane) = self.shared.plane.load_full() else {
+            return json!({"bundle": null});
+        };
+        let snapshot = &plane.snapshot;
+        let (body, generation) = (snapshot.body(), &snapshot.generation);
+        let inbound = body.inbound.iter().map(|port| {
+            let listens = self.inbound_address(&port.name);
+            json!({"name": port.name, "port": port.port, "listens": listens, "tls": port.tls,
+                "protocol": port.protocol, "application": port.application})
+        });
+        let outbound = body.outbound.iter().map(
+            |frontend| json!({"service": frontend.service, "port": frontend.port, "hosts": frontend.hosts}),
+        );
+        json!({
+            "bundle": {
+                "mesh": body.mesh, "service": body.service, "identity": body.identity,
+                "sequence": generation.sequence, "digest": generation.digest, "stale": generation.stale,
+                "inbound": inbound.collect::<Vec<_>>(), "outbound": outbound.collect::<Vec<_>>(),
+            },
+            "certificate": identity.map(|identity| json!({"identity": identity.id(), "not_after": identity.not_after()})),
+            "outbound_listens": self.outbound_address(),
+        })
+    }
+
+    /// The clusters of the bundle that runs, and their endpoints.
+    pub fn describe_clusters(&self) -> serde_json::Value {
+        let plane = self.shared.plane.load_full();
+        let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
+            let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
+            let metrics = &spec.metrics;
+            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+                "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
+                "connect_failures": metrics.connect_failures.get()});
+            (spec.id.clone(), facts)
+        });
+        clusters
+            .collect::<std::collections::BTreeMap<_, _>>()
+            .into_iter()
+            .collect::<serde_json::Map<_, _>>()
+            .into()
     }
 
     /// Why traffic should not be sent here; nothing if it should.
@@ -454,6 +536,16 @@ impl DataPlane {
     fn listening(&self) -> MutexGuard<'_, BTreeMap<Key, Bound>> {
         self.listening.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Builds everything that [`DataPlane::apply`] builds, except listeners.
+///
+/// # Errors
+/// Anything that makes the snapshot unusable, whatever the machine.
+pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
+    let shared = Shared::new(Arc::new(Metrics::new()));
+    listener::wanted(snapshot.body(), &[])?;
+    Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }
 
 /// Why the data plane cannot start.

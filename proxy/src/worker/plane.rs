@@ -32,6 +32,8 @@ pub(crate) struct Plane {
     inbound: HashMap<u16, InboundPlane>,
     /// In the body's order.
     frontends: Vec<Arc<ServiceMetrics>>,
+    /// Grows with each plane.
+    pub(crate) number: u64,
     /// Absent if no port takes TLS.
     pub(crate) server_tls: Option<Arc<ServerConfig>>,
 }
@@ -71,8 +73,10 @@ impl Plane {
             .map(|frontend| shared.metrics.service(Direction::Outbound, &frontend.service))
             .collect();
         let takes_tls = body.inbound.iter().any(|port| port.tls != PeerTls::Off);
-        let server_tls = takes_tls.then(|| identity::server_config(&snapshot.trust, &shared.identity));
-        Ok(Self { clusters, inbound, frontends, server_tls, snapshot })
+        let server_tls =
+            takes_tls.then(|| identity::server_config(&snapshot.trust, &shared.deny, &shared.identity));
+        let number = previous.map_or(1, |previous| previous.number + 1);
+        Ok(Self { number, clusters, inbound, frontends, server_tls, snapshot })
     }
 
     /// The spec that a cluster id of the body stands for.
@@ -118,9 +122,12 @@ impl Maker<'_> {
     fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
         let tls = match &cluster.tls {
             UpstreamTls::Off => None,
-            UpstreamTls::Mutual(ids) => {
-                Some(identity::client_tls(&self.snapshot.trust, &self.shared.identity, ids))
-            }
+            UpstreamTls::Mutual(ids) => Some(identity::client_tls(
+                &self.snapshot.trust,
+                &self.shared.deny,
+                &self.shared.identity,
+                ids,
+            )),
         };
         let endpoints = cluster.endpoints.iter().map(|endpoint| EndpointSpec {
             address: SocketAddr::new(endpoint.address, endpoint.port),

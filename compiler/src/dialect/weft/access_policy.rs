@@ -1,13 +1,17 @@
 //! `AccessPolicy`: who may call a service, and what they may ask of it.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::super::check::Checker;
 use super::reference::{PortRef, TargetKind, TargetRef};
 use super::shapes;
+use crate::yaml::scalar::Short;
 use crate::yaml::{Span, Spanned, Unread};
 
 /// Who may call a service, and what they may ask of it.
@@ -64,7 +68,13 @@ impl AccessRule {
 impl Source {
     fn check(&self, checker: &mut Checker<'_>) {
         match self {
-            Self::Identity(_) | Self::Network(_) => {}
+            Self::Identity(_) => {}
+            Self::Network(network) if network.trunc() != network.value => checker.invalid_because(
+                network.span,
+                format!("`{network}` has address bits beyond its prefix"),
+                format!("write `{}`, or a longer prefix", network.trunc()),
+            ),
+            Self::Network(_) => {}
             Self::Service(service) => {
                 let (namespace, name) = match service.split_once('/') {
                     Some((namespace, name)) => (Some(namespace), name),
@@ -142,9 +152,25 @@ pub enum Source {
     /// Every identity of a namespace.
     Namespace(Spanned<String>),
     /// A network, such as `10.0.0.0/8`, as the connection's address.
-    Network(#[schemars(with = "shapes::Network")] Spanned<IpNet>),
+    Network(
+        #[serde(deserialize_with = "network")]
+        #[schemars(with = "shapes::Network")]
+        Spanned<IpNet>,
+    ),
     /// A token's claims. Not supported yet.
     Token(Unread),
+}
+
+/// A network, or a single address.
+fn network<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<IpNet>, D::Error> {
+    let text = Spanned::<String>::deserialize(deserializer)?;
+    let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    match network {
+        Ok(network) => Ok(Spanned::new(network, text.span)),
+        Err(_) => {
+            Err(D::Error::custom(format_args!("`{}` is not a network such as `10.0.0.0/8`", Short(&text))))
+        }
+    }
 }
 
 /// What is asked for. Every field that is set must hold; within a field any value will do.

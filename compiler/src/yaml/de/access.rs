@@ -75,6 +75,17 @@ pub(super) struct Entries<'r, 'de> {
 }
 
 impl<'de> Entries<'_, 'de> {
+    /// Reports the unknown ones among the fields that will not be read any more.
+    fn rest_unknown(&mut self) {
+        let Some(known) = self.known else { return };
+        while let Some((key, _)) = self.entries.next() {
+            let name = self.value.reader.document.text(key).unwrap_or_default();
+            if !known.contains(&name) {
+                self.unknown(key, name, known);
+            }
+        }
+    }
+
     /// Reports a field that the type does not have.
     fn unknown(&self, key: NodeId, name: &str, known: &'static [&'static str]) {
         let reader = self.value.reader;
@@ -127,7 +138,10 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
         let (key, node) =
             self.pending.take().ok_or_else(|| Error::new("a value was asked for before its key"))?;
         let value = Value { key: Some(key), ..self.value.child(node)? };
-        seed.deserialize(value).map_err(|error| error.at(node))
+        seed.deserialize(value).map_err(|error| {
+            self.rest_unknown();
+            error.at(node)
+        })
     }
 
     fn size_hint(&self) -> Option<usize> {

@@ -1,6 +1,6 @@
 //! Documents in, rendered findings out: source and output in one snapshot.
 
-use super::{Kind, Parsed, parse};
+use super::{Parsed, parse};
 use crate::diagnostic::human::{self, Style};
 use crate::source::Sources;
 
@@ -17,7 +17,6 @@ fn sources(input: &str) -> Sources {
 }
 
 /// The input, what was read, and what was found.
-#[expect(dead_code)]
 fn check(input: &str) -> String {
     let sources = sources(input);
     let parsed = parse(&sources);
@@ -35,15 +34,15 @@ fn read(parsed: &Parsed) -> String {
     lines.concat()
 }
 
-#[test]
-fn the_canary_of_the_istio_documentation_reads_as_it_stands() {
-    let parsed = parse(&sources(include_str!("../../../fixtures/istio-canary/policy.yaml")));
-    assert_eq!(parsed.diagnostics, []);
-    let [virtual_service, destination_rule] = parsed.documents.as_slice() else { panic!("two documents") };
-    let Kind::VirtualService(spec) = &virtual_service.spec else { panic!("a VirtualService") };
-    let weights: Vec<_> = spec.http[0].route.iter().map(|d| d.weight.unwrap().value).collect();
-    assert_eq!(weights, [90, 10]);
-    let Kind::DestinationRule(spec) = &destination_rule.spec else { panic!("a DestinationRule") };
-    assert_eq!(spec.subsets[1].labels["version"], "v2");
-    assert_eq!(destination_rule.namespace(), "default");
+/// Snapshots the input together with what comes of it.
+macro_rules! snapshot {
+    ($input:expr) => {
+        insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(super::check($input)) })
+    };
 }
+
+mod broken;
+mod gateway;
+mod istio;
+mod kubernetes;
+mod weft;

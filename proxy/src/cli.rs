@@ -1,1 +1,0 @@
-//! The `weft-proxy` command line.
