@@ -63,7 +63,8 @@ impl Tally {
         *count += 1;
     }
 
-    fn merge(&mut self, other: Self) {
+    /// Adds what another counted.
+    pub fn merge(&mut self, other: Self) {
         self.sent += other.sent;
         for (into, from) in [(&mut self.versions, other.versions), (&mut self.failures, other.failures)] {
             for (what, count) in from {

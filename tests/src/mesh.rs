@@ -9,11 +9,15 @@
 //!        state/, log/  of the proxies, by replica
 //! ```
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use crate::binaries::Binaries;
+use crate::binaries::{Binaries, workspace};
 use crate::command::{self, Finished};
 use crate::proxy::Setup;
 use crate::{Context, Failure, Result, port};
@@ -24,8 +28,19 @@ pub struct Mesh {
     root: PathBuf,
     name: String,
     binaries: Binaries,
+    observer: Observer,
     /// Removes the directory when the mesh is dropped; `None` if somebody else owns it.
     _scratch: Option<tempfile::TempDir>,
+}
+
+/// Is told of each command before it runs.
+#[derive(Clone)]
+struct Observer(Arc<dyn Fn(&Command) + Send + Sync>);
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Mesh {
@@ -55,7 +70,14 @@ impl Mesh {
     /// The programs cannot be built.
     pub fn at(root: &Path, name: &str) -> Result<Self> {
         let binaries = Binaries::get()?.clone();
-        Ok(Self { root: root.to_path_buf(), name: name.to_owned(), binaries, _scratch: None })
+        let observer = Observer(Arc::new(|_| {}));
+        Ok(Self { root: root.to_path_buf(), name: name.to_owned(), binaries, observer, _scratch: None })
+    }
+
+    /// The same, telling `observer` of each command before it runs.
+    pub fn observed(mut self, observer: impl Fn(&Command) + Send + Sync + 'static) -> Self {
+        self.observer = Observer(Arc::new(observer));
+        self
     }
 
     /// Makes signing keys and the trust root.
@@ -150,6 +172,26 @@ impl Mesh {
         self.write(path, &text.replace(from, to))
     }
 
+    /// Copies the documents of a folder of `policy-examples/`, each port from 19000 to 19999 replaced by a free one.
+    /// Gives the new address by the port that stands in the example.
+    ///
+    /// # Errors
+    /// A file cannot be read or written, or no port is free.
+    pub fn copy_example(&self, folder: &str) -> Result<BTreeMap<u16, SocketAddr>> {
+        let example = workspace().join("policy-examples").join(folder);
+        let mut addresses = BTreeMap::new();
+        for entry in std::fs::read_dir(&example).context(example.display())? {
+            let path = entry.context(example.display())?.path();
+            if path.extension().is_none_or(|extension| extension != "yaml") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).context(path.display())?;
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            self.write(name, &with_free_ports(&text, &mut addresses)?)?;
+        }
+        Ok(addresses)
+    }
+
     /// Commits everything.
     ///
     /// # Errors
@@ -182,7 +224,7 @@ impl Mesh {
         for inherited in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"] {
             git.env_remove(inherited);
         }
-        command::run(&mut git)?.expect_code(0)
+        self.run(git)?.expect_code(0)
     }
 
     /// A `weft` command in the scratch directory.
@@ -197,7 +239,12 @@ impl Mesh {
     /// # Errors
     /// It cannot be started.
     pub fn weft(&self, arguments: &[&str]) -> Result<Finished> {
-        command::run(&mut self.weft_command(arguments))
+        self.run(self.weft_command(arguments))
+    }
+
+    fn run(&self, mut command: Command) -> Result<Finished> {
+        (self.observer.0)(&command);
+        command::run(&mut command)
     }
 
     /// Compiles, signs and publishes what is committed.
@@ -237,6 +284,14 @@ impl Mesh {
     /// # Errors
     /// No identity can be issued, or no port is free.
     pub fn proxy(&self, service: &str, name: &str) -> Result<Setup> {
+        self.proxy_as(service, service, name)
+    }
+
+    /// The same for a service whose workloads have the identity of another account, `namespace/account`.
+    ///
+    /// # Errors
+    /// As [`Mesh::proxy`].
+    pub fn proxy_as(&self, account: &str, service: &str, name: &str) -> Result<Setup> {
         for folder in ["state", "log"] {
             std::fs::create_dir_all(self.root.join(folder)).context(folder)?;
         }
@@ -248,7 +303,7 @@ impl Mesh {
             source: self.release(),
             root: self.root_json(),
             state: self.root.join("state").join(name),
-            identity: Some(self.identity(service)?),
+            identity: Some(self.identity(account)?),
             inbound: Vec::new(),
             application: Vec::new(),
             outbound: port::free_address()?,
@@ -258,21 +313,40 @@ impl Mesh {
             log: self.root.join("log").join(format!("{name}.log")),
         })
     }
+}
 
-    /// The same for a replica that peers call: on `inbound`, before an application at `application`.
-    ///
-    /// # Errors
-    /// As [`Mesh::proxy`].
-    pub fn server(
-        &self,
-        service: &str,
-        name: &str,
-        inbound: SocketAddr,
-        application: SocketAddr,
-    ) -> Result<Setup> {
-        let mut setup = self.proxy(service, name)?;
-        setup.inbound.push(format!("http={inbound}"));
-        setup.application.push(format!("http={application}"));
-        Ok(setup)
+/// The text with each `port: 19xxx` on a free port, the same one for the same number.
+fn with_free_ports(text: &str, addresses: &mut BTreeMap<u16, SocketAddr>) -> Result<String> {
+    const FIELD: &str = "port: ";
+    let mut pieces = text.split(FIELD);
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| !c.is_ascii_digit()).unwrap_or(piece.len());
+        let (digits, rest) = piece.split_at(end);
+        let number = match digits.parse() {
+            Ok(example @ 19000..=19999) => match addresses.entry(example) {
+                Entry::Occupied(known) => known.get().port(),
+                Entry::Vacant(new) => new.insert(port::free_address()?).port(),
+            }
+            .to_string(),
+            Ok(_) | Err(_) => digits.to_owned(),
+        };
+        out.extend([FIELD, &number, rest]);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_ports_of_examples_are_replaced() {
+        let mut addresses = BTreeMap::new();
+        let text = "{ port: 19080 }, { port: 9080 }, { port: 19080, port: x }";
+        let replaced = with_free_ports(text, &mut addresses).unwrap();
+        let new = addresses[&19080].port();
+        assert_eq!(replaced, format!("{{ port: {new} }}, {{ port: 9080 }}, {{ port: {new}, port: x }}"));
+        assert_eq!(addresses.len(), 1);
     }
 }

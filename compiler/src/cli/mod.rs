@@ -52,11 +52,16 @@ struct Cli {
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
+    Init(init::Args),
     Check(check::Args),
     Build(build::Args),
     Trace(trace::Args),
-    Ca(ca::Args),
+    Verify(verify::Args),
+    Inspect(inspect::Args),
     Explain(explain::Args),
+    Schema(schema::Args),
+    Key(key::Args),
+    Ca(ca::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -71,11 +76,16 @@ pub fn main() -> ExitCode {
         }
     };
     match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Trace(args) => trace::run(&args),
-        Command::Ca(args) => ca::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Schema(args) => schema::run(args),
+        Command::Key(args) => key::run(args),
+        Command::Ca(args) => ca::run(args),
     }
 }
 

@@ -76,7 +76,20 @@ fn write_all(directory: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        _args: Args,
+    }
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Alone::command().debug_assert();
+    }
 
     #[test]
     fn a_kind_is_found_in_any_case() {

@@ -2,6 +2,7 @@
 //!
 //! Whether there are colours is the caller's choice; nothing here looks at the terminal.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
@@ -68,7 +69,7 @@ pub fn summary(summary: &Summary) -> String {
 /// A place to show, with its words.
 struct Place<'d> {
     span: Span,
-    label: Option<&'d str>,
+    label: Option<Cow<'d, str>>,
     kind: AnnotationKind,
 }
 
@@ -76,12 +77,12 @@ struct Place<'d> {
 fn places(diagnostic: &Diagnostic) -> Vec<Place<'_>> {
     let primary = diagnostic.span.map(|span| Place {
         span,
-        label: diagnostic.label.as_deref(),
+        label: diagnostic.label.as_deref().map(harmless),
         kind: AnnotationKind::Primary,
     });
     let related = diagnostic.related.iter().map(|related| Place {
         span: related.span,
-        label: Some(related.message.as_str()),
+        label: Some(harmless(&related.message)),
         kind: AnnotationKind::Context,
     });
     primary.into_iter().chain(related).collect()
@@ -97,7 +98,7 @@ fn report<'a>(
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.analysis);
+    let title = level.primary_title(harmless(&diagnostic.message)).id(diagnostic.analysis);
     let mut group = Group::with_title(title);
     for excerpt in excerpts(places(diagnostic), positions) {
         group = group.element(excerpt.element(sources, positions));
@@ -105,10 +106,10 @@ fn report<'a>(
     if let Some(object) = &diagnostic.object
         && !diagnostic.message.contains(object.as_str())
     {
-        group = group.element(Level::NOTE.message(format!("in {object}")));
+        group = group.element(Level::NOTE.message(harmless(&format!("in {object}")).into_owned()));
     }
-    let notes = diagnostic.notes.iter().map(|note| Level::NOTE.message(note.as_str()));
-    let help = diagnostic.help.iter().map(|help| Level::HELP.message(help.as_str()));
+    let notes = diagnostic.notes.iter().map(|note| Level::NOTE.message(harmless(note)));
+    let help = diagnostic.help.iter().map(|help| Level::HELP.message(harmless(help)));
     let mut groups = vec![group.elements(notes).elements(help)];
     if let Some(fix) = &diagnostic.fix
         && !already_said(diagnostic, fix)
@@ -116,6 +117,25 @@ fn report<'a>(
         groups.extend(suggestion(fix, sources, positions));
     }
     groups
+}
+
+/// A text in which nothing speaks to the reader's terminal or turns the direction of writing round.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if is_harmful(c) { c.escape_unicode().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
+}
+
+fn is_harmful(c: char) -> bool {
+    (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Excerpts keep their bytes in place. Their renderer knows the control characters of ASCII and those that turn the
+/// direction of writing round, but not the second set of controls, which have two bytes each, as this dot has.
+fn shown(excerpt: &str) -> String {
+    excerpt.replace(|c| matches!(c, '\u{80}'..='\u{9f}'), "\u{b7}")
 }
 
 /// Whether label or help already spell the replacement out.
@@ -158,7 +178,7 @@ impl<'d> Excerpt<'d> {
         'd: 'a,
     {
         let Some(first) = self.places.first() else { return Level::NOTE.message("nothing to show").into() };
-        let path = sources.path(first.span.file);
+        let path = harmless(sources.path(first.span.file));
         let lines = positions.lines(first.span.file);
         let window = lines.window(self.lines.start, self.lines.end);
         if window.lines().any(|line| line.len() > LONG_LINE) {
@@ -170,10 +190,10 @@ impl<'d> Excerpt<'d> {
         let base = lines.start_of(self.lines.start);
         let annotations: Vec<Annotation<'a>> = self
             .places
-            .iter()
+            .into_iter()
             .map(|place| place.kind.span(underline(lines, place.span, base, window)).label(place.label))
             .collect();
-        Snippet::source(window.to_owned())
+        Snippet::source(shown(window))
             .line_start(self.lines.start + 1)
             .path(path)
             .annotations(annotations)
@@ -218,11 +238,11 @@ fn suggestion<'a>(fix: &'a Fix, sources: &'a Sources, positions: &mut Positions<
         |offset: u32| usize::try_from(offset).unwrap_or(usize::MAX).saturating_sub(base).min(window.len());
     let patches = fix.edits.iter().map(|edit| {
         let range = floor(window, clip(edit.span.start))..ceil(window, clip(edit.span.end));
-        Patch::new(range, edit.replacement.as_str())
+        Patch::new(range, shown(&edit.replacement))
     });
-    let snippet = Snippet::source(window.to_owned())
+    let snippet = Snippet::source(shown(window))
         .line_start(from + 1)
-        .path(sources.path(first.file))
+        .path(harmless(sources.path(first.file)))
         .patches(patches);
-    Some(Level::HELP.secondary_title(fix.message.as_str()).element(snippet))
+    Some(Level::HELP.secondary_title(harmless(&fix.message)).element(snippet))
 }

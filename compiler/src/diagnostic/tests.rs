@@ -165,3 +165,26 @@ fn places_that_do_not_exist_do_no_harm() {
         json::render(&[diagnostic], &sources, &Summary::default());
     }
 }
+
+#[test]
+fn a_document_cannot_speak_to_the_terminal() {
+    let sources = Sources::in_memory([("a\u{1b}[2J.yaml", "key: \u{1b}[31m\u{7}\u{9b}x\u{202e}\n")]);
+    let span = find(&sources, 0, "\u{1b}");
+    let evil = "\u{1b}]8;;http://evil\u{7}\r\u{9b}31m\u{202e}";
+    let diagnostic = Diagnostic::error("x", evil)
+        .object(evil)
+        .at(span)
+        .label(evil)
+        .related(span, evil)
+        .with_note(evil)
+        .help(evil)
+        .fix(Fix {
+            message: evil.into(),
+            safety: Safety::Unsafe,
+            edits: vec![Edit { span, replacement: evil.into() }],
+        });
+    let output = human::render(&[diagnostic], &sources, Style::Plain);
+    let harmful = |c: &char| (c.is_control() && *c != '\n') || *c == '\u{202e}';
+    let left: Vec<char> = output.chars().filter(harmful).collect();
+    assert_eq!(left, [], "{output}");
+}

@@ -1,9 +1,11 @@
 //! The files of a directory, as they stand.
 //!
-//! Hidden directories are left alone. Inside a Git work tree the paths are those of the repository, and the revision
+//! Hidden directories are left alone, and inside a Git work tree what Git ignores: keys, releases, rendered bodies. There
+//! the paths are those of the repository, and the revision
 //! is the one that is checked out; it counts as dirty if a file that was read differs from the commit's, or one is
 //! missing or new. That is decided by comparing contents, so no filter of Git's ever runs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, FileType};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +36,8 @@ impl Source for Directory {
             false => None,
         };
         let prefix = repository.as_ref().map(|(_, prefix)| prefix.clone()).unwrap_or_default();
-        let mut walk = Walk { root: root.clone(), sources: Sources::default() };
+        let ignored = repository.as_ref().map(|(git, _)| git.ignored()).transpose()?.unwrap_or_default();
+        let mut walk = Walk { root: root.clone(), ignored, sources: Sources::default() };
         if root.is_dir() {
             walk.directory(&root, &prefix)?;
         } else {
@@ -66,6 +69,8 @@ fn in_work_tree(path: &Path) -> bool {
 
 struct Walk {
     root: PathBuf,
+    /// What Git ignores, from the root of the repository; such files can never be part of a commit.
+    ignored: BTreeSet<String>,
     sources: Sources,
 }
 
@@ -86,7 +91,7 @@ impl Walk {
             "" => name.to_string_lossy().into_owned(),
             prefix => format!("{prefix}/{}", name.to_string_lossy()),
         };
-        if name.to_string_lossy().starts_with('.') {
+        if name.to_string_lossy().starts_with('.') || self.ignored.contains(&path) {
             return Ok(());
         }
         let kind = entry.file_type().map_err(|source| error(&full, source))?;

@@ -3,7 +3,7 @@
 //! Only plumbing commands, which run no hooks and no filters. Replacement objects are switched off, `GIT_*` variables
 //! are cleared, nothing is fetched, and every path and revision is passed so that it cannot be taken for an option.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -134,6 +134,19 @@ impl Git {
     fn remote(&self) -> Result<String, SourceError> {
         let output = self.output(&["config", "--get", "remote.origin.url"])?;
         Ok(if output.status.success() { without_credentials(&line(&output.stdout)?) } else { String::new() })
+    }
+
+    /// What Git ignores below the directory, from the root of the repository: files, and directories as a whole. Empty if
+    /// the directory itself is ignored: who asks for it by name means it.
+    pub(super) fn ignored(&self) -> Result<BTreeSet<String>, SourceError> {
+        if self.output(&["check-ignore", "--quiet", "."])?.status.success() {
+            return Ok(BTreeSet::new());
+        }
+        let others =
+            ["ls-files", "--others", "--ignored", "--exclude-standard", "--directory", "--full-name", "-z"];
+        let listing = self.run(&others)?;
+        let names = listing.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        Ok(names.map(|name| name.trim_end_matches('/').to_owned()).filter(|name| !name.is_empty()).collect())
     }
 
     /// Every entry of a commit's tree, directories opened, in Git's order.

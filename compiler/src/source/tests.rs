@@ -141,6 +141,19 @@ fn a_work_tree_reports_its_commit_and_whether_it_is_dirty() {
 }
 
 #[test]
+fn keys_and_releases_that_git_ignores_are_no_policy() {
+    let repository = Repository::new();
+    repository.write("a.yaml", "a: 1\n").write(".gitignore", "/keys/\n/release/\n*.tmp.yaml\n");
+    repository.commit();
+    repository.write("keys/ca/root.pem", "x").write("release/latest.json", "{}").write("b.tmp.yaml", "");
+    let sources = Directory::new(repository.path()).read().unwrap();
+    assert_eq!(paths(&sources), ["a.yaml"]);
+    assert!(sources.attachments.is_empty() && !sources.revision.unwrap().dirty);
+    let asked_for = Directory::new(repository.path().join("release")).read().unwrap();
+    assert_eq!(paths(&asked_for), ["release/latest.json"], "who names it means it");
+}
+
+#[test]
 fn a_directory_inside_a_repository_has_the_paths_of_the_repository() {
     let repository = Repository::new();
     repository.write("policy/a.yaml", "a: 1\n").write("other/b.yaml", "b: 1\n");
