@@ -155,7 +155,7 @@ impl Control {
                 Ok(()) => {
                     let sequence = installed.pin.sequence;
                     tracing::info!(sequence, freshness = ?installed.freshness, "serving from the state directory");
-                    return self.serves(installed.pin, installed.freshness);
+                    return self.serves(installed.pin);
                 }
                 Err(error) => {
                     let body_is_wrong = is_bodys_fault(&error);
@@ -224,7 +224,7 @@ impl Control {
             (Ok(()), _) => {
                 let sequence = candidate.pin.sequence;
                 tracing::info!(sequence, digest = %candidate.body_digest, "a new release serves");
-                self.serves(candidate.pin, candidate.freshness);
+                self.serves(candidate.pin);
                 true
             }
             (Err(_), Some(error)) => {
@@ -245,9 +245,8 @@ impl Control {
         }
     }
 
-    fn serves(&mut self, pin: Pin, freshness: Freshness) {
+    fn serves(&mut self, pin: Pin) {
         self.running = Some(pin);
-        self.metrics.applied(pin.sequence, freshness != Freshness::Fresh);
         self.tell(|report| report.running = Some(pin));
     }
 

@@ -34,6 +34,8 @@ pub mod store;
 pub mod trust;
 pub mod delivery;
 mod record;
+mod recall;
+mod cycle;
 pub mod update;
 pub mod sign;
 
@@ -74,3 +76,6 @@ pub const MAX_DENYLIST: u64 = 1 << 20;
 
 /// How far in the future a timestamp may have been issued.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+#[cfg(test)]
+mod tests;

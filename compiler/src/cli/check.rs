@@ -53,7 +53,7 @@ pub(super) fn show(compilation: &Compilation, sources: &Sources, format: Format)
             let style = if std::io::stderr().is_terminal() { Style::Styled } else { Style::Plain };
             let found = human::render(&compilation.diagnostics, sources, style);
             // Nothing can be done about a closed pipe.
-            let _ = write!(anstream::stderr().lock(), "{found}{}\n", human::summary(&compilation.summary));
+            let _ = writeln!(anstream::stderr().lock(), "{found}{}", human::summary(&compilation.summary));
         }
         Format::Json => {
             let text = json::render(&compilation.diagnostics, sources, &compilation.summary);

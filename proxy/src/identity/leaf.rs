@@ -149,3 +149,150 @@ fn check_usage(certificate: &X509Certificate<'_>) -> Result<(), LeafError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, ExtendedKeyUsagePurpose,
+        IsCa, KeyUsagePurpose, SanType,
+    };
+
+    use super::*;
+    use crate::testing::{Ca, leaf_params};
+
+    const CART: &str = "spiffe://td/ns/shop/sa/cart";
+
+    fn read(change: impl FnOnce(&mut CertificateParams)) -> Result<Leaf, LeafError> {
+        let mut params = leaf_params(CART);
+        change(&mut params);
+        Leaf::read(Ca::new().sign(params).certificate.der())
+    }
+
+    fn uri(text: &str) -> SanType {
+        SanType::URI(text.try_into().unwrap())
+    }
+
+    #[test]
+    fn a_workloads_certificate_is_read() {
+        let leaf = read(|_| {}).unwrap();
+        assert_eq!(leaf.id.to_string(), CART);
+        assert!(leaf.is_valid_at(leaf.not_before) && leaf.is_valid_at(leaf.not_after));
+        assert!(!leaf.is_valid_at(leaf.not_before - 1) && !leaf.is_valid_at(leaf.not_after + 1));
+        read(|params| params.extended_key_usages.clear()).unwrap();
+        read(|params| params.subject_alt_names.push(SanType::DnsName("cart".try_into().unwrap()))).unwrap();
+        read(|params| params.distinguished_name = DistinguishedName::new()).unwrap();
+    }
+
+    #[test]
+    fn exactly_one_uri_name() {
+        assert_eq!(read(|params| params.subject_alt_names.clear()), Err(LeafError::UriNames(0)));
+        let dns = |params: &mut CertificateParams| {
+            params.subject_alt_names = vec![SanType::DnsName("cart".try_into().unwrap())];
+        };
+        assert_eq!(read(dns), Err(LeafError::UriNames(0)));
+        let two = |params: &mut CertificateParams| params.subject_alt_names.push(uri("spiffe://td/other"));
+        assert_eq!(read(two), Err(LeafError::UriNames(2)));
+        let twice = |params: &mut CertificateParams| params.subject_alt_names.push(uri(CART));
+        assert_eq!(read(twice), Err(LeafError::UriNames(2)), "also the same one twice");
+        let web = |params: &mut CertificateParams| params.subject_alt_names.push(uri("https://td/x"));
+        assert_eq!(read(web), Err(LeafError::UriNames(2)), "also of another scheme");
+    }
+
+    #[test]
+    fn the_name_is_a_spiffe_id() {
+        for (text, error) in [
+            ("https://td/a", LeafError::Id(SpiffeError::Scheme)),
+            ("Spiffe://td/a", LeafError::Id(SpiffeError::Scheme)),
+            ("spiffe:/td/a", LeafError::Id(SpiffeError::Scheme)),
+            ("spiffe://td", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://td/", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://td//a", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://td/../a", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://td/a/", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://td/a?b", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://td/%61", LeafError::Id(SpiffeError::Path)),
+            ("spiffe://TD/a", LeafError::Id(SpiffeError::TrustDomain)),
+            ("spiffe://td:1/a", LeafError::Id(SpiffeError::TrustDomain)),
+            ("spiffe://u@td/a", LeafError::Id(SpiffeError::TrustDomain)),
+            ("spiffe://td/a\0.evil", LeafError::UriBytes),
+            ("spiffe://td/a b", LeafError::UriBytes),
+        ] {
+            assert_eq!(read(|params| params.subject_alt_names = vec![uri(text)]), Err(error), "{text:?}");
+        }
+        let long = format!("spiffe://td/{}", "a".repeat(2048));
+        let long = read(|params| params.subject_alt_names = vec![uri(&long)]);
+        assert_eq!(long, Err(LeafError::Id(SpiffeError::TooLong)));
+    }
+
+    #[test]
+    fn a_name_that_is_not_ascii_is_refused() {
+        let der = b"\x30\x0e\x86\x0cspiffe://t\xff/";
+        let san = CustomExtension::from_oid_content(&[2, 5, 29, 17], der.to_vec());
+        let odd = read(|params| {
+            params.subject_alt_names.clear();
+            params.custom_extensions = vec![san];
+        });
+        assert!(matches!(odd, Err(LeafError::UriBytes | LeafError::Malformed)), "{odd:?}");
+    }
+
+    #[test]
+    fn an_empty_subject_needs_a_critical_name() {
+        let name = CART.as_bytes();
+        let length = u8::try_from(name.len()).unwrap();
+        let der = [&[0x30, length + 2, 0x86, length], name].concat();
+        let san = |critical| {
+            let mut san = CustomExtension::from_oid_content(&[2, 5, 29, 17], der.clone());
+            san.set_criticality(critical);
+            move |params: &mut CertificateParams| {
+                params.subject_alt_names.clear();
+                params.distinguished_name = DistinguishedName::new();
+                params.custom_extensions = vec![san];
+            }
+        };
+        assert_eq!(read(san(false)), Err(LeafError::SanNotCritical));
+        assert_eq!(read(san(true)).unwrap().id.to_string(), CART);
+    }
+
+    #[test]
+    fn an_authority_is_no_workload() {
+        let ca = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        assert_eq!(read(ca), Err(LeafError::Authority));
+    }
+
+    #[test]
+    fn key_usage() {
+        let usages = |usages: &[KeyUsagePurpose]| read(|params| params.key_usages = usages.to_vec());
+        assert_eq!(usages(&[]), Err(LeafError::KeyUsage));
+        assert_eq!(usages(&[KeyUsagePurpose::KeyAgreement]), Err(LeafError::KeyUsage));
+        let signs = [KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyCertSign];
+        assert_eq!(usages(&signs), Err(LeafError::SigningUsage));
+        let revokes = [KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
+        assert_eq!(usages(&revokes), Err(LeafError::SigningUsage));
+        // Key usage, digital signature, but not critical.
+        let loose = CustomExtension::from_oid_content(&[2, 5, 29, 15], vec![0x03, 0x02, 0x07, 0x80]);
+        let loose = read(|params| {
+            params.key_usages.clear();
+            params.custom_extensions = vec![loose];
+        });
+        assert_eq!(loose, Err(LeafError::KeyUsage));
+    }
+
+    #[test]
+    fn extended_key_usage() {
+        for one in [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth] {
+            let only = read(|params| params.extended_key_usages = vec![one]);
+            assert_eq!(only, Err(LeafError::ExtendedUsage));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let mut unknown = CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        unknown.set_criticality(true);
+        assert_eq!(read(|params| params.custom_extensions = vec![unknown]), Err(LeafError::Malformed));
+        let mut der = Ca::new().issue(CART).certificate.der().to_vec();
+        der.push(0);
+        assert_eq!(Leaf::read(&CertificateDer::from(der)), Err(LeafError::Malformed));
+        assert_eq!(Leaf::read(&CertificateDer::from(vec![0x30, 0x82])), Err(LeafError::Malformed));
+    }
+}

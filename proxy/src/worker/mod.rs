@@ -319,6 +319,9 @@ impl DataPlane {
         let plane = Plane::build(snapshot, previous.as_deref(), &self.options.application, &self.shared)?;
         self.refuse_loops(&plane, &listening, &bound)?;
         persist()?;
+        // Before the swap, so that whoever finds us ready also finds what we serve.
+        let generation = &plane.snapshot.generation;
+        self.shared.metrics.control.applied(generation.sequence, generation.stale);
 
         self.shared.plane.store(Some(Arc::new(plane)));
         self.shared.changes.fetch_add(1, Ordering::AcqRel);

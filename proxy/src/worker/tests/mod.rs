@@ -1,0 +1,8 @@
+//! The whole data plane in one process: a client, the proxy, an upstream.
+
+mod tls;
+mod routing;
+mod bodies;
+mod retry;
+mod reload;
+mod framing;

@@ -1,0 +1,242 @@
+//! Who may connect: certificates of our trust domain and authority, and nobody else.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use weft_tests::mesh::Mesh;
+use weft_tests::proxy::Proxy;
+use weft_tests::upstream::Upstream;
+use weft_tests::{Context, Result, port, runtime, wait};
+
+const POLICY: &str = "
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: { name: peers }
+spec: { trustDomain: peers.example, trustAnchors: [ { file: ca/root.pem } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: web }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: api } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: stranger }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: api }
+spec:
+  ports: [ { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 127.0.0.1, port: PORT } ] }
+  calls: []
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: api }
+spec:
+  targetRefs: [ { kind: Service, name: api } ]
+  action: allow
+  rules: [ { from: [ { service: web } ] } ]
+";
+
+type Identity = (PathBuf, PathBuf);
+
+/// The proxy of `api` behind strict mutual TLS.
+struct Api {
+    mesh: Mesh,
+    inbound: SocketAddr,
+    application: Upstream,
+    proxy: Proxy,
+}
+
+impl Api {
+    fn start() -> Self {
+        let inbound = port::free_address().unwrap();
+        let policy = POLICY.replace("PORT", &inbound.port().to_string());
+        let mesh = Mesh::new("peers", &[("policy.yaml", &policy)]).unwrap();
+        mesh.build().unwrap();
+        let application = Upstream::start("api", "v1").unwrap();
+        let mut setup = mesh.proxy("default/api", "api").unwrap();
+        setup.inbound.push(format!("http={inbound}"));
+        setup.application.push(format!("http={}", application.address()));
+        let proxy = setup.start().unwrap_or_else(|failure| panic!("{failure}"));
+        Self { mesh, inbound, application, proxy }
+    }
+
+    /// An identity from an authority of its own, which nobody here believes.
+    fn foreign(&self, trust_domain: &str, id: &str) -> Identity {
+        let weft = |arguments: &[&str]| self.mesh.weft(arguments).unwrap().expect_code(0).unwrap();
+        let (authority, out) = (format!("ca-of-{trust_domain}"), format!("foreign-{trust_domain}"));
+        weft(&["ca", "init", "--trust-domain", trust_domain, "--out", &authority]);
+        weft(&["ca", "issue", id, "--ca", &authority, "--out", &out]);
+        (self.mesh.root().join(&out).join("cert.pem"), self.mesh.root().join(&out).join("key.pem"))
+    }
+
+    /// Asks the way a peer's proxy would, with this certificate or none. The whole answer as text.
+    fn ask(&self, identity: Option<&Identity>) -> Result<String> {
+        runtime::block_on(ask(self.inbound, client_config(identity)))
+    }
+
+    #[track_caller]
+    fn refuses_handshake(&self, identity: Option<&Identity>) {
+        let refused =
+            |proxy: &Proxy| proxy.metrics().sum("weft_connections_refused_total", &[("reason", "handshake")]);
+        let before = refused(&self.proxy);
+        let answer = self.ask(identity);
+        assert!(answer.as_ref().map_or(true, String::is_empty), "{answer:?}");
+        wait::until("the refusal to be counted", || (refused(&self.proxy) > before).then_some(())).unwrap();
+        assert_eq!(self.application.hits(), 0);
+    }
+}
+
+fn client_config(identity: Option<&Identity>) -> ClientConfig {
+    let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyServer));
+    match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain =
+                CertificateDer::pem_slice_iter(&fs::read(certificate).unwrap()).map(|c| c.unwrap()).collect();
+            let key = PrivateKeyDer::from_pem_slice(&fs::read(key).unwrap()).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    }
+}
+
+/// In TLS 1.3 a client learns that its certificate was refused only when it reads.
+async fn ask(address: SocketAddr, config: ClientConfig) -> Result<String> {
+    let tcp = tokio::net::TcpStream::connect(address).await.context("connecting")?;
+    let name = ServerName::try_from("api.invalid").context("a name")?;
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await.context("handshake")?;
+    let request = b"GET /items HTTP/1.1\r\nhost: api\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await.context("writing")?;
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer).await {
+        // A peer that leaves without `close_notify` after an answer has still answered.
+        Err(error) if answer.is_empty() => Err(weft_tests::Failure::new(format!("reading: {error}"))),
+        Ok(_) | Err(_) => Ok(String::from_utf8_lossy(&answer).into_owned()),
+    }
+}
+
+/// The client here is the one under suspicion, so it asks nobody for a name.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![
+            SignatureScheme::ECDSA_NISTP256_SHA256,
+            SignatureScheme::ED25519,
+            SignatureScheme::RSA_PSS_SHA256,
+        ]
+    }
+}
+
+#[test]
+fn only_certificates_of_our_authority_and_trust_domain_get_in() {
+    let api = Api::start();
+    // Another trust domain, by its own authority.
+    api.refuses_handshake(Some(&api.foreign("other.example", "spiffe://other.example/ns/default/sa/web")));
+    // Our trust domain, by an authority that only says so.
+    api.refuses_handshake(Some(&api.foreign("peers.example", "spiffe://peers.example/ns/default/sa/web")));
+    // No certificate.
+    api.refuses_handshake(None);
+    // One of ours that policy does not name: heard, and refused with words.
+    let stranger = api.mesh.identity("default/stranger").unwrap();
+    let answer = api.ask(Some(&stranger)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("AccessPolicy default/api"), "{answer}");
+    assert_eq!(api.application.hits(), 0);
+    // One of ours that it does name.
+    let web = api.mesh.identity("default/web").unwrap();
+    let answer = api.ask(Some(&web)).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert_eq!(api.application.hits(), 1);
+}
+
+#[test]
+fn clear_text_on_a_strict_port_is_not_answered() {
+    let api = Api::start();
+    let call = weft_tests::client::Call::get("http://api/items");
+    let answer = weft_tests::client::call(weft_tests::client::Protocol::Http1, api.inbound, &call);
+    assert!(answer.is_err(), "{answer:?}");
+    assert_eq!(api.application.hits(), 0);
+}
+
+/// The other direction: whoever answers in the place of `api` without its certificate gets no request.
+#[test]
+fn a_caller_does_not_talk_to_an_impostor() {
+    let api = Api::start();
+    let mut web = api.mesh.proxy("default/web", "web").unwrap();
+    web.inbound.push(format!("http={}", port::free_address().unwrap()));
+    let web = web.start().unwrap();
+    let call = weft_tests::client::Call::get("http://api/items");
+    let ask =
+        || weft_tests::client::call(weft_tests::client::Protocol::Http1, web.outbound(), &call).unwrap();
+    assert_eq!(ask().status, 200);
+    // The same address, now a proxy of `stranger`, whose certificate is as good as any.
+    let Api { mesh, inbound, application, mut proxy } = api;
+    proxy.kill().unwrap();
+    let mut impostor = mesh.proxy("default/stranger", "impostor").unwrap();
+    impostor.inbound.push(format!("http={inbound}"));
+    impostor.application.push(format!("http={}", application.address()));
+    let _impostor = impostor.start().unwrap();
+    let answer = ask();
+    assert!(answer.status >= 500, "{answer}");
+    assert_eq!(application.hits(), 1);
+}
+
+#[test]
+fn a_proxy_with_another_service_s_certificate_does_not_become_ready() {
+    let api = Api::start();
+    let mut setup = api.mesh.proxy_as("default/stranger", "default/web", "confused").unwrap();
+    setup.inbound.push(format!("http={}", port::free_address().unwrap()));
+    let mut proxy = setup.spawn().unwrap();
+    wait::until("a word about the identity", || {
+        (proxy.has_ended().is_some() || proxy.log().contains("sa/stranger")).then_some(())
+    })
+    .unwrap();
+    wait::until("the refusal", || {
+        (proxy.has_ended().is_some_and(|status| !status.success()) || proxy.rejected("apply") > 0.0)
+            .then_some(())
+    })
+    .unwrap();
+    assert!(!proxy.is_ready());
+}
