@@ -61,18 +61,22 @@ impl Kind {
 /// of what needs none, none that hides structure.
 fn canonical_path() -> String {
     let hex = "[0-9A-Fa-f]";
-    let other = |more: &str| {
+    let other = |more: &str, escaped: &str| {
         let plain = format!(r"[G-Zg-z_~!$&'()*+,=:@\[\]|{more}-]");
-        let escape = "%(?:2[0-46-9A-C]|3[A-F]|40|5[BDE]|60|7[B-D]|[89A-F][0-9A-F])";
+        // Without C0 and C1, which only begin overlong UTF-8. E0 and F0 before a low byte do so too; the language has
+        // them all the same, so it is a little larger than the engine's.
+        let escape = format!("%(?:2[0-46-9A-C]|3{escaped}|40|5[BDE]|60|7[B-D]|[89ABD-F][0-9A-F]|C[2-9A-F])");
         format!("(?:{plain}|{escape})")
     };
     // An escaped `%` must not be followed by two hex digits, or it would hide another escape.
     let percents = format!("(?:%25{hex}?)");
-    let any = other(".;");
+    let any = other(".;", "[A-F]");
     let rest = format!("(?:{hex}|{percents}*{any})*{percents}*");
     let word = |first: String| format!("(?:(?:{hex}|{first}){rest}|{percents}+(?:{any}{rest})?)");
-    // `.`, `..`, `.;x` and `..;x` are read as steps by some applications.
-    let segment = format!(r"(?:{}|\.{}|\.\.{})", word(other(";")), word(other("")), word(other(".")));
+    // `.`, `..`, `.;x` and `..;x` are read as steps by some applications, also with `%3B`.
+    let steps = "[AC-F]";
+    let (first, second, third) = (other(";", "[A-F]"), other("", steps), other(".", steps));
+    let segment = format!(r"(?:{}|\.{}|\.\.{})", word(first), word(second), word(third));
     format!("/(?:{segment}/)*{segment}?")
 }
 
@@ -194,8 +198,10 @@ mod tests {
 
         #[test]
         fn what_is_a_path_the_engine_leaves_as_it_is(path in string_regex(&canonical_path()).unwrap()) {
-            let canonical = CanonicalPath::parse(&path).unwrap();
-            prop_assert_eq!(canonical.as_str(), path);
+            match CanonicalPath::parse(&path) {
+                Ok(canonical) => prop_assert_eq!(canonical.as_str(), path),
+                Err(refusal) => prop_assert!(path.contains("%E0%") || path.contains("%F0%"), "{}: {}", path, refusal),
+            }
         }
     }
 
