@@ -286,8 +286,10 @@ enum Source {
 
 impl ResponseBody {
     /// An answer of our own.
-    pub(crate) fn text(text: impl Into<Bytes>, record: Record) -> Self {
-        Self { source: Source::Text(text.into()), record: Some(record) }
+    pub(crate) fn text(text: impl Into<Bytes>, mut record: Record) -> Self {
+        let text = text.into();
+        record.sent = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        Self { source: Source::Text(text), record: Some(record) }
     }
 
     /// The body of an upstream's response. The record still says that the caller went away; only the end of the body
