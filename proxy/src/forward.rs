@@ -17,7 +17,7 @@ use crate::cluster::budget::{ActiveGuard, RetryGuard};
 use crate::cluster::connect::{self, ConnectError, chain};
 use crate::cluster::pool::{Lease, Shared, Stream};
 use crate::cluster::{Cluster, Endpoint};
-use crate::message::body::{BodyError, Remembered, RequestBody};
+use crate::message::body::{BodyEnd, BodyError, Remembered, RequestBody};
 use crate::telemetry::Reason;
 use crate::telemetry::record::Record;
 
@@ -118,7 +118,9 @@ pub(crate) async fn send(
         record.log(|log| log.endpoint = Some(endpoint.address));
         let spare = Spare::of(&request);
         let active = cluster.spec.budget.active();
-        let outcome = within(plan.per_try, attempt(cluster, pending, active, request, plan.http2)).await;
+        let end = request.body().end();
+        let attempt = attempt(cluster, pending, active, request, plan.http2);
+        let outcome = within(plan.per_try, &end, attempt).await;
         tries.retrying = None;
         request = match outcome {
             Ok(answer) => match tries.after_answer(answer, endpoint, spare).await {
@@ -132,11 +134,12 @@ pub(crate) async fn send(
 
 async fn within(
     limit: Option<Duration>,
+    end: &BodyEnd,
     attempt: impl Future<Output = Result<Answer, Fault>>,
 ) -> Result<Answer, Fault> {
     match limit {
         None => attempt.await,
-        Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+        Some(limit) => end.and_then_within(limit, attempt).await.unwrap_or_else(|| {
             let detail = format!("no answer within {} ms", limit.as_millis());
             Err(Fault { kind: Kind::TryTimeout, detail, unsent: None, reused: false })
         }),
