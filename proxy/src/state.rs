@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// The largest object that is read back, in bytes: a body and its envelope fit many times.
 const LARGEST: u64 = 256 << 20;
 
+/// How the names of unfinished files begin. No object's name begins with a dot.
+const TEMPORARY: &str = ".unfinished-";
+
 /// A state directory that this process alone writes.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -26,9 +29,24 @@ impl StateDirectory {
     pub fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
         let state = Self { root: root.to_path_buf() };
+        state.sweep()?;
         state.write("probe", b"written at start to see that this directory can be written\n")?;
         state.delete("probe")?;
         Ok(state)
+    }
+
+    /// Removes the temporary files that a process left which was killed while it wrote.
+    fn sweep(&self) -> io::Result<()> {
+        let inner = ["", "objects", "roots"].map(|name| self.root.join(name));
+        for directory in inner.iter().filter(|directory| directory.is_dir()) {
+            for entry in fs::read_dir(directory)? {
+                let entry = entry?;
+                if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The bytes under a name; none if there are none.
@@ -53,8 +71,12 @@ impl StateDirectory {
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(name)?;
         let parent = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent)?;
-        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        if !parent.is_dir() {
+            fs::create_dir_all(parent)?;
+            // Else a crash could take the new directory with all that was synced in it.
+            File::open(&self.root)?.sync_all()?;
+        }
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|failed| failed.error)?;
@@ -108,6 +130,19 @@ mod tests {
         state.delete("active").unwrap();
         state.delete("active").unwrap();
         assert_eq!(state.read("active").unwrap(), None);
+    }
+
+    #[test]
+    fn unfinished_files_of_a_killed_process_are_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        StateDirectory::open(scratch.path()).unwrap().write("objects/ab", b"kept").unwrap();
+        for name in [".unfinished-1", "objects/.unfinished-2"] {
+            fs::write(scratch.path().join(name), "half").unwrap();
+        }
+        let state = StateDirectory::open(scratch.path()).unwrap();
+        assert_eq!(state.read("objects/ab").unwrap().as_deref(), Some(&b"kept"[..]));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(scratch.path().join("objects")).unwrap().count(), 1);
     }
 
     #[test]
