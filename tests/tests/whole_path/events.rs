@@ -1,7 +1,6 @@
 //! Every row of the event table (BUNDLE, section 3) that is about one release: what a proxy does, and that it goes on
 //! serving meanwhile. `keys` has the rows about keys, `lifecycle` the one about a start without a source.
 
-
 use weft_bundle::release::key::SigningKey;
 use weft_tests::proxy::Proxy;
 use weft_tests::wait;
