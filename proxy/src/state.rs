@@ -22,17 +22,34 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Opens a directory, making it if it is not there, and checks that it can be written.
+    /// Opens a directory, making it if it is not there, and checks that it can be written. One that cannot, because its
+    /// disk is full or read-only, will do if there is something in it: a proxy that can serve must not refuse to start.
     ///
     /// # Errors
-    /// Whatever the file system says; a read-only directory is found here and not when the first release arrives.
+    /// Whatever the file system says; an empty read-only directory is found here and not when the first release arrives.
     pub fn open(root: &Path) -> io::Result<Self> {
+        if root.exists() && !root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        }
         fs::create_dir_all(root)?;
         let state = Self { root: root.to_path_buf() };
-        state.sweep()?;
-        state.write("probe", b"written at start to see that this directory can be written\n")?;
-        state.delete("probe")?;
+        match state.sweep().and_then(|()| state.probe()) {
+            Err(error) if state.holds_something() => {
+                let state = root.display();
+                tracing::warn!(%state, %error, "the state directory cannot be written; nothing new will be adopted");
+            }
+            tried => tried?,
+        }
         Ok(state)
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        self.write("probe", b"written at start to see that this directory can be written\n")?;
+        self.delete("probe")
+    }
+
+    fn holds_something(&self) -> bool {
+        fs::read_dir(self.root.join("objects")).is_ok_and(|mut objects| objects.next().is_some())
     }
 
     /// Removes the temporary files that a process left which was killed while it wrote.
@@ -146,6 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_that_cannot_be_written_will_do_if_there_is_something_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        // Works for the superuser too, whom no permission stops: a directory where the probe belongs.
+        fs::create_dir_all(scratch.path().join("probe/in the way")).unwrap();
+        assert!(StateDirectory::open(scratch.path()).is_err());
+        fs::create_dir(scratch.path().join("objects")).unwrap();
+        fs::write(scratch.path().join("objects/ab"), "kept").unwrap();
+        let state = StateDirectory::open(scratch.path()).unwrap();
+        assert_eq!(state.read("objects/ab").unwrap().as_deref(), Some(&b"kept"[..]));
+    }
+
+    #[test]
     fn names_never_leave_the_directory() {
         let scratch = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(scratch.path()).unwrap();
@@ -160,5 +189,6 @@ mod tests {
         let file = scratch.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(StateDirectory::open(&file.join("state")).is_err());
+        assert_eq!(StateDirectory::open(&file).unwrap_err().to_string(), "not a directory");
     }
 }
