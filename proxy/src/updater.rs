@@ -94,6 +94,8 @@ pub struct Control {
     watch: DirectoryWatch,
     running: Option<Pin>,
     failures: u32,
+    /// Whether a cycle has reached its end since the start: until then nobody knows how old what we serve is.
+    heard: bool,
 }
 
 impl Control {
@@ -115,6 +117,7 @@ impl Control {
             watch: DirectoryWatch::new(),
             running: None,
             failures: 0,
+            heard: false,
         }
     }
 
@@ -252,6 +255,7 @@ impl Control {
 
     fn unchanged(&mut self, standing: Standing) {
         self.failures = 0;
+        self.heard = true;
         self.metrics.checked();
         let stale = standing.freshness != Freshness::Fresh;
         self.metrics.stale(stale);
@@ -270,7 +274,7 @@ impl Control {
         let problem = (error.reason(), error.to_string());
         let standing = self.updater.standing(&self.state, now()).ok();
         if let Some(standing) = &standing {
-            let stale = standing.freshness != Freshness::Fresh;
+            let stale = standing.freshness != Freshness::Fresh || !self.heard;
             self.metrics.stale(stale);
         }
         let serving = self.running.map(|pin| pin.sequence);
