@@ -28,9 +28,11 @@ impl fmt::Display for DurationError {
 impl std::error::Error for DurationError {}
 
 impl DurationText {
-    /// The duration, cut to whole milliseconds.
+    /// The duration, cut to whole milliseconds, or the longest that can be written: `99999h59m59s999ms`.
     pub const fn new(duration: Duration) -> Self {
-        Self(Duration::from_millis(duration.as_millis() as u64))
+        let millis = duration.as_millis();
+        let millis = if millis < LONGEST_MILLIS as u128 { millis as u64 } else { LONGEST_MILLIS };
+        Self(Duration::from_millis(millis))
     }
 
     /// The duration as the standard library has it.
@@ -67,6 +69,9 @@ impl fmt::Display for DurationText {
     }
 }
 
+/// The most milliseconds that have a spelling.
+const LONGEST_MILLIS: u64 = 100_000 * 3_600_000 - 1;
+
 const UNITS: [(&str, u128); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl std::str::FromStr for DurationText {
@@ -92,7 +97,8 @@ fn parse(text: &str) -> Option<DurationText> {
         let (_, millis) = UNITS.iter().find(|(name, _)| *name == unit)?;
         total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(u64::try_from(*millis).ok()?)?)?;
         if tail.is_empty() {
-            return Some(DurationText(Duration::from_millis(total)));
+            // The sum may need more digits than a text may have; then what we write could not be read.
+            return (total <= LONGEST_MILLIS).then_some(DurationText(Duration::from_millis(total)));
         }
         rest = tail;
     }
@@ -133,8 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_duration_reads_back() {
+        let longest = DurationText::new(Duration::MAX);
+        assert_eq!(longest.to_string(), "99999h59m59s999ms");
+        assert_eq!(longest.to_string().parse(), Ok(longest));
+    }
+
+    #[test]
     fn not_durations() {
-        for text in ["", "15", "s", "-1s", "1.5s", "1d", "123456s", "1h1m1s1ms1h", " 1s", "1 s", "1sé"] {
+        for text in
+            ["", "15", "s", "-1s", "1.5s", "1d", "123456s", "1h1m1s1ms1h", " 1s", "1 s", "1sé", "99999h1h"]
+        {
             assert!(text.parse::<DurationText>().is_err(), "{text}");
         }
     }

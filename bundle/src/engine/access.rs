@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::Request;
 use super::matcher::{MatchError, PathMatcher};
@@ -105,7 +105,11 @@ impl AccessMatcher {
 impl RuleMatcher {
     fn compile(rule: &AccessRule) -> Result<Self, MatchError> {
         let to = rule.to.iter().map(OperationMatcher::compile).collect::<Result<_, _>>()?;
-        Ok(Self { effect: rule.effect, origin: rule.origin.clone(), from: rule.from.clone(), to })
+        let mut from = rule.from.clone();
+        for network in from.iter_mut().flat_map(|peer| &mut peer.networks) {
+            *network = plain_network(*network);
+        }
+        Ok(Self { effect: rule.effect, origin: rule.origin.clone(), from, to })
     }
 
     fn matches(&self, peer: &Peer<'_>, request: Option<&Request<'_>>) -> bool {
@@ -116,6 +120,19 @@ impl RuleMatcher {
                     Some(request) => self.to.iter().any(|operation| operation.matches(request)),
                     None => self.effect == Effect::Deny,
                 })
+    }
+}
+
+/// A network of IPv4-mapped addresses as the IPv4 network it is: addresses of peers are looked at in that form, and a
+/// denial must not miss them because it is written in the other.
+fn plain_network(network: IpNet) -> IpNet {
+    let IpNet::V6(mapped) = network else { return network };
+    let length = mapped.prefix_len().checked_sub(96);
+    match (mapped.addr().to_ipv4_mapped(), length) {
+        (Some(address), Some(length)) => {
+            Ipv4Net::new(address, length).map_or(network, |network| IpNet::V4(network))
+        }
+        _ => network,
     }
 }
 

@@ -60,15 +60,44 @@ pub fn redirect_location(redirect: &Redirect, matched: Option<&PathMatch>, reque
     format!("{scheme}://{host}{port}{path}{query}")
 }
 
-/// Host and port of an authority; brackets stay with an IPv6 address. No port if there is none that is a number.
+/// Host and port of an authority; brackets stay with an IPv6 address. No port if there is none that is a number in its
+/// plain spelling: `+80` and `080` would be another authority to a matcher, and the same port to us.
 pub fn split_authority(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => match port.parse() {
-            Ok(port) => (host, Some(port)),
-            Err(_) => (host, None),
-        },
+        Some((host, port)) if !port.contains(']') => {
+            let plain = !port.starts_with(['+', '0']) || port == "0";
+            (host, port.parse().ok().filter(|_| plain))
+        }
         _ => (authority, None),
     }
+}
+
+/// What in a rewrite or redirect could not stand in a request line or a `Location`: the first such text.
+pub(super) fn illegal_place<'t>(
+    scheme: Option<&'t str>,
+    host: Option<&'t str>,
+    path: Option<&'t PathRewrite>,
+) -> Option<&'t str> {
+    let path = path.map(|(PathRewrite::Full(path) | PathRewrite::Matched(path))| path.as_str());
+    let scheme = scheme.filter(|scheme| !matches!(*scheme, "http" | "https"));
+    scheme.or(host.filter(|host| !is_host(host))).or(path.filter(|path| !is_path(path)))
+}
+
+/// Letters, digits, `-`, `_`, `.`, or an IPv6 address in brackets; then a port, perhaps.
+fn is_host(authority: &str) -> bool {
+    let (host, port) = split_authority(authority);
+    let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_name = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && plain(host),
+    };
+    is_name && (host.len() == authority.len() || port.is_some_and(|port| port > 0))
+}
+
+/// What replaces a path may be empty, or a part of a segment, but not end the path or the line it stands in.
+fn is_path(path: &str) -> bool {
+    path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte))
 }
 
 /// Removes, sets and adds header fields, in this order. Names and values that are not legal in HTTP are left out;
@@ -88,9 +117,24 @@ pub fn edit_headers(edits: &HeaderEdits, headers: &mut HeaderMap) {
     }
 }
 
-/// The first name or value that is not legal in HTTP.
+/// Fields that frame and route messages. An edit of one would make two readers of a message disagree.
+const FRAMING: [&str; 9] = [
+    "connection",
+    "content-length",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The first name or value that is not legal in HTTP, or that is not for policy to change.
 pub(super) fn illegal_edit(edits: &HeaderEdits) -> Option<&str> {
-    let bad_name = |name: &str| HeaderName::from_bytes(name.as_bytes()).is_err();
+    let bad_name = |name: &str| {
+        HeaderName::from_bytes(name.as_bytes()).map_or(true, |name| FRAMING.contains(&name.as_str()))
+    };
     let removed = edits.remove.iter().map(String::as_str).find(|name| bad_name(name));
     let changed = || edits.set.iter().chain(&edits.add);
     removed.or_else(|| changed().map(|(name, _)| name.as_str()).find(|name| bad_name(name))).or_else(|| {
@@ -184,7 +228,10 @@ mod tests {
         assert_eq!(split_authority("a:80"), ("a", Some(80)));
         assert_eq!(split_authority("[::1]"), ("[::1]", None));
         assert_eq!(split_authority("[::1]:80"), ("[::1]", Some(80)));
-        assert_eq!(split_authority("a:99999"), ("a", None));
+        for odd in ["a:99999", "a:", "a:+80", "a:080", "a:00", "a:-1", "a:8 0", "a:\u{666}"] {
+            assert_eq!(split_authority(odd), ("a", None), "{odd}");
+        }
+        assert_eq!(split_authority("a:0"), ("a", Some(0)));
     }
 
     #[test]
@@ -200,5 +247,11 @@ mod tests {
         assert_eq!(headers.get_all("b").iter().collect::<Vec<_>>(), ["2", "3"]);
         let bad = HeaderEdits { add: vec![pair("x", "a\r\nb")], ..HeaderEdits::default() };
         assert_eq!(illegal_edit(&bad), Some("a\r\nb"));
+        for name in FRAMING.into_iter().chain(["Content-Length", ":authority", "a b", ""]) {
+            let remove = HeaderEdits { remove: vec![name.into()], ..HeaderEdits::default() };
+            let set = HeaderEdits { set: vec![pair(name, "1")], ..HeaderEdits::default() };
+            let add = HeaderEdits { add: vec![pair(name, "1")], ..HeaderEdits::default() };
+            assert!([remove, set, add].iter().all(|edits| illegal_edit(edits) == Some(name)), "{name}");
+        }
     }
 }

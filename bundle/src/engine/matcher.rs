@@ -50,20 +50,30 @@ impl std::error::Error for MatchError {}
 /// # Errors
 /// [`MatchError::Regex`] if it is wrong, longer than 4096 bytes, or larger than 1 MiB when compiled.
 pub fn whole_regex(pattern: &str) -> Result<Regex, MatchError> {
+    compile_whole(pattern, false)
+}
+
+/// Case is an option of the builder and not a `(?i:…)` around the text, which a pattern could close.
+fn compile_whole(pattern: &str, ignore_case: bool) -> Result<Regex, MatchError> {
     let refuse = |why: String| MatchError::Regex { pattern: pattern.to_owned(), why };
     if pattern.len() > REGEX_LENGTH_LIMIT {
         return Err(refuse(format!("it has {} bytes, the limit is {REGEX_LENGTH_LIMIT}", pattern.len())));
     }
     // On its own first: `a)(?:b` is wrong, though it would fit between our parentheses.
-    build(pattern).map_err(|e| refuse(last_line(&e)))?;
+    build(pattern, ignore_case).map_err(|e| refuse(last_line(&e)))?;
     // Under `(?x)` a comment at the end would swallow our parenthesis; there, and only there, a line break is no text.
-    build(&format!(r"\A(?:{pattern})\z"))
-        .or_else(|_| build(&format!("\\A(?:{pattern}\n)\\z")))
+    build(&format!(r"\A(?:{pattern})\z"), ignore_case)
+        .or_else(|_| build(&format!("\\A(?:{pattern}\n)\\z"), ignore_case))
         .map_err(|e| refuse(last_line(&e)))
 }
 
-fn build(pattern: &str) -> Result<Regex, regex::Error> {
-    RegexBuilder::new(pattern).unicode(false).size_limit(REGEX_SIZE_LIMIT).nest_limit(64).build()
+fn build(pattern: &str, ignore_case: bool) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .case_insensitive(ignore_case)
+        .size_limit(REGEX_SIZE_LIMIT)
+        .nest_limit(64)
+        .build()
 }
 
 /// A syntax error is several lines with a caret; its last line says what is wrong.
@@ -125,10 +135,7 @@ impl PathMatcher {
             PathMatch::Exact(path) => PathKind::Exact(path.clone()),
             PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path.trim_end_matches('/').to_owned()),
             PathMatch::Prefix(path) => PathKind::Prefix(path.clone()),
-            PathMatch::Regex(pattern) if ignore_case => {
-                PathKind::Regex(whole_regex(&format!("(?i:{pattern})"))?)
-            }
-            PathMatch::Regex(pattern) => PathKind::Regex(whole_regex(pattern)?),
+            PathMatch::Regex(pattern) => PathKind::Regex(compile_whole(pattern, ignore_case)?),
         };
         Ok(Self { kind, ignore_case })
     }
@@ -306,6 +313,17 @@ mod tests {
         assert!(whole_regex(&format!("{}a{}", "(".repeat(200), ")".repeat(200))).is_err());
     }
 
+    #[test]
+    fn an_expression_without_case_is_anchored_like_any_other() {
+        let compile = |pattern: &str| PathMatcher::compile(&PathMatch::Regex(pattern.into()), true);
+        for pattern in ["a)|(?:.*", "a)(?:b", "(?x) /a # c)"] {
+            assert_eq!(compile(pattern).is_ok(), whole_regex(pattern).is_ok(), "{pattern}");
+        }
+        let commented = compile("(?x) /a # c").unwrap();
+        let matches = |path| commented.matches(&CanonicalPath::parse(path).unwrap());
+        assert!(matches("/A") && !matches("/ab") && !matches("/b/a"));
+    }
+
     fn field(name: &str, value: StringMatch, invert: bool) -> FieldMatch {
         FieldMatch { name: name.into(), value, invert }
     }
@@ -344,5 +362,12 @@ mod tests {
         assert!(check("a b", "c&d", Some("x=1&a+b=c%26d")));
         assert!(check("flag", "", Some("flag")));
         assert!(!check("a", "1", None));
+        // Each value of a repeated parameter by itself, and a parameter without a name is one, too.
+        assert!(check("a", "2", Some("a=1&a=2")) && !check("a", "1,2", Some("a=1&a=2")));
+        assert!(check("", "x", Some("=x")) && !check("", "", Some("&&")) && check("a", "=1", Some("a==1")));
+        // A broken escape is itself, and `;` separates nothing.
+        assert!(check("a", "%zz", Some("a=%zz")) && check("a", "1;b=2", Some("a=1;b=2")));
+        let absent = QueryMatcher::compile(&field("a", StringMatch::Exact("1".into()), true)).unwrap();
+        assert!(absent.matches(None) && !absent.matches(Some("a=2&a=1")));
     }
 }

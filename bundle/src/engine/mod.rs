@@ -80,7 +80,7 @@ pub enum BuildError {
         /// The cluster.
         cluster: String,
     },
-    /// A header name, header value or status that HTTP does not allow.
+    /// A header name, header value, host, path or status that HTTP does not allow there.
     IllegalText {
         /// The frontend.
         place: String,
@@ -269,6 +269,10 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
     let status = |status: u16| {
         if (200..=599).contains(&status) { Ok(()) } else { illegal(&status.to_string()) }
     };
+    let place_of = |scheme, host, path| action::illegal_place(scheme, host, path).map_or(Ok(()), illegal);
+    if let Some(rewrite) = &rule.rewrite {
+        place_of(None, rewrite.host.as_deref(), rewrite.path.as_ref())?;
+    }
     edits(&rule.request_headers)?;
     edits(&rule.response_headers)?;
     match &rule.action {
@@ -286,7 +290,16 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
             }
             Ok(())
         }
-        Action::Redirect(redirect) => status(redirect.status),
+        Action::Redirect(redirect) => {
+            place_of(redirect.scheme.as_deref(), redirect.host.as_deref(), redirect.path.as_ref())?;
+            if let Some(host) = redirect.host.as_deref().filter(|host| split_authority(host).0 != *host) {
+                return illegal(host);
+            }
+            let known = matches!(redirect.status, 301 | 302 | 303 | 307 | 308);
+            if known { Ok(()) } else { illegal(&redirect.status.to_string()) }
+        }
+        // RFC 9110: these three never have a body, and a client would read one as the next response.
+        Action::Respond { status: code @ (204 | 205 | 304), body: Some(_) } => illegal(&code.to_string()),
         Action::Respond { status: code, .. } => status(*code),
     }
 }

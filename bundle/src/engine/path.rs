@@ -4,10 +4,11 @@
 //! would not hold for the other. So, in this order (RFC 3986 section 6.2.2, stricter where it says *Weft*):
 //! 1. Only visible ASCII; a `\`, `#`, control byte or byte from 0x80 is refused (*Weft*).
 //! 2. Escapes of unreserved characters are decoded, the digits of others become upper case.
-//! 3. Escapes that hide structure are refused: `%2F`, `%5C`, `%00`, `%0A`, `%0D`, and `%25` before two hex digits, which
-//!    a second decoding would turn into something else (*Weft*).
+//! 3. Escapes that hide structure are refused: `%2F`, `%5C`, `%00`, `%0A`, `%0D`, overlong UTF-8, which lenient decoders
+//!    read as `/` or `.`, and `%25` before two hex digits, which a second decoding would turn into something else
+//!    (*Weft*).
 //! 4. Runs of `/` become one (*Weft*); `.` and `..` segments are resolved, `..` above the root is refused, and so are
-//!    `.;x` and `..;x`, which some applications read as `.` and `..` (*Weft*).
+//!    `.;x` and `..;x`, also with `%3B`, which some applications read as `.` and `..` (*Weft*).
 //!
 //! Canonicalising a canonical path changes nothing.
 
@@ -74,7 +75,7 @@ impl CanonicalPath {
             return Ok(Self(raw.to_owned()));
         }
         let decoded = decode(raw)?;
-        if hides_an_escape(&decoded) {
+        if hides_an_escape(&decoded) || is_overlong(&decoded) {
             return Err(PathRefusal::AmbiguousEscape);
         }
         let absolute = decoded.strip_prefix('/').ok_or(PathRefusal::NotAbsolute)?;
@@ -144,6 +145,21 @@ fn hides_an_escape(decoded: &str) -> bool {
     decoded.split("%25").skip(1).any(|after| escape(after.as_bytes()).is_some())
 }
 
+/// Whether escapes spell a character in more bytes than it needs: `C0` and `C1` begin nothing else, `E0` and `F0` do so
+/// before a byte that is too low (RFC 3629 section 4). Other bytes that are not UTF-8 are left to the application.
+fn is_overlong(decoded: &str) -> bool {
+    let escapes = decoded.match_indices('%').filter_map(|(at, _)| decoded.as_bytes().get(at + 1..));
+    escapes.filter_map(escape).any(|(byte, rest)| {
+        let next = rest.strip_prefix(b"%").and_then(escape).map(|(byte, _)| byte);
+        match byte {
+            0xc0 | 0xc1 => true,
+            0xe0 => next.is_some_and(|next| (0x80..0xa0).contains(&next)),
+            0xf0 => next.is_some_and(|next| (0x80..0x90).contains(&next)),
+            _ => false,
+        }
+    })
+}
+
 /// Drops empty segments, resolves dot segments. A final `/`, `.` or `..` leaves a final `/`.
 fn resolve(path: &str) -> Result<String, PathRefusal> {
     let mut kept: Vec<&str> = Vec::new();
@@ -155,9 +171,7 @@ fn resolve(path: &str) -> Result<String, PathRefusal> {
             ".." => {
                 kept.pop().ok_or(PathRefusal::DotSegment)?;
             }
-            hidden if hidden.starts_with(".;") || hidden.starts_with("..;") => {
-                return Err(PathRefusal::DotSegment);
-            }
+            hidden if has_parameters_only(hidden) => return Err(PathRefusal::DotSegment),
             name => kept.push(name),
         }
     }
@@ -170,6 +184,12 @@ fn resolve(path: &str) -> Result<String, PathRefusal> {
         out.push('/');
     }
     Ok(out)
+}
+
+/// Whether a segment is a dot segment with parameters.
+fn has_parameters_only(segment: &str) -> bool {
+    let after = segment.strip_prefix("..").or_else(|| segment.strip_prefix('.'));
+    after.is_some_and(|after| after.starts_with(';') || after.starts_with("%3B"))
 }
 
 /// The byte that two hexadecimal digits stand for, and what follows them.
@@ -217,6 +237,9 @@ mod tests {
             ("/100%25", "/100%25"),
             ("/a...", "/a..."),
             ("/.well-known/x", "/.well-known/x"),
+            ("/%c3%a9%e2%82%ac%f0%9f%98%80", "/%C3%A9%E2%82%AC%F0%9F%98%80"),
+            ("/%e9", "/%E9"),
+            ("/.a;b/..c;d", "/.a;b/..c;d"),
         ] {
             assert_eq!(canonical(raw), expected, "{raw}");
         }
@@ -247,6 +270,12 @@ mod tests {
             ("/a/..;/b", PathRefusal::DotSegment),
             ("/a/.;x/b", PathRefusal::DotSegment),
             ("/%2e%2e;/b", PathRefusal::DotSegment),
+            ("/a/..%3b/b", PathRefusal::DotSegment),
+            ("/a/.%3Bx/b", PathRefusal::DotSegment),
+            ("/a%c0%afb", PathRefusal::AmbiguousEscape),
+            ("/%C0%AE%C0%AE/b", PathRefusal::AmbiguousEscape),
+            ("/%e0%80%af", PathRefusal::AmbiguousEscape),
+            ("/%f0%80%80%af", PathRefusal::AmbiguousEscape),
         ] {
             assert_eq!(CanonicalPath::parse(raw), Err(why), "{raw}");
         }

@@ -124,6 +124,84 @@ fn broken_bodies_are_refused() {
 }
 
 #[test]
+fn what_would_break_a_message_is_refused() {
+    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut value = serde_json::to_value(body()).unwrap();
+        change(&mut value["outbound"][0]["rules"][0]);
+        match Engine::build(Arc::new(serde_json::from_value(value).unwrap())) {
+            Err(BuildError::IllegalText { text, .. }) => Some(text),
+            Err(other) => panic!("{other}"),
+            Ok(_) => None,
+        }
+    };
+    let action = |action: serde_json::Value| refused(&|rule| rule["action"] = action.clone());
+    for status in [100, 101, 199, 600] {
+        assert_eq!(action(json!({"respond": {"status": status}})), Some(status.to_string()));
+        assert_eq!(
+            action(json!({"forward": [{"target": {"status": status}, "weight": 1}]})),
+            Some(status.to_string())
+        );
+    }
+    for status in [204, 205, 304] {
+        assert_eq!(action(json!({"respond": {"status": status}})), None);
+        assert_eq!(action(json!({"respond": {"status": status, "body": "x"}})), Some(status.to_string()));
+    }
+    assert_eq!(action(json!({"respond": {"status": 200, "body": "x"}})), None);
+    for (redirect, text) in [
+        (json!({"status": 302, "scheme": "https", "host": "a.b", "path": {"full": "/x"}}), None),
+        (json!({"status": 302, "host": "[::1]", "path": {"matched": ""}}), None),
+        (json!({"status": 200}), Some("200")),
+        (json!({"status": 304}), Some("304")),
+        (json!({"status": 302, "scheme": "javascript"}), Some("javascript")),
+        (json!({"status": 302, "host": "a/b"}), Some("a/b")),
+        (json!({"status": 302, "host": "a:80"}), Some("a:80")),
+        (json!({"status": 302, "host": ""}), Some("")),
+        (json!({"status": 302, "path": {"full": "/x\r\ny: z"}}), Some("/x\r\ny: z")),
+        (json!({"status": 302, "path": {"full": "/x?y"}}), Some("/x?y")),
+    ] {
+        assert_eq!(action(json!({"redirect": redirect})).as_deref(), text);
+    }
+    for (rewrite, text) in [
+        (json!({"host": "a.b:8080", "path": {"matched": "/x"}}), None),
+        (json!({"host": "a b"}), Some("a b")),
+        (json!({"host": "a:0"}), Some("a:0")),
+        (json!({"host": "u@a"}), Some("u@a")),
+        (json!({"path": {"matched": "/a b"}}), Some("/a b")),
+        (json!({"path": {"full": "/a#b"}}), Some("/a#b")),
+    ] {
+        assert_eq!(refused(&|rule| rule["rewrite"] = rewrite.clone()).as_deref(), text);
+    }
+    for side in ["request_headers", "response_headers"] {
+        let edits = json!({"set": [["transfer-encoding", "chunked"]]});
+        assert_eq!(refused(&|rule| rule[side] = edits.clone()).as_deref(), Some("transfer-encoding"));
+        assert_eq!(refused(&|rule| rule[side] = json!({"add": [["x", "1"]]})), None);
+    }
+}
+
+#[test]
+fn a_denied_network_is_denied_in_every_spelling() {
+    let engine = |network: &str| {
+        let mut value = serde_json::to_value(body()).unwrap();
+        value["inbound"][0]["access"] = json!({
+            "rules": [{"effect": "deny", "origin": origin(1), "from": [{"networks": [network]}]}],
+            "otherwise": {"effect": "allow", "origin": origin(2)},
+        });
+        Engine::build(Arc::new(serde_json::from_value(value).unwrap())).unwrap()
+    };
+    let denied = |network: &str, address: &str| {
+        let engine = engine(network);
+        let peer = Peer { identity: None, address: address.parse().unwrap() };
+        engine.authorize_connection(engine.inbound(80).unwrap(), &peer).verdict.is_err()
+    };
+    for network in ["10.0.0.0/8", "10.1.2.3/8", "::ffff:10.0.0.0/104"] {
+        assert!(denied(network, "10.9.9.9") && denied(network, "::ffff:10.9.9.9"), "{network}");
+        assert!(!denied(network, "11.0.0.1") && !denied(network, "fd00::a09:909"), "{network}");
+    }
+    assert!(denied("::ffff:0.0.0.0/96", "192.0.2.1") && denied("fd00::/8", "fd00::1"));
+    assert!(!denied("::/0", "192.0.2.1"), "IPv4 is not a part of IPv6");
+}
+
+#[test]
 fn unknown_fields_in_a_body_are_refused() {
     let mut value = serde_json::to_value(body()).unwrap();
     value["outbound"][0]["entries"][0]["match"]["cookie"] = json!("x");
