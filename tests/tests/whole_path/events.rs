@@ -184,8 +184,8 @@ fn what_is_for_another_service_mesh_or_channel_is_refused() {
         "wrong-target",
         || {
             forge.change_latest(|latest| {
-                (latest.mesh, latest.channel) = ("small".parse().unwrap(), "dev".parse().unwrap())
-            })
+                (latest.mesh, latest.channel) = ("small".parse().unwrap(), "dev".parse().unwrap());
+            });
         },
         "one",
     );
