@@ -145,7 +145,7 @@ fn bad_documents_are_findings_at_their_lines() {
         fs::write(scratch.path().join("other.yaml"), other).unwrap();
         let begun = std::time::Instant::now();
         let finished = weft(scratch.path(), &["check", "--format", "json"]);
-        assert!(begun.elapsed().as_secs() < 20, "{name} took {:?}", begun.elapsed());
+        assert!(begun.elapsed().as_secs() < 60, "{name} took {:?}", begun.elapsed());
         assert_eq!(finished.code, Some(1), "{name}: {finished}");
         let json: Value =
             serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{name}: {finished}"));
