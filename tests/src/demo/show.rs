@@ -88,6 +88,24 @@ impl Show {
         self.line(&format!("{DIM}  $ {line}{PLAIN}"));
     }
 
+    /// Shows a command with many options, a few to a line.
+    pub(crate) fn long_command(&self, shown: &Command) {
+        let line = command::shown(shown).replace(&self.state().directory, "");
+        let mut text = String::new();
+        let mut width = 0;
+        for (number, option) in line.split(" --").enumerate() {
+            let dashes = if number == 0 { "  $ " } else { " --" };
+            if number > 0 && width + option.len() > 100 {
+                text.push_str(" \\\n      ");
+                width = 6;
+            }
+            text.push_str(dashes);
+            text.push_str(option);
+            width += dashes.len() + option.len();
+        }
+        self.line(&format!("{DIM}{text}{PLAIN}"));
+    }
+
     /// Shows something worth reading below the running step.
     pub(crate) fn remark(&self, text: &str) {
         self.line(&format!("    {text}"));

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use weft_tests::binaries::{Binaries, build_command};
+use weft_tests::binaries::Binaries;
 use weft_tests::client::Call;
 use weft_tests::load::{Load, Plan};
 use weft_tests::mesh::Mesh;
@@ -78,7 +79,7 @@ impl Stage {
     /// Builds the programs, and makes keys, certificates and the repository.
     pub(crate) fn prepare(show: &Arc<Show>, leftovers: &Arc<Leftovers>) -> Result<Self> {
         show.step("programs", || {
-            show.command(&build_command());
+            show.command(Command::new("cargo").args(["build", "--workspace", "--bins"]));
             Binaries::get().map(|_| "weft and weft-proxy are built")
         })?;
         let directory = tempfile::Builder::new().prefix("weft-demo-").tempdir().context("a directory")?;
@@ -112,15 +113,13 @@ impl Stage {
     pub(crate) fn start(&mut self, show: &Show) -> Result<()> {
         show.step("checked", || {
             let finished = self.mesh.weft(&["check", "policy"])?.expect_code(0)?;
-            Ok(last_line(&finished.stdout, &finished.stderr))
+            let said = finished.stderr.lines().chain(finished.stdout.lines());
+            Ok(said.last().unwrap_or_default().to_owned())
         })?;
         show.step("signed release", || {
             let finished = self.mesh.build()?;
-            let said = last_line(&finished.stdout, &finished.stderr);
-            self.mesh.sequence().map(|sequence| match said.is_empty() {
-                true => format!("number {sequence}"),
-                false => said,
-            })
+            let said = finished.stdout.lines().next().unwrap_or_default().to_owned();
+            self.mesh.sequence().map(|_| said)
         })?;
         show.step("sidecars", || {
             for role in &ROLES {
@@ -146,7 +145,11 @@ impl Stage {
         };
         setup.inbound.push(format!("http={inbound}"));
         setup.application.push(format!("http={}", upstream.address()));
-        show.command(&setup.command());
+        if self.proxies.is_empty() {
+            show.long_command(&setup.command());
+        } else {
+            show.remark(&format!("and the same for {}", role.name));
+        }
         let proxy = setup.spawn()?;
         self.leftovers.started(&proxy);
         self.proxies.insert(role.name, proxy);
@@ -177,7 +180,7 @@ impl Stage {
                 old.log_tail()
             )));
         }
-        show.command(&setup.command());
+        show.remark("productpage's weft-proxy stopped with SIGTERM, and started again with the same command");
         let mut new = setup.spawn()?;
         self.leftovers.started(&new);
         new.wait_ready()?;
@@ -219,10 +222,4 @@ Logs are in {root}/log. Ctrl-C ends it all and removes {root}.",
             weft = self.mesh.binaries().weft.display(),
         );
     }
-}
-
-/// The last line that says something.
-fn last_line(stdout: &str, stderr: &str) -> String {
-    let mut lines = stderr.lines().chain(stdout.lines()).map(str::trim);
-    lines.rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }
