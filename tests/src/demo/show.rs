@@ -60,9 +60,18 @@ impl Show {
 
     /// Runs a step. What it gives is shown behind its title; a failure ends the show.
     pub(crate) fn step<T: fmt::Display>(&self, title: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        let begun = Instant::now();
         self.state().running = Some(title.to_owned());
         self.show_running();
+        self.talkative_step(title, act)
+    }
+
+    /// The same for a step that shows its own progress.
+    pub(crate) fn talkative_step<T: fmt::Display>(
+        &self,
+        title: &str,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let begun = Instant::now();
         let outcome = act();
         self.state().running = None;
         let detail = match &outcome {
