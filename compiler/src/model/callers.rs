@@ -46,7 +46,7 @@ pub fn policies_on<'m>(
     service: ServiceIndex,
     port: &'m Port,
 ) -> impl Iterator<Item = &'m AccessPolicy> {
-    mesh.access.iter().filter(move |policy| {
+    mesh.index.access(service).iter().filter_map(|place| mesh.access.get(*place)).filter(move |policy| {
         let hits = |number: Option<u16>| number.is_none_or(|number| number == port.number);
         policy.targets.iter().any(|target| target.service == service && hits(target.port))
     })

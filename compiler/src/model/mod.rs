@@ -17,6 +17,7 @@ pub mod settings;
 pub mod routing;
 pub mod callers;
 pub mod resolve;
+mod index;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use weft_bundle::body::{
 };
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
+pub use self::index::Index;
 pub use self::settings::Settings;
 use crate::yaml::Span;
 
@@ -65,6 +67,8 @@ pub struct Mesh {
     pub access: Vec<AccessPolicy>,
     /// In the order of their files, then lines.
     pub traffic: Vec<TrafficPolicy>,
+    /// Which of the above concern which service.
+    pub index: Index,
 }
 
 /// A service of [`Mesh::services`], by place.

@@ -122,7 +122,7 @@ pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &s
 /// which stands for all namespaces that no document treats specially.
 pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<String> {
     let mut names = BTreeSet::from([String::new()]);
-    for route in &mesh.routes {
+    for route in mesh.index.routes(target).iter().filter_map(|place| mesh.routes.get(*place)) {
         let here = |number: Option<u16>| number.is_none_or(|number| number == port.number);
         for attachment in route.attachments.iter().filter(|a| a.service == target && here(a.port)) {
             match &attachment.scope {
@@ -171,7 +171,7 @@ pub fn settings(
 
 /// What the traffic policies on one target set; the first wins where two clash, which resolve has reported.
 fn at_level(mesh: &Mesh, target: &TrafficTarget) -> Settings {
-    let here = mesh.traffic.iter().filter(|policy| policy.targets.contains(target));
+    let here = mesh.index.traffic(target).iter().filter_map(|place| mesh.traffic.get(*place));
     here.fold(Settings::default(), |merged, policy| merged.or(&policy.settings))
 }
 

@@ -13,7 +13,7 @@ use crate::analysis::{Level, PAGES, Page};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessDefault, AnalysisLevel, TrustAnchor};
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{At, Mesh, Settings};
+use crate::model::{At, Index, Mesh, Settings};
 use crate::yaml::INVALID_VALUE;
 use crate::yaml::{Span, Spanned};
 
@@ -52,6 +52,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
         routes: Vec::new(),
         access: Vec::new(),
         traffic: Vec::new(),
+        index: Index::default(),
     }
 }
 
@@ -76,6 +77,7 @@ fn missing(context: &mut Context<'_>) -> Mesh {
         routes: Vec::new(),
         access: Vec::new(),
         traffic: Vec::new(),
+        index: Index::default(),
     }
 }
 

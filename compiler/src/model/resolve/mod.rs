@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use weft_bundle::body::Origin;
 
-use super::{At, Mesh, Port, Service, ServiceIndex};
+use super::{At, Index, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::dialect::{Parsed, ParsedDocument};
 use crate::source::{FileId, Sources};
@@ -35,6 +35,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     istio::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
+    mesh.index = Index::of(&mesh);
     (mesh, context.found)
 }
 
