@@ -96,7 +96,6 @@ fn the_same_commit_gives_the_same_bytes_anywhere() {
     let [first, second] = builds.try_into().unwrap();
     assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
     for (name, bytes) in &first {
-        // The clones have different remotes only in where they lie, and that must not show either.
         assert_eq!(bytes, &second[name], "{name}");
     }
     assert!(first.len() >= 6, "{:?}", first.keys());
