@@ -97,6 +97,8 @@ pub struct Control {
     resume_again: bool,
     failures: u32,
     clock: fn() -> UtcTime,
+    /// Whether a cycle has reached its end since the start: until then nobody knows how old what we serve is.
+    heard: bool,
 }
 
 impl Control {
@@ -120,6 +122,7 @@ impl Control {
             resume_again: false,
             failures: 0,
             clock: || UtcTime::from(std::time::SystemTime::now()),
+            heard: false,
         }
     }
 
@@ -286,6 +289,7 @@ impl Control {
 
     fn unchanged(&mut self, standing: Standing) {
         self.failures = 0;
+        self.heard = true;
         self.metrics.checked();
         let stale = standing.freshness != Freshness::Fresh;
         self.metrics.stale(stale);
@@ -307,7 +311,7 @@ impl Control {
         let problem = (error.reason(), error.to_string());
         let standing = self.standing().ok();
         if let Some(standing) = &standing {
-            let stale = standing.freshness != Freshness::Fresh;
+            let stale = standing.freshness != Freshness::Fresh || !self.heard;
             self.metrics.stale(stale);
         }
         let serving = self.running.map(|pin| pin.sequence);

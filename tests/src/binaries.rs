@@ -1,8 +1,12 @@
 //! The programs under test, built if they are not.
 //!
 //! Cargo gives an integration test the path of its own package's binaries only, and ours belong to other packages. So
-//! the bench asks Cargo to build them, with the target directory and profile of the running process: after `cargo test
-//! --workspace` there is little left to do. Cargo itself says where the binaries are.
+//! the bench asks Cargo to build them, with the target directory and profile of the running process. Cargo itself says
+//! where the binaries are.
+//!
+//! A test names itself as a target of that build. Cargo then resolves features as `cargo test --workspace` did, finds
+//! every library built, and has two programs left to link; without that, development dependencies count for nothing
+//! and half of the workspace is built once more.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -62,6 +66,9 @@ pub fn build_command() -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(workspace()).args(["build", "--workspace", "--bins"]);
     if let Some(place) = std::env::current_exe().ok().and_then(|exe| Place::of(&exe)) {
+        if place.is_test {
+            command.args(["--test", "whole_path"]);
+        }
         command.args(["--profile", &place.profile, "--target-dir"]).arg(place.target);
     }
     command.arg("--message-format=json-render-diagnostics");
@@ -79,17 +86,19 @@ pub fn workspace() -> PathBuf {
 struct Place {
     target: PathBuf,
     profile: String,
+    is_test: bool,
 }
 
 impl Place {
     fn of(exe: &Path) -> Option<Self> {
         let folder = exe.parent()?;
-        let folder = if folder.ends_with("deps") { folder.parent()? } else { folder };
+        let is_test = folder.ends_with("deps");
+        let folder = if is_test { folder.parent()? } else { folder };
         let profile = match folder.file_name()?.to_str()? {
             "debug" => "dev",
             other => other,
         };
-        Some(Self { target: folder.parent()?.to_path_buf(), profile: profile.to_owned() })
+        Some(Self { target: folder.parent()?.to_path_buf(), profile: profile.to_owned(), is_test })
     }
 }
 
@@ -107,11 +116,14 @@ mod tests {
 
     #[test]
     fn a_process_knows_its_target_directory_and_profile() {
-        let place = |path: &str| Place::of(Path::new(path)).map(|p| (p.target, p.profile));
-        let dev = |target: &str| Some((PathBuf::from(target), "dev".to_owned()));
-        assert_eq!(place("/w/target/debug/deps/whole_path-1f"), dev("/w/target"));
-        assert_eq!(place("/w/target/debug/weft-demo"), dev("/w/target"));
-        assert_eq!(place("/t/release/weft-demo"), Some((PathBuf::from("/t"), "release".to_owned())));
+        let place = |path: &str| {
+            let place = Place::of(Path::new(path)).unwrap();
+            (place.target.display().to_string(), place.profile, place.is_test)
+        };
+        let expected = |target: &str, profile: &str, test| (target.to_owned(), profile.to_owned(), test);
+        assert_eq!(place("/w/target/debug/deps/whole_path-1f"), expected("/w/target", "dev", true));
+        assert_eq!(place("/w/target/debug/weft-demo"), expected("/w/target", "dev", false));
+        assert_eq!(place("/t/release/weft-demo"), expected("/t", "release", false));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use crate::{Context, Failure, Result, runtime};
 
 /// How long a request may take before it counts as failed.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

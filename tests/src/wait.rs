@@ -6,7 +6,7 @@ use crate::{Failure, Result};
 
 /// How long anything may take before it counts as not happening. Generous: busy machines are slow, and a condition that
 /// holds ends the wait at once.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 
 /// The pause between two looks: short against everything that is waited for, long enough to leave the processor alone.
 const PAUSE: Duration = Duration::from_millis(5);

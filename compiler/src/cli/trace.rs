@@ -14,7 +14,7 @@ use crate::trace::{BackendShare, Decision, Question, Trace, trace};
 /// Shows what would happen to one request, and which lines decide it
 #[derive(clap::Args, Debug)]
 #[command(
-    allow_missing_positional = true,
+    override_usage = "weft trace [OPTIONS] --from <SERVICE> [PATH] <REQUEST>",
     after_help = "Examples:
   weft trace --from bookinfo/productpage 'GET http://reviews:9080/reviews/1'
   weft trace policy --from productpage 'http://reviews:9080/' -H 'end-user: jason' --format json
@@ -23,11 +23,11 @@ The engine that decides is the proxies' own. Exit codes: 0 traced, whatever the 
 2 could not trace."
 )]
 pub struct Args {
-    /// The directory with the policy documents
-    #[arg(default_value = ".")]
-    path: std::path::PathBuf,
-    /// Method and URL, such as `GET http://reviews:9080/reviews/1`; without a method it is GET
-    request: String,
+    /// The directory with the policy documents [default: .], then method and URL, such as
+    /// `GET http://reviews:9080/reviews/1`; without a method it is GET
+    // One list: as two arguments, the parser takes the path for the request when an option stands between them.
+    #[arg(value_name = "PATH|REQUEST", num_args = 1..=2, required = true)]
+    place_and_request: Vec<String>,
     /// The calling service, `namespace/name`, or `name` if only one service has it
     #[arg(long, value_name = "SERVICE")]
     from: String,
@@ -47,7 +47,15 @@ pub struct Args {
 
 /// Traces and prints.
 pub fn run(args: &Args) -> ExitCode {
-    let place = Where { path: args.path.clone(), rev: args.rev.clone() };
+    let (path, request) = match args.place_and_request.as_slice() {
+        [request] => (".", request),
+        [path, request] => (path.as_str(), request),
+        _ => {
+            anstream::eprintln!("error: a directory and a request are expected, or a request alone");
+            return cannot();
+        }
+    };
+    let place = Where { path: path.into(), rev: args.rev.clone() };
     let sources = match place.read() {
         Ok(sources) => sources,
         Err(error) => return fail(&error),
@@ -65,7 +73,7 @@ pub fn run(args: &Args) -> ExitCode {
             return cannot();
         }
     };
-    let question = match Question::parse(from, args.address, &args.request, &args.headers) {
+    let question = match Question::parse(from, args.address, request, &args.headers) {
         Ok(question) => question,
         Err(error) => return fail(&error),
     };

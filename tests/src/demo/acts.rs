@@ -10,11 +10,15 @@ use weft_tests::{Context, Failure, Result};
 use crate::show::Show;
 use crate::stage::Stage;
 
-/// How far a measured share may be from the configured one, in points.
-const TOLERANCE: f64 = 3.0;
-
 /// How many requests a share is measured over.
 const SAMPLE: u64 = 2000;
+
+/// How far a measured share may be from the configured one, in points: over 2,000 draws, chance alone goes further once
+/// in a hundred thousand times.
+fn tolerance(percent: f64) -> f64 {
+    let share = percent / 100.0;
+    (440.0 * (share * (1.0 - share) / SAMPLE as f64).sqrt()).ceil()
+}
 
 const REVIEWS: &str = "http://reviews:9080/reviews/7";
 
@@ -24,10 +28,10 @@ pub(crate) fn canary(show: &Show, stage: &Stage, title: &str, version: &str, per
         let tally = burst(Protocol::Http1, stage.page()?.outbound(), &Call::get(REVIEWS), SAMPLE)?;
         require_no_failure(&tally)?;
         let measured = tally.percent(version);
-        if (measured - percent).abs() > TOLERANCE {
+        if (measured - percent).abs() > tolerance(percent) {
             return Err(Failure::new(format!("{version} got {measured:.1} % instead of {percent} %")));
         }
-        Ok(format!("{} ({SAMPLE} requests)", shares(&tally)))
+        Ok(format!("{}, measured over {SAMPLE} requests", shares(&tally)))
     })?;
     Ok(())
 }

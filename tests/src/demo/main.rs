@@ -14,11 +14,13 @@ mod show;
 mod stage;
 mod acts;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 
 use clap::Parser;
-use rustix::process::{Pid, Signal, kill_process};
+use tokio::signal::unix::{SignalKind, signal};
 use weft_tests::{Result, runtime};
 
 use crate::show::Show;
@@ -42,7 +44,7 @@ struct Arguments {
 
 /// Why the main thread wakes.
 enum Wake {
-    Ended(bool),
+    Ended { held: bool },
     Interrupted,
 }
 
@@ -52,36 +54,47 @@ fn main() -> ExitCode {
     let leftovers = Arc::new(Leftovers::default());
     let interrupted = sender.clone();
     runtime::handle().spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if told_to_stop().await.is_ok() {
             // The receiver is gone only when the process is about to be.
             drop(interrupted.send(Wake::Interrupted));
         }
     });
-    let performing = {
-        let leftovers = Arc::clone(&leftovers);
+    let keeping = Arc::new(AtomicBool::new(false));
+    {
+        let (leftovers, keeping) = (Arc::clone(&leftovers), Arc::clone(&keeping));
         std::thread::spawn(move || {
-            let held = perform(&arguments, &leftovers);
-            drop(sender.send(Wake::Ended(held)));
-        })
-    };
-    match wakes.recv() {
-        Ok(Wake::Ended(true)) => ExitCode::SUCCESS,
+            let performance = AssertUnwindSafe(|| perform(&arguments, &leftovers, &keeping));
+            // A panic has said on standard error what it was; without an answer the main thread would wait for ever.
+            let held = catch_unwind(performance).unwrap_or(false);
+            drop(sender.send(Wake::Ended { held }));
+        });
+    }
+    let woken = wakes.recv();
+    leftovers.clear();
+    match woken {
+        Ok(Wake::Ended { held: true }) => ExitCode::SUCCESS,
         Ok(Wake::Interrupted) => {
-            clean_up(&leftovers);
             anstream::println!("\nstopped; nothing is left behind");
-            ExitCode::from(130)
+            if keeping.load(Ordering::Relaxed) { ExitCode::SUCCESS } else { ExitCode::from(130) }
         }
-        Ok(Wake::Ended(false)) | Err(_) => {
-            // A panic ends the thread without a word to us; its own message is on standard error.
-            drop(performing.join());
-            clean_up(&leftovers);
-            ExitCode::FAILURE
-        }
+        Ok(Wake::Ended { held: false }) | Err(_) => ExitCode::FAILURE,
     }
 }
 
+/// Waits for Ctrl-C, for `kill`, or for the terminal to be closed.
+async fn told_to_stop() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hang_up.recv() => {}
+    }
+    Ok(())
+}
+
 /// Runs the demo. Whether everything held.
-fn perform(arguments: &Arguments, leftovers: &Arc<Leftovers>) -> bool {
+fn perform(arguments: &Arguments, leftovers: &Arc<Leftovers>, keeping: &AtomicBool) -> bool {
     let show = Arc::new(Show::begin());
     let staged = play(&show, leftovers);
     if let Err(failure) = &staged {
@@ -91,6 +104,7 @@ fn perform(arguments: &Arguments, leftovers: &Arc<Leftovers>) -> bool {
     match (&staged, arguments.keep) {
         (Ok(stage), true) => {
             stage.print_addresses();
+            keeping.store(true, Ordering::Relaxed);
             // Until Ctrl-C ends the process.
             loop {
                 std::thread::park();
@@ -110,18 +124,4 @@ fn play(show: &Arc<Show>, leftovers: &Arc<Leftovers>) -> Result<Stage> {
     acts::tampered(show, &stage)?;
     acts::without_release_directory(show, &mut stage)?;
     Ok(stage)
-}
-
-/// Ends the proxies and removes the directory of a demo that was stopped in its course.
-fn clean_up(leftovers: &Leftovers) {
-    let (proxies, directory) = leftovers.take();
-    for id in proxies {
-        if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-            // Gone already is as good.
-            let _ = kill_process(id, Signal::KILL);
-        }
-    }
-    if let Some(directory) = directory {
-        drop(std::fs::remove_dir_all(directory));
-    }
 }

@@ -60,9 +60,18 @@ impl Show {
 
     /// Runs a step. What it gives is shown behind its title; a failure ends the show.
     pub(crate) fn step<T: fmt::Display>(&self, title: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        let begun = Instant::now();
         self.state().running = Some(title.to_owned());
         self.show_running();
+        self.talkative_step(title, act)
+    }
+
+    /// The same for a step that shows its own progress.
+    pub(crate) fn talkative_step<T: fmt::Display>(
+        &self,
+        title: &str,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let begun = Instant::now();
         let outcome = act();
         self.state().running = None;
         let detail = match &outcome {
@@ -86,6 +95,24 @@ impl Show {
         let line = command::shown(shown);
         let line = line.replace(&self.state().directory, "");
         self.line(&format!("{DIM}  $ {line}{PLAIN}"));
+    }
+
+    /// Shows a command with many options, a few to a line.
+    pub(crate) fn long_command(&self, shown: &Command) {
+        let line = command::shown(shown).replace(&self.state().directory, "");
+        let mut text = String::new();
+        let mut width = 0;
+        for (number, option) in line.split(" --").enumerate() {
+            let dashes = if number == 0 { "  $ " } else { " --" };
+            if number > 0 && width + option.len() > 100 {
+                text.push_str(" \\\n      ");
+                width = 6;
+            }
+            text.push_str(dashes);
+            text.push_str(option);
+            width += dashes.len() + option.len();
+        }
+        self.line(&format!("{DIM}{text}{PLAIN}"));
     }
 
     /// Shows something worth reading below the running step.

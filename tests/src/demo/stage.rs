@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use weft_tests::binaries::{Binaries, build_command};
+use rustix::process::{Pid, Signal, kill_process};
+
+use weft_tests::binaries::Binaries;
 use weft_tests::client::Call;
 use weft_tests::load::{Load, Plan};
 use weft_tests::mesh::Mesh;
 use weft_tests::proxy::{Proxy, Setup};
 use weft_tests::upstream::Upstream;
-use weft_tests::{Context, Failure, Result, client::Protocol};
+use weft_tests::{Context, Failure, Result, client::Protocol, wait};
 
 use crate::show::Show;
 
@@ -39,26 +43,58 @@ const ROLES: [Role; 6] = [
 
 /// What has to be cleared away if the demo does not get to its end by itself.
 #[derive(Default)]
-pub(crate) struct Leftovers(Mutex<(BTreeMap<String, u32>, Option<PathBuf>)>);
+pub(crate) struct Leftovers(Mutex<Inventory>);
+
+#[derive(Default)]
+struct Inventory {
+    /// Process ids by replica.
+    proxies: BTreeMap<String, u32>,
+    directory: Option<PathBuf>,
+    /// Nothing may be added any more.
+    closed: bool,
+}
 
 impl Leftovers {
-    /// The process ids of the proxies, and the directory.
-    pub(crate) fn take(&self) -> (Vec<u32>, Option<PathBuf>) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut inner.0).into_values().collect(), inner.1.take())
+    /// Ends the proxies and removes the directory; whatever is started from now on is ended at once.
+    pub(crate) fn clear(&self) {
+        let (proxies, directory) = {
+            let mut inventory = self.inventory();
+            inventory.closed = true;
+            (std::mem::take(&mut inventory.proxies), inventory.directory.take())
+        };
+        proxies.into_values().for_each(kill);
+        if let Some(directory) = directory {
+            // A command that is just ending may still write.
+            let gone = || (std::fs::remove_dir_all(&directory).is_ok() || !directory.exists()).then_some(());
+            drop(wait::within(Duration::from_secs(5), "the directory to be removed", gone));
+        }
     }
 
     fn directory(&self, path: &Path) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = Some(path.to_path_buf());
+        self.inventory().directory = Some(path.to_path_buf());
     }
 
     fn started(&self, proxy: &Proxy) {
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.0.insert(proxy.setup().name.clone(), proxy.id());
+        let mut inventory = self.inventory();
+        match inventory.closed {
+            true => kill(proxy.id()),
+            false => drop(inventory.proxies.insert(proxy.setup().name.clone(), proxy.id())),
+        }
     }
 
     fn ended(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.remove(name);
+        self.inventory().proxies.remove(name);
+    }
+
+    fn inventory(&self) -> MutexGuard<'_, Inventory> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn kill(process: u32) {
+    if let Some(id) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        // Gone already is as good.
+        let _ = kill_process(id, Signal::KILL);
     }
 }
 
@@ -77,8 +113,8 @@ pub(crate) struct Stage {
 impl Stage {
     /// Builds the programs, and makes keys, certificates and the repository.
     pub(crate) fn prepare(show: &Arc<Show>, leftovers: &Arc<Leftovers>) -> Result<Self> {
-        show.step("programs", || {
-            show.command(&build_command());
+        show.talkative_step("programs", || {
+            show.command(Command::new("cargo").args(["build", "--workspace", "--bins"]));
             Binaries::get().map(|_| "weft and weft-proxy are built")
         })?;
         let directory = tempfile::Builder::new().prefix("weft-demo-").tempdir().context("a directory")?;
@@ -112,15 +148,13 @@ impl Stage {
     pub(crate) fn start(&mut self, show: &Show) -> Result<()> {
         show.step("checked", || {
             let finished = self.mesh.weft(&["check", "policy"])?.expect_code(0)?;
-            Ok(last_line(&finished.stdout, &finished.stderr))
+            let said = finished.stderr.lines().chain(finished.stdout.lines());
+            Ok(said.last().unwrap_or_default().to_owned())
         })?;
         show.step("signed release", || {
             let finished = self.mesh.build()?;
-            let said = last_line(&finished.stdout, &finished.stderr);
-            self.mesh.sequence().map(|sequence| match said.is_empty() {
-                true => format!("number {sequence}"),
-                false => said,
-            })
+            let said = finished.stdout.lines().next().unwrap_or_default().to_owned();
+            self.mesh.sequence().map(|_| said)
         })?;
         show.step("sidecars", || {
             for role in &ROLES {
@@ -146,7 +180,11 @@ impl Stage {
         };
         setup.inbound.push(format!("http={inbound}"));
         setup.application.push(format!("http={}", upstream.address()));
-        show.command(&setup.command());
+        if self.proxies.is_empty() {
+            show.long_command(&setup.command());
+        } else {
+            show.remark(&format!("and the same for {}", role.name));
+        }
         let proxy = setup.spawn()?;
         self.leftovers.started(&proxy);
         self.proxies.insert(role.name, proxy);
@@ -177,7 +215,7 @@ impl Stage {
                 old.log_tail()
             )));
         }
-        show.command(&setup.command());
+        show.remark("productpage's weft-proxy stopped with SIGTERM, and started again with the same command");
         let mut new = setup.spawn()?;
         self.leftovers.started(&new);
         new.wait_ready()?;
@@ -219,10 +257,4 @@ Logs are in {root}/log. Ctrl-C ends it all and removes {root}.",
             weft = self.mesh.binaries().weft.display(),
         );
     }
-}
-
-/// The last line that says something.
-fn last_line(stdout: &str, stderr: &str) -> String {
-    let mut lines = stderr.lines().chain(stdout.lines()).map(str::trim);
-    lines.rfind(|line| !line.is_empty()).unwrap_or_default().to_owned()
 }

@@ -16,7 +16,7 @@ fn deciding_line(bookinfo: &Bookinfo, answer: &Answer) -> String {
 fn a_refusal_names_the_document_and_the_line() {
     let bookinfo = Bookinfo::new();
     let (page, details) = (bookinfo.page(), bookinfo.replica("details", 19081, None));
-    let _v1 = bookinfo.replica("reviews-v1", 19082, None);
+    let v2 = bookinfo.replica("reviews-v2", 19083, None);
     let mut client = Client::new(Protocol::Http1, page.proxy.outbound());
 
     let delete = Call::get("http://details:9080/details/7").method("DELETE");
@@ -28,7 +28,8 @@ fn a_refusal_names_the_document_and_the_line() {
     assert_eq!(details.application.hits(), 0, "a refused request never reaches the application");
 
     // A denial beats the permission for the same path.
-    let drafts = client.send_blocking(&Call::get("http://reviews:9080/reviews/drafts/1")).unwrap();
+    let read = |path: &str| Call::get(&format!("http://reviews:9080{path}")).header("end-user", "jason");
+    let drafts = client.send_blocking(&read("/reviews/drafts/1")).unwrap();
     assert_eq!(drafts.status, 403, "{drafts}");
     assert!(drafts.text().starts_with("denied by AccessPolicy bookinfo/no-drafts"), "{drafts}");
     assert!(deciding_line(&bookinfo, &drafts).contains("/reviews/drafts"), "{drafts}");
@@ -37,10 +38,10 @@ fn a_refusal_names_the_document_and_the_line() {
     for disguise in
         ["/reviews/%64rafts/1", "/reviews/x/../drafts/1", "/reviews//drafts/1", "/reviews/./drafts"]
     {
-        let answer = client.send_blocking(&Call::get(&format!("http://reviews:9080{disguise}"))).unwrap();
+        let answer = client.send_blocking(&read(disguise)).unwrap();
         assert!(matches!(answer.status, 400 | 403), "{disguise}: {answer}");
     }
-    assert_eq!(_v1.application.hits(), 0);
+    assert_eq!(v2.application.hits(), 0);
 }
 
 #[test]

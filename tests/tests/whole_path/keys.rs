@@ -77,7 +77,8 @@ fn keys_rotate_without_a_restart() {
     let mut latest = forge.latest();
     (latest.version, latest.root_version) = (latest.version + 1, 2);
     forge.sign_latest(&latest, &[&new_key]);
-    let version = |proxy: &weft_tests::proxy::Proxy| proxy.bundle()["root_version"].as_u64();
+    let version =
+        |proxy: &weft_tests::proxy::Proxy| proxy.bundle()["source"]["standing"]["root_version"].as_u64();
     weft_tests::wait::until("root 2", || (version(&proxy) == Some(2)).then_some(())).unwrap();
 
     // Root 3 drops the old one, which then counts for nothing.

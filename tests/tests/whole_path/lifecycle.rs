@@ -19,6 +19,7 @@ metadata: { name: drain }
 spec:
   trustDomain: drain.example
   trustAnchors: [ { file: ca/root.pem } ]
+  defaults: { timeouts: { request: 60s, connect: 30s } }
 ---
 apiVersion: weft.dev/v1alpha1
 kind: Service

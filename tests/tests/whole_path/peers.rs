@@ -11,10 +11,17 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
+use weft_bundle::release::Denylist;
+use weft_bundle::release::payload::{Denied, DenylistEntry, DenylistPin};
+use weft_bundle::release::sign::sign_denylist;
+use weft_tests::client::{self, Call, Protocol};
+use weft_tests::load::{Load, Plan};
 use weft_tests::mesh::Mesh;
 use weft_tests::proxy::Proxy;
 use weft_tests::upstream::Upstream;
 use weft_tests::{Context, Result, port, runtime, wait};
+
+use crate::forge::{Forge, ahead};
 
 const POLICY: &str = "
 apiVersion: weft.dev/v1alpha1
@@ -194,8 +201,8 @@ fn only_certificates_of_our_authority_and_trust_domain_get_in() {
 #[test]
 fn clear_text_on_a_strict_port_is_not_answered() {
     let api = Api::start();
-    let call = weft_tests::client::Call::get("http://api/items");
-    let answer = weft_tests::client::call(weft_tests::client::Protocol::Http1, api.inbound, &call);
+    let call = Call::get("http://api/items");
+    let answer = client::call(Protocol::Http1, api.inbound, &call);
     assert!(answer.is_err(), "{answer:?}");
     assert_eq!(api.application.hits(), 0);
 }
@@ -207,9 +214,8 @@ fn a_caller_does_not_talk_to_an_impostor() {
     let mut web = api.mesh.proxy("default/web", "web").unwrap();
     web.inbound.push(format!("http={}", port::free_address().unwrap()));
     let web = web.start().unwrap();
-    let call = weft_tests::client::Call::get("http://api/items");
-    let ask =
-        || weft_tests::client::call(weft_tests::client::Protocol::Http1, web.outbound(), &call).unwrap();
+    let call = Call::get("http://api/items");
+    let ask = || client::call(Protocol::Http1, web.outbound(), &call).unwrap();
     assert_eq!(ask().status, 200);
     // The same address, now a proxy of `stranger`, whose certificate is as good as any.
     let Api { mesh, inbound, application, mut proxy } = api;
@@ -239,4 +245,74 @@ fn a_proxy_with_another_service_s_certificate_does_not_become_ready() {
     })
     .unwrap();
     assert!(!proxy.is_ready());
+}
+
+/// A denylist is never staged: it closes what is open, and lets nobody of those in again.
+#[test]
+fn a_denied_identity_loses_its_connections_at_once() {
+    let api = Api::start();
+    let mut web = api.mesh.proxy("default/web", "web").unwrap();
+    web.inbound.push(format!("http={}", port::free_address().unwrap()));
+    let web = web.start().unwrap();
+    let ask = || client::call(Protocol::Http1, web.outbound(), &Call::get("http://api/items")).unwrap();
+    assert_eq!(ask().status, 200);
+
+    let forge = Forge::of(&api.mesh);
+    let subject = Denied::Identity("spiffe://peers.example/ns/default/sa/web".parse().unwrap());
+    let entries = vec![DenylistEntry { subject, until: ahead(60 * 24) }];
+    let denylist = Denylist { mesh: "peers".parse().unwrap(), version: 1, entries };
+    let (sha256, bytes) = sign_denylist(&denylist, &[&forge.key("denylist")]).unwrap();
+    forge.write("denylist/1.json", &bytes);
+    forge.change_latest(|latest| latest.denylist = Some(DenylistPin { version: 1, sha256 }));
+    let in_force = || api.proxy.bundle()["source"]["standing"]["denylist_version"] == 1;
+    wait::until("the denylist", || in_force().then_some(())).unwrap();
+
+    let hits = api.application.hits();
+    let answer = ask();
+    assert!(answer.status >= 500, "{answer}\n{}", api.proxy.log_tail());
+    assert_eq!(api.application.hits(), hits);
+    assert!(api.proxy.is_ready());
+}
+
+/// A certificate is replaced in its place: the next connections use it, requests under way notice nothing, and a pair that
+/// does not fit together is not taken.
+#[test]
+fn certificates_rotate_under_load() {
+    let mut api = Api::start();
+    let mut web = api.mesh.proxy("default/web", "web").unwrap();
+    web.inbound.push(format!("http={}", port::free_address().unwrap()));
+    let web = web.start().unwrap();
+    let expiry = |proxy: &Proxy| proxy.metrics().sum("weft_identity_expiry_timestamp_seconds", &[]);
+    let load = Load::start(&Plan {
+        protocol: Protocol::Http1,
+        address: web.outbound(),
+        call: Call::get("http://api/items"),
+        clients: 2,
+        rate: 60,
+    });
+    load.wait_for_more(20).unwrap();
+    for (service, proxy) in [("default/api", &api.proxy), ("default/web", &web)] {
+        let before = expiry(proxy);
+        let out = format!("identities/{}", service.replace('/', "."));
+        let issue = ["ca", "issue", service, "--ca", "ca", "--out", &out, "--ttl", "48h"];
+        api.mesh.weft(&issue).unwrap().expect_code(0).unwrap();
+        wait::until("the new certificate", || (expiry(proxy) > before).then_some(())).unwrap();
+        load.wait_for_more(20).unwrap();
+    }
+    // Another service's key beside our certificate.
+    let (_, stranger_key) = api.mesh.identity("default/stranger").unwrap();
+    let (_, key) = api.mesh.identity("default/web").unwrap();
+    let rejected = || web.metrics().sum("weft_identity_rejected_total", &[]);
+    let before = rejected();
+    fs::copy(stranger_key, key).unwrap();
+    wait::until("the refusal", || (rejected() > before).then_some(())).unwrap();
+    load.wait_for_more(20).unwrap();
+    // The callee starts again, so that connections have to be made anew with what is held.
+    let tally = load.stop().unwrap();
+    assert_eq!(tally.failed(), 0, "{tally}\n{}", web.log_tail());
+    let setup = api.proxy.setup().clone();
+    api.proxy.terminate().unwrap();
+    let _again = setup.start().unwrap();
+    let answer = client::call(Protocol::Http1, web.outbound(), &Call::get("http://api/items")).unwrap();
+    assert_eq!(answer.status, 200, "{answer}");
 }

@@ -19,7 +19,7 @@ fn documents(ports: [u16; 2], round: u64) -> String {
 apiVersion: weft.dev/v1alpha1
 kind: Mesh
 metadata: {{ name: reload }}
-spec: {{ trustDomain: reload.example, trustAnchors: [ {{ file: ca/root.pem }} ], defaults: {{ retry: {{ attempts: 0 }} }} }}
+spec: {{ trustDomain: reload.example, trustAnchors: [ {{ file: ca/root.pem }} ], defaults: {{ retry: {{ attempts: 0 }}, timeouts: {{ request: 60s, connect: 30s }} }} }}
 ---
 apiVersion: weft.dev/v1alpha1
 kind: Service

@@ -14,7 +14,7 @@ metadata: { name: small }
 spec:
   trustDomain: small.example
   trustAnchors: [ { file: ca/root.pem } ]
-  defaults: { access: allow, peerTLS: off }
+  defaults: { access: allow, peerTLS: off, timeouts: { request: 60s, connect: 30s } }
 ";
 
 /// `web` and `api`, and a route that adds a header, by which a release can be told from another.

@@ -102,7 +102,7 @@ const TAMPERINGS: [Tampering; 16] = [
     }),
     ("an expired timestamp", |forge| {
         forge.change_latest(|latest| {
-            (latest.issued, latest.stale_after, latest.expires) = (ago(9), ago(8), ago(7))
+            (latest.issued, latest.stale_after, latest.expires) = (ago(9), ago(8), ago(7));
         });
     }),
     ("a timestamp from the future", |forge| forge.change_latest(|latest| latest.issued = ahead(60))),
