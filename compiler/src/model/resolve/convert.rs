@@ -2,6 +2,7 @@
 
 use http::HeaderName;
 use weft_bundle::body::{HeaderEdits, RetryBudget};
+use weft_bundle::engine::FRAMING;
 
 use super::Context;
 use crate::diagnostic::Diagnostic;
@@ -65,8 +66,6 @@ pub(super) fn check_edits(
     span: Span,
     edits: &HeaderEdits,
 ) {
-    const FRAMING: [&str; 7] =
-        ["connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"];
     let names = edits.set.iter().chain(&edits.add).map(|(name, _)| name).chain(&edits.remove);
     for name in names {
         let why = match HeaderName::from_bytes(name.as_bytes()) {
