@@ -210,7 +210,7 @@ fn control(scratch: &Path) -> (Control, Arc<Fake>) {
     let state = StateDirectory::open(&scratch.join("state")).unwrap();
     let runtime = Arc::new(Fake::default());
     let source = Directory::new(scratch.join("release"));
-    let metrics = Metrics::new().control.clone();
+    let metrics = Metrics::new().control;
     let runtime_too: Arc<dyn Runtime> = Arc::<Fake>::clone(&runtime);
     let mut control = Control::new(updater, state, source, runtime_too, metrics);
     control.clock = || UtcTime::from_unix(NOW);
