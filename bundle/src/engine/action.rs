@@ -80,11 +80,12 @@ pub(super) fn illegal_place<'t>(
 ) -> Option<&'t str> {
     let path = path.map(|(PathRewrite::Full(path) | PathRewrite::Matched(path))| path.as_str());
     let scheme = scheme.filter(|scheme| !matches!(*scheme, "http" | "https"));
-    scheme.or(host.filter(|host| !is_host(host))).or(path.filter(|path| !is_path(path)))
+    scheme.or(host.filter(|host| !is_authority(host))).or(path.filter(|path| !is_path_text(path)))
 }
 
-/// Letters, digits, `-`, `_`, `.`, or an IPv6 address in brackets; then a port, perhaps.
-fn is_host(authority: &str) -> bool {
+/// Whether a rewrite may name this authority: letters, digits, `-`, `_`, `.`, or an IPv6 address in brackets; then a
+/// port from 1 to 65535, perhaps.
+pub fn is_authority(authority: &str) -> bool {
     let (host, port) = split_authority(authority);
     let plain = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -95,8 +96,9 @@ fn is_host(authority: &str) -> bool {
     is_name && (host.len() == authority.len() || port.is_some_and(|port| port > 0))
 }
 
-/// What replaces a path may be empty, or a part of a segment, but not end the path or the line it stands in.
-fn is_path(path: &str) -> bool {
+/// Whether a rewrite may put this into a path: it may be empty, or a part of a segment, but not end the path or the line
+/// it stands in.
+pub fn is_path_text(path: &str) -> bool {
     path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#\\".contains(&byte))
 }
 
@@ -117,8 +119,8 @@ pub fn edit_headers(edits: &HeaderEdits, headers: &mut HeaderMap) {
     }
 }
 
-/// Fields that frame and route messages. An edit of one would make two readers of a message disagree.
-const FRAMING: [&str; 9] = [
+/// Fields that frame and route messages, which policy cannot edit: two readers of a message would disagree.
+pub const FRAMING: [&str; 9] = [
     "connection",
     "content-length",
     "host",

@@ -23,7 +23,10 @@ use http::HeaderMap;
 
 use self::access::AccessMatcher;
 pub use self::access::{Authorization, Denial, Peer, Permit};
-pub use self::action::{edit_headers, redirect_location, rewrite_path, split, split_authority};
+pub use self::action::{
+    FRAMING, edit_headers, is_authority, is_path_text, redirect_location, rewrite_path, split,
+    split_authority,
+};
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, whole_regex};
 use self::path::CanonicalPath;

@@ -124,6 +124,9 @@ fn issue(
     ttl: DurationText,
     now: OffsetDateTime,
 ) -> Result<String, String> {
+    if ttl.is_zero() {
+        return Err("a certificate that is valid for `0s` is valid never".to_owned());
+    }
     let read = |name: &str| fs::read_to_string(ca.join(name)).map_err(|error| failed(&ca.join(name), &error));
     let (root, key) = (read("root.pem")?, read("key.pem")?);
     let id = identity(workload, &root)?;

@@ -98,7 +98,8 @@ fn leaves(bytes: &[u8]) -> Option<Vec<Leaf>> {
 
 /// JSON with line breaks. Also text that breaks our own rules is shown, because that may be what one is looking for.
 fn pretty(bytes: &[u8]) -> Result<String, String> {
-    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let value: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|error| format!("not a file of a release, nor any other JSON: {error}"))?;
     let text = serde_json::to_string_pretty(&value).map_err(|error| error.to_string())?;
     Ok(text + "\n")
 }

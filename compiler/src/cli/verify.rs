@@ -51,7 +51,8 @@ pub struct Args {
 
 /// Checks the release and prints a line per step.
 pub fn run(args: Args) -> ExitCode {
-    let anchor = match read(&args.root).and_then(|anchor| fs::read_dir(&args.dir).map(|_| anchor)) {
+    let listed = || fs::read_dir(&args.dir).map(drop).map_err(|error| named(&args.dir, &error));
+    let anchor = match read(&args.root).and_then(|anchor| listed().map(|()| anchor)) {
         Ok(anchor) => anchor,
         Err(error) => return fail(&error),
     };
@@ -80,7 +81,11 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    fs::read(path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    fs::read(path).map_err(|error| named(path, &error))
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot read `{}`: {error}", path.display()))
 }
 
 /// Which steps passed, with what was found; and the one that did not, if any.

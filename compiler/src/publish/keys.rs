@@ -105,7 +105,8 @@ impl KeyDir {
     /// # Errors
     /// Every [`KeyDirError`] about reading.
     pub fn open(path: &Path) -> Result<Self, KeyDirError> {
-        let is_directory = path.is_dir();
+        // Else the complaint would be about a `root.json` somewhere near it.
+        let is_directory = fs::metadata(path).map_err(|error| io_at(path, error))?.is_dir();
         let directory = if is_directory { path } else { path.parent().unwrap_or(Path::new(".")) };
         let key_file = |role: &str| match is_directory {
             true => directory.join(format!("{role}.pem")),

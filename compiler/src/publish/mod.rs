@@ -24,8 +24,8 @@ pub use keys::{KeyDir, KeyDirError, NewKeys};
 
 use weft_bundle::release::delivery::{Expected, check_release};
 use weft_bundle::release::envelope::Envelope;
-use weft_bundle::release::key::Signer;
-use weft_bundle::release::payload::{Pin, Source, Statement, Timestamp};
+use weft_bundle::release::key::{Signer, SigningKey};
+use weft_bundle::release::payload::{Pin, Role, Source, Statement, Timestamp};
 use weft_bundle::release::rollout::Rollout;
 use weft_bundle::release::sign::{ReleaseInput, SignError, SignedRelease, sign_release, sign_timestamp};
 use weft_bundle::release::store::{Fetched, Store};
@@ -136,6 +136,13 @@ pub enum PublishError {
     },
     /// It could not be signed.
     Sign(SignError),
+    /// A key is not the one that the root names for its role, or not enough of them.
+    WrongKey {
+        /// The role.
+        role: Role,
+        /// How many keys of the role must sign.
+        threshold: usize,
+    },
     /// The keys are not those that the root names.
     Keys(UpdateError),
     /// A file could not be read or written.
@@ -153,7 +160,8 @@ impl fmt::Display for PublishError {
             Self::Dirty { channel } => {
                 write!(
                     f,
-                    "the files are not all committed, so they cannot be signed for the channel `{channel}`"
+                    "the files are not all committed, so they cannot be signed for the channel `{channel}`; \
+                     commit them, or publish with `--channel dev`"
                 )
             }
             Self::NotDescendant { published, commit } => {
@@ -166,6 +174,12 @@ impl fmt::Display for PublishError {
                 write!(f, "release {sequence} is taken, or not above the current one")
             }
             Self::Sign(_) => f.write_str("cannot sign the release"),
+            Self::WrongKey { role, threshold: 1 } => {
+                write!(f, "the key given for {role}s is not one that the root of trust names for them")
+            }
+            Self::WrongKey { role, threshold } => {
+                write!(f, "the root of trust asks for {threshold} {role} keys, and one is given")
+            }
             Self::Keys(_) => f.write_str("the keys are not those that the root of trust names"),
             Self::Io { path, .. } => write!(f, "cannot use {}", path.display()),
         }
@@ -182,6 +196,7 @@ impl std::error::Error for PublishError {
             | Self::NotDescendant { .. }
             | Self::Descent(_)
             | Self::OtherRoot { .. }
+            | Self::WrongKey { .. }
             | Self::Sequence { .. } => None,
         }
     }
@@ -210,6 +225,9 @@ pub fn publish(
     let directory = Directory::new(dir);
     let _lock = directory.lock().map_err(|error| at(dir, error))?;
     let current = read_current(&directory, keys, &options.channel)?;
+    // Before a number is claimed: one without a timestamp would be lost.
+    require_key(&current.trust, Role::Release, &keys.release)?;
+    require_key(&current.trust, Role::Timestamp, &keys.timestamp)?;
     require_descent(current.release.as_ref(), source, options)?;
 
     let (signed, written) = claim(&directory, keys, bodies, source, options, &current)?;
@@ -275,6 +293,14 @@ fn read_release(directory: &Directory, trust: &Trust, pin: Pin) -> Result<Option
         Err(error) if root.epoch > 1 && matches!(error.reason(), "unknown-key" | "threshold") => Ok(None),
         Err(error) => Err(PublishError::Current(error)),
     }
+}
+
+fn require_key(trust: &Trust, role: Role, key: &SigningKey) -> Result<(), PublishError> {
+    let (mut named, threshold) = trust.newest().role(role);
+    if threshold == 1 && named.any(|named| named == key.public()) {
+        return Ok(());
+    }
+    Err(PublishError::WrongKey { role, threshold })
 }
 
 fn require_descent(

@@ -182,8 +182,9 @@ fn one_key_file_signs_where_the_root_allows_it() {
     let keys = KeyDir::open(&bench.dir.path().join("keys/release.pem")).unwrap();
     let source = Source { commit: "c0ffee".into(), ..Source::default() };
     let published = publish(&bench.out(), &keys, &bodies("one"), &source, &Options::new(NOW, &always));
-    assert!(matches!(published, Err(PublishError::Keys(_))), "{published:?}");
+    assert!(matches!(published, Err(PublishError::WrongKey { .. })), "{published:?}");
     assert!(!bench.out().join("channels").exists());
+    assert!(!bench.out().join("releases").exists(), "no number is used up");
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub struct Args {
 enum Fault {
     Read(PathBuf, std::io::Error),
     TooLarge(PathBuf),
+    ServiceFile(String),
     Leaf(String),
     Digest,
     Apply(ApplyError),
@@ -45,6 +46,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Read(path, error) => write!(f, "cannot read `{}`: {error}", path.display()),
             Self::TooLarge(path) => write!(f, "`{}` is larger than any bundle may be", path.display()),
+            Self::ServiceFile(why) => write!(f, "the service file is not understood: {why}"),
             Self::Leaf(why) => write!(f, "the service file's leaf is not understood: {why}"),
             Self::Digest => f.write_str("the body is not the one that the service file names"),
             Self::Apply(error) => error.fmt(f),
@@ -82,6 +84,7 @@ fn check(file: &Path) -> Result<Arc<Snapshot>, Fault> {
     let bytes = read(file, MAX_PACK)?;
     let body = match json::from_slice::<ServiceFile>(&bytes) {
         Ok(service_file) => body_of(service_file, file)?,
+        Err(error) if is_for_a_release(&bytes) => return Err(Fault::ServiceFile(error.to_string())),
         // Then it is a body, or wrong as one.
         Err(_) => bytes,
     };
@@ -89,6 +92,11 @@ fn check(file: &Path) -> Result<Arc<Snapshot>, Fault> {
     let snapshot = Arc::new(Snapshot::build(&body, generation).map_err(Fault::Apply)?);
     worker::dry_run(&snapshot).map_err(Fault::Apply)?;
     Ok(snapshot)
+}
+
+/// Whether it is a service file, though perhaps a wrong one: bodies have no such field.
+fn is_for_a_release(bytes: &[u8]) -> bool {
+    json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value.get("release").is_some())
 }
 
 /// The body of a service file: inside, or among the blobs of the release directory around it.
@@ -135,6 +143,12 @@ mod tests {
         let anywhere = "127.0.0.1:1".parse().unwrap();
         checked(&calls(&[anywhere])).unwrap();
         checked(&serves(anywhere, "strict", &json!({}))).unwrap();
+    }
+
+    #[test]
+    fn a_wrong_service_file_is_not_called_a_body() {
+        let fault = checked(&json!({"release": {}, "leaf": "", "proof": {}})).unwrap_err();
+        assert!(fault.starts_with("the service file is not understood: missing field"), "{fault}");
     }
 
     #[test]

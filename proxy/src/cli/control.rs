@@ -31,6 +31,9 @@ pub(super) struct Running {
 
 /// Reads the trust root and opens the state directory.
 pub(super) fn prepare(args: &Args, plane: &Arc<DataPlane>) -> Result<Prepared, String> {
+    if args.source.to_string_lossy().contains("://") {
+        return Err(format!("source `{}`: this version follows directories only", args.source.display()));
+    }
     let anchor = read_root(&args.root)?;
     let state = StateDirectory::open(&args.state)
         .map_err(|error| format!("state `{}`: {error}", args.state.display()))?;
@@ -73,7 +76,9 @@ fn instance_id(args: &Args, state: &StateDirectory) -> Result<String, String> {
         return Ok(id);
     }
     let id = format!("{:032x}", fastrand::u128(..));
-    state.write(INSTANCE_ID, id.as_bytes()).map_err(fail)?;
+    if let Err(error) = state.write(INSTANCE_ID, id.as_bytes()) {
+        tracing::warn!(%error, "the instance id cannot be kept; the next start takes another place in rollouts");
+    }
     Ok(id)
 }
 

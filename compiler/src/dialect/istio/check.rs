@@ -14,6 +14,7 @@ use crate::dialect::NOT_SUPPORTED;
 use crate::dialect::check::{Checker, is_label};
 use crate::yaml::scalar::Short;
 use crate::yaml::{Map, Span, Spanned};
+use weft_bundle::engine::{is_authority, is_path_text};
 
 // ------------------------------------------------------------------------------------------- VirtualService
 
@@ -39,6 +40,25 @@ impl VirtualService {
         }
         let names = spec.http.iter().filter_map(|route| route.name.as_ref());
         checker.unique(names.map(|n| (&n.value, n.span)), |name| format!("two routes are called `{name}`"));
+    }
+}
+
+/// What a rewrite or redirect puts into the request line or `Location`.
+fn new_place(authority: Option<&Spanned<String>>, uri: Option<&Spanned<String>>, checker: &mut Checker<'_>) {
+    if let Some(authority) = authority
+        && !is_authority(authority)
+    {
+        let message = format!("`{}` is not a host, or a host and a port", Short(authority));
+        checker.invalid(authority.span, message);
+    }
+    if let Some(uri) = uri
+        && !is_path_text(uri)
+    {
+        checker.invalid_because(
+            uri.span,
+            format!("`{}` cannot stand in a path", Short(uri)),
+            "write what is not plain as `%` and two digits; the query of the request always stays",
+        );
     }
 }
 
@@ -70,12 +90,14 @@ impl HttpRoute {
             checker.redirect_status(redirect.redirect_code.as_ref());
             checker.port(redirect.port.as_ref());
             redirect.check_port(checker);
+            new_place(redirect.authority.as_ref(), redirect.uri.as_ref(), checker);
         }
         if let Some(rewrite) = &self.rewrite {
             if let Some(uri) = rewrite.uri.as_ref().filter(|uri| uri.starts_with('/')) {
                 checker.path(uri);
             }
             checker.not_yet(rewrite.uri_regex_rewrite.as_ref(), "uriRegexRewrite", "rewriting by expression");
+            new_place(rewrite.authority.as_ref(), rewrite.uri.as_ref(), checker);
         }
         if let Some(retries) = &self.retries {
             retries.check(checker);
@@ -114,6 +136,11 @@ impl HttpRoute {
             if !(200..=599).contains(&response.status.value) {
                 let message = format!("{} is not a status from 200 to 599", response.status);
                 checker.invalid(response.status.span, message);
+            }
+            if matches!(response.status.value, 204 | 205 | 304)
+                && let Some(body) = &response.body
+            {
+                checker.invalid(body.span, format!("an answer with status {} has no body", response.status));
             }
             let bytes = response.body.as_ref().and_then(|body| body.bytes.as_ref());
             checker.not_yet(bytes, "bytes", "answers that are not text");

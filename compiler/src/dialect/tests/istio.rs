@@ -164,6 +164,29 @@ spec:
 }
 
 #[test]
+fn rewrites_and_answers_that_no_message_can_hold() {
+    snapshot!(
+        r#"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: a }
+spec:
+  hosts: [a]
+  http:
+  - match: [{ uri: { exact: /ok } }]
+    rewrite: { uri: /new, authority: "b.example:8080" }
+    route: [{ destination: { host: a } }]
+  - match: [{ uri: { exact: /1 } }]
+    rewrite: { uri: "/x?y=1", authority: "a b" }
+    route: [{ destination: { host: a } }]
+  - match: [{ uri: { exact: /2 } }]
+    redirect: { uri: "/x y", authority: "a:99999" }
+  - directResponse: { status: 204, body: { string: x } }
+"#
+    );
+}
+
+#[test]
 fn values_that_istio_does_not_have() {
     snapshot!(
         r#"

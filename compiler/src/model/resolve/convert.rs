@@ -1,6 +1,7 @@
 //! Small conversions that several front ends share.
 
 use weft_bundle::body::{HeaderEdits, RetryBudget};
+use weft_bundle::engine::FRAMING;
 
 use super::Context;
 use crate::diagnostic::Diagnostic;
@@ -65,8 +66,6 @@ pub(super) fn check_edits(
     span: Span,
     edits: &HeaderEdits,
 ) {
-    const FRAMING: [&str; 7] =
-        ["connection", "content-length", "host", "keep-alive", "te", "transfer-encoding", "upgrade"];
     let names = edits.set.iter().chain(&edits.add).map(|(name, _)| name).chain(&edits.remove);
     for name in names.filter(|name| FRAMING.contains(&name.as_str())) {
         let message = format!("`{name}` belongs to the framing of messages and cannot be edited");
