@@ -94,7 +94,7 @@ def verify(directory, anchor, mesh, channel, service, now):
     need(tuple(map(int, release["min_proxy"].split("."))) <= OWN_VERSION, "min-proxy")
     need(proof["size"] == tree["size"] > proof["index"] >= 0, "proof")
     node, place, last = hashlib.sha256(b"\0" + leaf).digest(), proof["index"], tree["size"] - 1
-    for sibling in map(b64, proof["path"]):
+    for sibling in map(b64, proof.get("path", [])):
         need(last > 0 and len(sibling) == 32, "proof length")
         on_right = place % 2 == 1 or place == last
         node = hashlib.sha256(b"\1" + (sibling + node if on_right else node + sibling)).digest()

@@ -56,7 +56,8 @@ impl fmt::Display for JsonError {
         match self {
             Self::NotUtf8 => f.write_str("not UTF-8"),
             Self::Truncated => f.write_str("the text ends too early"),
-            Self::Syntax { message } | Self::Shape { message } => f.write_str(message),
+            Self::Syntax { message } => write!(f, "not JSON: {message}"),
+            Self::Shape { message } => f.write_str(message),
             Self::DuplicateKey { key } => write!(f, "the key `{}` stands twice", key.escape_debug()),
             Self::TooDeep => write!(f, "nested deeper than {MAX_DEPTH} levels"),
             Self::NotInteger => f.write_str("a number is not an integer below 2^53"),

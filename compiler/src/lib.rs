@@ -48,8 +48,7 @@ impl Compilation {
 /// Parses, resolves and analyses documents.
 pub fn compile(sources: &Sources) -> Compilation {
     let mut parsed = dialect::parse(sources);
-    let mut diagnostics = sources.diagnostics.clone();
-    diagnostics.append(&mut parsed.diagnostics);
+    let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
     let (mesh, mut found) = model::resolve::resolve(sources, &parsed);
     diagnostics.append(&mut found);
     diagnostics.extend(analysis::analyse(&mesh));

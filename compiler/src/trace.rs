@@ -76,8 +76,18 @@ impl Question {
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        if authority.is_empty() {
+        let (host, port) = engine::split_authority(authority);
+        if host.is_empty() {
             return Err(wrong("it names no host"));
+        }
+        if authority.contains('@') {
+            return Err(wrong("a user name is no part of it"));
+        }
+        if authority.len() > host.len() && port.is_none_or(|port| port == 0) {
+            return Err(wrong("the port is not a number from 1 to 65535"));
+        }
+        if target.contains('#') {
+            return Err(wrong("what follows `#` is never sent"));
         }
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query.to_owned())),
@@ -296,17 +306,26 @@ impl Tracer<'_> {
         request: &Request<'_>,
     ) -> Result<Trace, BuildError> {
         let rule = routed.rule;
-        let new_path = rule
-            .rewrite
-            .as_ref()
+        let rewrite = rule.rewrite.as_ref();
+        let new_path = rewrite
             .and_then(|rewrite| rewrite.path.as_ref())
             .map(|rewrite| engine::rewrite_path(rewrite, routed.matched_path(), request.path));
         let path = match new_path.as_deref().map(CanonicalPath::parse) {
             Some(Ok(path)) => path,
-            Some(Err(_)) | None => request.path.clone(),
+            None => request.path.clone(),
+            // The callee's proxy refuses it.
+            Some(Err(refusal)) => {
+                let text = format!("the path becomes `{}`: {refusal}", new_path.unwrap_or_default());
+                self.say("rewrite", text, Some(&rule.origin));
+                return Ok(respond(400, Some(rule)));
+            }
         };
         if path != *request.path {
             self.say("rewrite", format!("the path becomes `{path}`"), Some(&rule.origin));
+        }
+        let authority = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(request.authority);
+        if authority != request.authority {
+            self.say("rewrite", format!("the host becomes `{authority}`"), Some(&rule.origin));
         }
         let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();
         let mut shares = Vec::new();
@@ -314,7 +333,7 @@ impl Tracer<'_> {
             let mut headers = request.headers.clone();
             engine::edit_headers(&rule.request_headers, &mut headers);
             engine::edit_headers(&backend.request_headers, &mut headers);
-            let arriving = Request { path: &path, headers: &headers, ..*request };
+            let arriving = Request { path: &path, authority, headers: &headers, ..*request };
             shares.push(self.share(backend, total, rule, &arriving)?);
         }
         let weighted = || shares.iter().filter(|share| share.weight > 0);
@@ -348,7 +367,7 @@ impl Tracer<'_> {
         request: &Request<'_>,
     ) -> Result<BackendShare, BuildError> {
         let weight = backend.weight;
-        let per_cent = (u64::from(weight) * 100).checked_div(total).unwrap_or(0);
+        let per_cent = per_cent(weight, total);
         let nowhere = |status| BackendShare {
             service: String::new(),
             subset: None,
@@ -466,6 +485,16 @@ impl Tracer<'_> {
     fn say(&mut self, stage: &'static str, text: String, origin: Option<&Origin>) {
         let file = origin.map(|origin| origin.file.clone());
         self.steps.push(Step { stage, text, file, line: origin.map(|origin| origin.line) });
+    }
+}
+
+/// `90`, `33.3`, `<0.1`: to one decimal, which is left out where it says nothing.
+fn per_cent(weight: u32, total: u64) -> String {
+    let tenths = (u64::from(weight) * 1000).checked_div(total).unwrap_or(0);
+    match (tenths / 10, tenths % 10) {
+        (0, 0) if weight > 0 => "<0.1".to_owned(),
+        (whole, 0) => whole.to_string(),
+        (whole, tenth) => format!("{whole}.{tenth}"),
     }
 }
 

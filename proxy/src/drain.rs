@@ -105,6 +105,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_says_nothing_does_not_hold_it_up_and_who_does_is_answered() {
+        let application = crate::testing::says("done").await;
+        let plane = plane_with(&serves(application, "off", &json!({})));
+        let address = plane.inbound_address("http").unwrap();
+        let mut late = Client::connect(address, Speaks::Http1).await;
+        let _silent = Client::connect(address, Speaks::Http1).await;
+        crate::testing::until("both are there", || plane.open_connections(Direction::Inbound) == 2).await;
+        let plane = std::sync::Arc::new(plane);
+        let draining = std::sync::Arc::clone(&plane);
+        let drained =
+            tokio::spawn(async move { inbound(&draining, Deadline::after(Duration::from_secs(20))).await });
+        crate::testing::until("nobody is let in", || std::net::TcpStream::connect(address).is_err()).await;
+        assert_eq!(late.get("/").await.text, "done", "it was connected before");
+        assert!(drained.await.unwrap());
+    }
+
+    #[tokio::test]
     async fn http1_finishes_what_is_under_way() {
         finishes_what_is_under_way(Speaks::Http1).await;
     }

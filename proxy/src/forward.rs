@@ -1,8 +1,8 @@
 //! Sending a request to a cluster: choose an endpoint, send, and decide whether to try again.
 //!
 //! A try may follow another only if the request certainly was not processed (no connection, the connection gave it back
-//! unsent, the peer said so), or if policy lists its method. It takes from the cluster's budget, except where nothing was
-//! ever sent. Nothing is tried again once a response is on its way downstream.
+//! unsent, the peer said so), or if policy lists its method. It takes from the cluster's budget, except where a connection
+//! of the pool turned out to be closing. Nothing is tried again once a response is on its way downstream.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use crate::cluster::budget::{ActiveGuard, RetryGuard};
 use crate::cluster::connect::{self, ConnectError, chain};
 use crate::cluster::pool::{Lease, Shared, Stream};
 use crate::cluster::{Cluster, Endpoint};
-use crate::message::body::{BodyError, Remembered, RequestBody};
+use crate::message::body::{BodyEnd, BodyError, Remembered, RequestBody};
 use crate::telemetry::Reason;
 use crate::telemetry::record::Record;
 
@@ -118,7 +118,10 @@ pub(crate) async fn send(
         record.log(|log| log.endpoint = Some(endpoint.address));
         let spare = Spare::of(&request);
         let active = cluster.spec.budget.active();
-        let outcome = within(plan.per_try, attempt(cluster, pending, active, request, plan.http2)).await;
+        let end = request.body().end();
+        let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
+        let attempt = attempt(cluster, pending, active, request, plan.http2, pooled);
+        let outcome = within(plan.per_try, &end, attempt).await;
         tries.retrying = None;
         request = match outcome {
             Ok(answer) => match tries.after_answer(answer, endpoint, spare).await {
@@ -132,11 +135,12 @@ pub(crate) async fn send(
 
 async fn within(
     limit: Option<Duration>,
+    end: &BodyEnd,
     attempt: impl Future<Output = Result<Answer, Fault>>,
 ) -> Result<Answer, Fault> {
     match limit {
         None => attempt.await,
-        Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+        Some(limit) => end.and_then_within(limit, attempt).await.unwrap_or_else(|| {
             let detail = format!("no answer within {} ms", limit.as_millis());
             Err(Fault { kind: Kind::TryTimeout, detail, unsent: None, reused: false })
         }),
@@ -153,6 +157,9 @@ struct Tries<'a> {
     left: u32,
     /// Times that a request may still be sent again because it never was processed.
     resends: u32,
+    /// Whether a connection from the pool ended under the request: then the next one is new, as its neighbours in the
+    /// pool are likely to be closing too.
+    had_stale: bool,
     /// The bound of the next pause.
     bound: Duration,
     /// The retry that is under way, its pause included.
@@ -192,7 +199,8 @@ impl<'a> Tries<'a> {
     fn new(cluster: &'a Cluster, plan: Plan<'a>, method: Method) -> Self {
         let (left, bound) =
             plan.retry.map_or((0, Duration::ZERO), |retry| (retry.attempts, retry.backoff_base.get()));
-        Self { cluster, plan, method, tried: Vec::new(), left, resends: RESENDS, bound, retrying: None }
+        let (tried, resends) = (Vec::new(), RESENDS);
+        Self { cluster, plan, method, tried, left, resends, had_stale: false, bound, retrying: None }
     }
 
     /// A response that policy calls a failure is dropped for another try, if there may be one; else it is delivered.
@@ -230,14 +238,12 @@ impl<'a> Tries<'a> {
             fault_fails(&retry.on, kind) && (kind.is_unprocessed() || lists(retry, &self.method))
         });
         // A reused connection that ends without a word was most likely closing while we sent: RFC 9110 section 9.2.2 lets
-        // a proxy try safe methods again. Once, and within the budget.
-        let was_closing = kind == Kind::Reset
-            && reused
-            && self.method.is_safe()
-            && std::mem::take(&mut self.resends) == RESENDS;
-        if was_closing && !wanted {
-            self.retrying = self.cluster.spec.budget.retry();
-            return if self.retrying.is_some() { Ok(request) } else { Err(failure) };
+        // a proxy try safe methods again. Once, over a new connection, and outside the budget: an upstream that restarts
+        // closes a whole pool at once, and there is at most one such try per connection of the pool.
+        let was_closing = kind == Kind::Reset && reused && self.method.is_safe() && !self.had_stale;
+        self.had_stale |= reused;
+        if was_closing {
+            return Ok(request);
         }
         if !wanted || !self.take_retry() {
             return Err(failure);
@@ -313,17 +319,25 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
 
 // ------------------------------------------------------------------------------------------------------ one try
 
+/// Whether a connection of the pool will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pooled {
+    Use,
+    Avoid,
+}
+
 async fn attempt(
     cluster: &Cluster,
     pending: Pending,
     active: ActiveGuard,
     request: Request<RequestBody>,
     http2: bool,
+    pooled: Pooled,
 ) -> Result<Answer, Fault> {
     if http2 {
         attempt_shared(cluster, pending, active, request).await
     } else {
-        attempt_one_by_one(cluster, pending, active, request).await
+        attempt_one_by_one(cluster, pending, active, request, pooled).await
     }
 }
 
@@ -332,10 +346,13 @@ async fn attempt_one_by_one(
     pending: Pending,
     active: ActiveGuard,
     request: Request<RequestBody>,
+    pooled: Pooled,
 ) -> Result<Answer, Fault> {
     let endpoint = Rc::clone(pending.endpoint());
-    let started = Instant::now();
-    let pooled = endpoint.pool.take(started, cluster.spec.idle_timeout);
+    let pooled = match pooled {
+        Pooled::Use => endpoint.pool.take(Instant::now(), cluster.spec.idle_timeout),
+        Pooled::Avoid => None,
+    };
     let reused = pooled.is_some();
     let mut connection = match pooled {
         Some(connection) => connection,

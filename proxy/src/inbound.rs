@@ -151,6 +151,7 @@ pub(crate) fn address(
         head.uri = Uri::builder().path_and_query(path).build().map_err(illegal)?;
         head.version = Version::HTTP_11;
         head.headers.insert(http::header::HOST, host);
+        fields::join_cookies(&mut head.headers);
         if head.headers.contains_key(http::header::TE) {
             head.headers.insert(http::header::CONNECTION, HeaderValue::from_static("te"));
         }

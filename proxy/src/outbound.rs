@@ -155,12 +155,13 @@ async fn forward(
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
     let plan = Plan { http2, per_try: limit(per_try), retry: rule.retry.as_ref() };
     let body = RequestBody::replayable(incoming, idle);
+    let end = body.end();
     let sending = forward::send(&cluster, plan, head, body, record);
     match limit(request) {
         None => Ok(sending.await?),
-        Some(limit) => match tokio::time::timeout(limit, sending).await {
-            Ok(sent) => Ok(sent?),
-            Err(_) => {
+        Some(limit) => match end.and_then_within(limit, sending).await {
+            Some(sent) => Ok(sent?),
+            None => {
                 let detail = format!("no response within {} ms", limit.as_millis());
                 Err(Refusal::new(Reason::RequestTimeout, detail))
             }

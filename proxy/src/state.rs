@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 /// The largest object that is read back, in bytes: a body and its envelope fit many times.
 const LARGEST: u64 = 256 << 20;
 
+/// How the names of unfinished files begin. No object's name begins with a dot.
+const TEMPORARY: &str = ".unfinished-";
+
 /// A state directory that this process alone writes.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -19,16 +22,48 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Opens a directory, making it if it is not there, and checks that it can be written.
+    /// Opens a directory, making it if it is not there, and checks that it can be written. One that cannot, because its
+    /// disk is full or read-only, will do if there is something in it: a proxy that can serve must not refuse to start.
     ///
     /// # Errors
-    /// Whatever the file system says; a read-only directory is found here and not when the first release arrives.
+    /// Whatever the file system says; an empty read-only directory is found here and not when the first release arrives.
     pub fn open(root: &Path) -> io::Result<Self> {
+        if root.exists() && !root.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        }
         fs::create_dir_all(root)?;
         let state = Self { root: root.to_path_buf() };
-        state.write("probe", b"written at start to see that this directory can be written\n")?;
-        state.delete("probe")?;
+        match state.sweep().and_then(|()| state.probe()) {
+            Err(error) if state.holds_something() => {
+                let state = root.display();
+                tracing::warn!(%state, %error, "the state directory cannot be written; nothing new will be adopted");
+            }
+            tried => tried?,
+        }
         Ok(state)
+    }
+
+    fn probe(&self) -> io::Result<()> {
+        self.write("probe", b"written at start to see that this directory can be written\n")?;
+        self.delete("probe")
+    }
+
+    fn holds_something(&self) -> bool {
+        fs::read_dir(self.root.join("objects")).is_ok_and(|mut objects| objects.next().is_some())
+    }
+
+    /// Removes the temporary files that a process left which was killed while it wrote.
+    fn sweep(&self) -> io::Result<()> {
+        let inner = ["", "objects", "roots"].map(|name| self.root.join(name));
+        for directory in inner.iter().filter(|directory| directory.is_dir()) {
+            for entry in fs::read_dir(directory)? {
+                let entry = entry?;
+                if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The bytes under a name; none if there are none.
@@ -53,8 +88,12 @@ impl StateDirectory {
     pub fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(name)?;
         let parent = path.parent().unwrap_or(&self.root);
-        fs::create_dir_all(parent)?;
-        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        if !parent.is_dir() {
+            fs::create_dir_all(parent)?;
+            // Else a crash could take the new directory with all that was synced in it.
+            File::open(&self.root)?.sync_all()?;
+        }
+        let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|failed| failed.error)?;
@@ -111,6 +150,31 @@ mod tests {
     }
 
     #[test]
+    fn unfinished_files_of_a_killed_process_are_removed() {
+        let scratch = tempfile::tempdir().unwrap();
+        StateDirectory::open(scratch.path()).unwrap().write("objects/ab", b"kept").unwrap();
+        for name in [".unfinished-1", "objects/.unfinished-2"] {
+            fs::write(scratch.path().join(name), "half").unwrap();
+        }
+        let state = StateDirectory::open(scratch.path()).unwrap();
+        assert_eq!(state.read("objects/ab").unwrap().as_deref(), Some(&b"kept"[..]));
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(scratch.path().join("objects")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_written_will_do_if_there_is_something_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        // Works for the superuser too, whom no permission stops: a directory where the probe belongs.
+        fs::create_dir_all(scratch.path().join("probe/in the way")).unwrap();
+        assert!(StateDirectory::open(scratch.path()).is_err());
+        fs::create_dir(scratch.path().join("objects")).unwrap();
+        fs::write(scratch.path().join("objects/ab"), "kept").unwrap();
+        let state = StateDirectory::open(scratch.path()).unwrap();
+        assert_eq!(state.read("objects/ab").unwrap().as_deref(), Some(&b"kept"[..]));
+    }
+
+    #[test]
     fn names_never_leave_the_directory() {
         let scratch = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(scratch.path()).unwrap();
@@ -125,5 +189,6 @@ mod tests {
         let file = scratch.path().join("file");
         fs::write(&file, "x").unwrap();
         assert!(StateDirectory::open(&file.join("state")).is_err());
+        assert_eq!(StateDirectory::open(&file).unwrap_err().to_string(), "not a directory");
     }
 }

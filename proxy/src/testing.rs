@@ -140,9 +140,14 @@ pub(crate) fn snapshot(body: &Value, sequence: u64) -> Result<Arc<Snapshot>, App
 
 /// A data plane on loopback, without policy.
 pub(crate) fn plane() -> DataPlane {
+    plane_of(1)
+}
+
+/// The same, with so many workers.
+pub(crate) fn plane_of(workers: usize) -> DataPlane {
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let options = Options {
-        workers: 1,
+        workers,
         inbound: vec![Override { name: None, address: any }],
         application: Vec::new(),
         outbound: Some(any),

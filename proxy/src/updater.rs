@@ -93,9 +93,12 @@ pub struct Control {
     report: Arc<Mutex<Report>>,
     watch: DirectoryWatch,
     running: Option<Pin>,
+    /// Nothing serves, and not because of what the state directory holds: a port was taken, a certificate missing.
+    resume_again: bool,
     failures: u32,
     /// Whether a cycle has reached its end since the start: until then nobody knows how old what we serve is.
     heard: bool,
+    clock: fn() -> UtcTime,
 }
 
 impl Control {
@@ -116,8 +119,10 @@ impl Control {
             report: Arc::default(),
             watch: DirectoryWatch::new(),
             running: None,
+            resume_again: false,
             failures: 0,
             heard: false,
+            clock: || UtcTime::from(std::time::SystemTime::now()),
         }
     }
 
@@ -134,12 +139,13 @@ impl Control {
     /// Starts from the state directory: the active release, else the one before it. Without any, nothing happens; the
     /// source may have one.
     pub fn resume(&mut self) {
+        self.resume_again = false;
         // First, so that nothing is served to a denied peer in between.
-        if let Ok(Standing { denylist: Some(denylist), .. }) = self.updater.standing(&self.state, now()) {
+        if let Ok(Standing { denylist: Some(denylist), .. }) = self.standing() {
             self.runtime.deny(&denylist);
         }
         loop {
-            let installed = match self.updater.resume(&self.state, now()) {
+            let installed = match self.updater.resume(&self.state, (self.clock)()) {
                 Ok(installed) => installed,
                 Err(UpdateError::NoBundle { message }) => {
                     if !message.is_empty() {
@@ -147,7 +153,10 @@ impl Control {
                     }
                     return;
                 }
-                Err(error) => return self.failed(&error),
+                Err(error) => {
+                    self.resume_again = true;
+                    return self.failed(&error);
+                }
             };
             if let Some(problem) = &installed.instead_of {
                 self.metrics.rejected(problem.reason());
@@ -163,8 +172,12 @@ impl Control {
                 Err(error) => {
                     let body_is_wrong = is_bodys_fault(&error);
                     self.failed(&UpdateError::Apply { message: error.to_string() });
-                    if !body_is_wrong || self.updater.reject(&self.state, installed.pin).is_err() {
+                    if !body_is_wrong {
+                        self.resume_again = true;
                         return;
+                    }
+                    if let Err(error) = self.updater.reject(&self.state, installed.pin) {
+                        return self.failed(&error);
                     }
                 }
             }
@@ -175,19 +188,27 @@ impl Control {
     pub fn run(&mut self) {
         loop {
             self.watch.arm(&self.directories());
-            self.look();
+            self.round();
             if self.watch.wait(self.pause()) == Wake::Stop {
                 return;
             }
         }
     }
 
-    /// One round: cycles until there is nothing more to do.
+    fn round(&mut self) {
+        // The source may be gone or expired, so that the state directory is all there is.
+        if self.resume_again {
+            self.resume();
+        }
+        self.look();
+    }
+
+    /// Cycles until there is nothing more to do.
     pub fn look(&mut self) {
         for _ in 0..MOST_STEPS {
             let running = self.running.map(|pin| pin.sha256);
             let store = DirectoryStore(&self.source);
-            match self.updater.check(&self.state, &store, running.as_ref(), now()) {
+            match self.updater.check(&self.state, &store, running.as_ref(), (self.clock)()) {
                 Ok(Step::Unchanged(standing)) => return self.unchanged(*standing),
                 Ok(Step::Denylist(denylist)) => {
                     tracing::warn!(
@@ -201,6 +222,11 @@ impl Control {
                     if !self.adopt(&candidate) {
                         return;
                     }
+                }
+                Err(UpdateError::Missing { .. }) if !self.source.root().exists() => {
+                    // Not one object is missing, and not the publisher forgot something.
+                    let object = format!("directory `{}`", self.source.root().display());
+                    return self.failed(&UpdateError::Missing { object });
                 }
                 Err(error) => return self.failed(&error),
             }
@@ -219,10 +245,12 @@ impl Control {
                 ApplyError::NotPersisted(message)
             })
         };
-        let applied = match candidate.parse() {
-            Ok(_) => self.runtime.apply(&candidate.body, generation, &mut persist),
-            Err(error) => Err(ApplyError::Json(error.to_string())),
-        };
+        if let Err(error) = candidate.parse() {
+            self.reject(candidate);
+            self.failed(&error);
+            return false;
+        }
+        let applied = self.runtime.apply(&candidate.body, generation, &mut persist);
         match (applied, not_persisted) {
             (Ok(()), _) => {
                 let sequence = candidate.pin.sequence;
@@ -237,10 +265,8 @@ impl Control {
             (Err(error), None) => {
                 // What is wrong here, such as a port that is taken, may be mended without a new release; what is wrong
                 // with the body may not.
-                if is_bodys_fault(&error)
-                    && let Err(error) = candidate.reject(&self.state)
-                {
-                    self.failed(&error);
+                if is_bodys_fault(&error) {
+                    self.reject(candidate);
                 }
                 self.failed(&UpdateError::Apply { message: error.to_string() });
                 false
@@ -248,8 +274,16 @@ impl Control {
         }
     }
 
+    /// Remembers that a release is of no use, so that it is not tried again.
+    fn reject(&mut self, candidate: &Candidate) {
+        if let Err(error) = candidate.reject(&self.state) {
+            self.failed(&error);
+        }
+    }
+
     fn serves(&mut self, pin: Pin) {
         self.running = Some(pin);
+        self.resume_again = false;
         self.tell(|report| report.running = Some(pin));
     }
 
@@ -259,8 +293,11 @@ impl Control {
         self.metrics.checked();
         let stale = standing.freshness != Freshness::Fresh;
         self.metrics.stale(stale);
+        // What the channel wants was tried here, and failed: that is over when it wants something else.
+        let wanted = standing.timestamp.as_ref().map(|timestamp| timestamp.current);
+        let refused = wanted.is_some_and(|wanted| standing.rejected.contains(&wanted));
         self.tell(|report| {
-            if report.problem.take().is_some() {
+            if !refused && report.problem.take().is_some() {
                 tracing::info!("the source is fine again");
             }
             report.standing = Some(standing);
@@ -272,7 +309,7 @@ impl Control {
         self.failures = if error.is_transient() { self.failures.saturating_add(1) } else { 0 };
         self.metrics.rejected(error.reason());
         let problem = (error.reason(), error.to_string());
-        let standing = self.updater.standing(&self.state, now()).ok();
+        let standing = self.standing().ok();
         if let Some(standing) = &standing {
             let stale = standing.freshness != Freshness::Fresh || !self.heard;
             self.metrics.stale(stale);
@@ -292,6 +329,10 @@ impl Control {
         });
     }
 
+    fn standing(&self) -> Result<Standing, UpdateError> {
+        self.updater.standing(&self.state, (self.clock)())
+    }
+
     fn tell(&self, change: impl FnOnce(&mut Report)) {
         change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
@@ -309,12 +350,8 @@ impl Control {
             0 => LOOK_EVERY,
             failures => LONGEST_BACKOFF.min(FIRST_BACKOFF * 2u32.saturating_pow(failures - 1)),
         };
-        base.mul_f64(0.8 + 0.4 * fastrand::f64())
+        base.mul_f64(0.8 + 0.4 * fastrand::f64()).min(LONGEST_BACKOFF)
     }
-}
-
-fn now() -> UtcTime {
-    UtcTime::from(std::time::SystemTime::now())
 }
 
 fn generation(pin: Pin, body: Digest, freshness: Freshness) -> Generation {
@@ -366,3 +403,6 @@ impl State for StateDirectory {
         self.delete(name).map_err(|error| StoreError(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,9 +129,7 @@ fn plain_network(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let length = mapped.prefix_len().checked_sub(96);
     match (mapped.addr().to_ipv4_mapped(), length) {
-        (Some(address), Some(length)) => {
-            Ipv4Net::new(address, length).map_or(network, |network| IpNet::V4(network))
-        }
+        (Some(address), Some(length)) => Ipv4Net::new(address, length).map_or(network, IpNet::V4),
         _ => network,
     }
 }

@@ -49,18 +49,35 @@ enum Latest {
 enum Choice {
     /// What runs. `settled`: because it is what the timestamp wants, not for want of something better.
     Stay { settled: bool },
-    /// This one.
-    Take(Pin),
+    /// This one; `settled` as above.
+    Take { pin: Pin, settled: bool },
 }
 
 impl Cycle<'_> {
     pub(super) fn run(mut self) -> Result<Step, UpdateError> {
+        let mut layout = Layout::Tree;
+        match self.pass(&mut layout) {
+            // "Unknown key, threshold not met: one root walk per cycle." Then from the beginning: the new root may have
+            // other timestamp keys, too, a higher floor, or have expired.
+            Err(error) if is_signature_failure(&error) => {
+                if self.walk(layout)? {
+                    self.pass(&mut layout)
+                } else {
+                    Err(error)
+                }
+            }
+            done => done,
+        }
+    }
+
+    fn pass(&mut self, found: &mut Layout) -> Result<Step, UpdateError> {
         // 1. `now` = max(wall clock, last verified `issued`), fixed for the cycle.
         if let Some(timestamp) = &self.recalled.timestamp {
             self.now = self.now.max(timestamp.issued);
         }
         // 2. `latest.json`, conditional on the tag stored with the last fully processed digest.
         let (layout, latest) = self.fetch_latest()?;
+        *found = layout;
         let (timestamp, etag) = match (latest, self.recalled.timestamp.clone()) {
             // Not modified: only re-evaluate staleness and rollout.
             (Latest::Same, Some(timestamp)) => {
@@ -92,7 +109,9 @@ impl Cycle<'_> {
                 }
                 Ok(Step::Unchanged(Box::new(self.recalled.standing(self.config, self.state, self.now))))
             }
-            Choice::Take(pin) => self.fetch_candidate(layout, &timestamp, pin, etag),
+            Choice::Take { pin, settled } => {
+                self.fetch_candidate(layout, &timestamp, pin, etag.filter(|_| settled))
+            }
         }
     }
 
@@ -123,12 +142,8 @@ impl Cycle<'_> {
     fn adopt_timestamp(&mut self, layout: Layout, bytes: &[u8]) -> Result<Timestamp, UpdateError> {
         let object = self.latest_name(layout);
         // 3. DSSE: exact payload type, at most 16 signatures, distinct trusted keys, strict JSON.
-        let mut read = read_timestamp(object.as_str(), bytes, self.recalled.trust.newest());
-        // 4. Signature fails: walk the roots, then try once more.
-        if read.as_ref().is_err_and(is_signature_failure) && self.walk(layout)? {
-            read = read_timestamp(object.as_str(), bytes, self.recalled.trust.newest());
-        }
-        let timestamp = read?;
+        // 4. Signature fails: `run` walks the roots ...
+        let timestamp = read_timestamp(object.as_str(), bytes, self.recalled.trust.newest())?;
         // 4. ... or `root_version` is higher; afterwards the root must be unexpired. The keys may change on the way, so
         // the signature is then checked again.
         if self.require_current_root(layout, timestamp.root_version)? {
@@ -144,9 +159,11 @@ impl Cycle<'_> {
                 found: timestamp.channel.to_string(),
             });
         }
-        // ... version >= stored (equal means identical payloads: other signatures over it are no equivocation) ...
+        // ... version >= stored (equal means identical bytes: of the payload, because ECDSA never signs twice alike) ...
+        let payload = decode(&object, bytes)?.payload_digest();
         if let Some(stored) = &self.recalled.timestamp {
-            require_order("timestamp", (0, stored.version), (0, timestamp.version), *stored == timestamp)?;
+            let same = self.recalled.timestamp_payload == Some(payload);
+            require_order("timestamp", (0, stored.version), (0, timestamp.version), same)?;
         }
         // ... `issued` <= now + 5 min ...
         if timestamp.issued > self.now.plus(CLOCK_SKEW) {
@@ -176,6 +193,7 @@ impl Cycle<'_> {
             record.commit(&old, &[bytes], self.state)?;
         }
         self.recalled.timestamp = Some(timestamp.clone());
+        self.recalled.timestamp_payload = Some(payload);
         Ok(timestamp)
     }
 
@@ -260,11 +278,7 @@ impl Cycle<'_> {
         };
         let bytes = self.fetch(&name, MAX_DENYLIST)?;
         require_digest(name.as_str(), pin.sha256, decode(&name, &bytes)?.payload_digest())?;
-        let mut read = read_denylist(name.as_str(), &bytes, self.recalled.trust.newest());
-        if read.as_ref().is_err_and(is_signature_failure) && self.walk(layout)? {
-            read = read_denylist(name.as_str(), &bytes, self.recalled.trust.newest());
-        }
-        let denylist = read?;
+        let denylist = read_denylist(name.as_str(), &bytes, self.recalled.trust.newest())?;
         require_mesh(&name, &self.config.mesh, &denylist.mesh)?;
         if denylist.version != pin.version {
             return Err(UpdateError::Rollback {
@@ -304,13 +318,13 @@ impl Cycle<'_> {
         }
         let record = &self.recalled.record;
         if !record.rejects(&wanted.sha256) {
-            return Ok(Choice::Take(wanted));
+            return Ok(Choice::Take { pin: wanted, settled: true });
         }
-        // It was tried and failed: what runs is untouched. With nothing to run, the one before is better than none.
+        // It was tried and failed: the one before it, unless that is what runs, or failed, too.
         match previous.filter(|pin| !record.rejects(&pin.sha256)) {
+            Some(previous) if !runs(previous) => Ok(Choice::Take { pin: previous, settled: false }),
             _ if self.running.is_some() => Ok(Choice::Stay { settled: false }),
-            Some(previous) => Ok(Choice::Take(previous)),
-            None => Err(UpdateError::Rejected { release: wanted.sha256 }),
+            _ => Err(UpdateError::Rejected { release: wanted.sha256 }),
         }
     }
 
@@ -331,11 +345,7 @@ impl Cycle<'_> {
             Layout::Pack => (ObjectName::pack_service(), MAX_PACK),
         };
         let service_file = self.fetch(&name, cap)?;
-        let mut delivery = self.check_delivery(&name, &service_file, pin);
-        if delivery.as_ref().is_err_and(is_signature_failure) && self.walk(layout)? {
-            delivery = self.check_delivery(&name, &service_file, pin);
-        }
-        let Delivery { statement, leaf, inline_body } = delivery?;
+        let Delivery { statement, leaf, inline_body } = self.check_delivery(&name, &service_file, pin)?;
         // 11. Body from cache or store, cap = `length`, exact length and digest.
         let blob = ObjectName::blob(&leaf.sha256);
         let body = match load_object(self.state, &leaf.sha256)? {

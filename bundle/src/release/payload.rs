@@ -256,7 +256,8 @@ pub struct Proof {
     pub index: u64,
     /// The number of leaves; must be the signed one.
     pub size: u64,
-    /// The siblings on the way to the root, from the bottom.
+    /// The siblings on the way to the root, from the bottom; none for the only leaf of a tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub path: Vec<Base64>,
 }
 
@@ -462,11 +463,19 @@ impl TryFrom<WireEntry> for DenylistEntry {
         let subject = match (wire.spki_sha256, wire.spiffe_id, wire.issuer, wire.serial) {
             (Some(digest), None, None, None) => Denied::Key(digest),
             (None, Some(id), None, None) => Denied::Identity(id),
+            // Another spelling of a number would deny nobody.
+            (None, None, Some(_), Some(serial)) if !is_serial(&serial) => {
+                return Err(Nonsense("a serial number is lower-case hex without leading zeros"));
+            }
             (None, None, Some(issuer), Some(serial)) => Denied::Certificate { issuer: issuer.0, serial },
             _ => return Err(Nonsense("an entry means one of spki_sha256, spiffe_id, or issuer with serial")),
         };
         Ok(Self { subject, until: wire.until })
     }
+}
+
+fn is_serial(text: &str) -> bool {
+    !text.starts_with('0') && !text.is_empty() && text.bytes().all(|b| b"0123456789abcdef".contains(&b))
 }
 
 impl From<DenylistEntry> for WireEntry {

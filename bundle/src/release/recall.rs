@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::clock::UtcTime;
+use super::digest::Digest;
 use super::error::UpdateError;
 use super::payload::{Denylist, Pin, Role, Root, Timestamp};
 use super::record::{Record, load, load_object, root_name};
 use super::rollout::{Turn, bucket};
 use super::store::State;
-use super::trust::{Trust, read_denylist, read_timestamp};
+use super::trust::{Trust, decode, read_denylist, read_timestamp};
 use super::update::{Config, Freshness, Standing};
 
 /// What the state directory says, verified.
@@ -17,6 +18,8 @@ pub(super) struct Recalled {
     pub(super) record: Record,
     /// The last accepted timestamp, unless its keys have been replaced since.
     pub(super) timestamp: Option<Timestamp>,
+    /// The digest of its payload.
+    pub(super) timestamp_payload: Option<Digest>,
 }
 
 impl Recalled {
@@ -30,7 +33,7 @@ impl Recalled {
             }
         }
         let record = Record::load(state)?;
-        let mut recalled = Self { trust, record, timestamp: None };
+        let mut recalled = Self { trust, record, timestamp: None, timestamp_payload: None };
         recalled.recall_timestamp(state)?;
         Ok(recalled)
     }
@@ -39,6 +42,7 @@ impl Recalled {
     /// `issued`" (step 4). Decided from the root it was accepted under, so a crash during the walk changes nothing.
     pub(super) fn recall_timestamp(&mut self, state: &dyn State) -> Result<(), UpdateError> {
         self.timestamp = None;
+        self.timestamp_payload = None;
         let Some(held) = self.record.timestamp else { return Ok(()) };
         let newest = self.trust.newest();
         let then = self.trust.at(held.root).unwrap_or(newest);
@@ -46,7 +50,9 @@ impl Recalled {
             return Ok(());
         }
         let Some(bytes) = load_object(state, &held.object)? else { return Ok(()) };
-        self.timestamp = read_timestamp("the stored timestamp", &bytes, newest).ok();
+        let object = "the stored timestamp";
+        self.timestamp = read_timestamp(object, &bytes, newest).ok();
+        self.timestamp_payload = decode(object, &bytes).ok().map(|envelope| envelope.payload_digest());
         Ok(())
     }
 

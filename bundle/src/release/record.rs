@@ -101,8 +101,10 @@ impl Record {
         match load(state, RECORD)? {
             None => Ok(Self::default()),
             // A record we cannot read may hold numbers that must not be forgotten: no guess, an error.
-            Some(bytes) => json::from_slice(&bytes)
-                .map_err(|error| UpdateError::State { name: RECORD.to_owned(), message: error.to_string() }),
+            Some(bytes) => json::from_slice(&bytes).map_err(|error| UpdateError::State {
+                name: RECORD.to_owned(),
+                message: format!("{error}; restore it, or empty the state directory to begin anew"),
+            }),
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Rollout {
     #[serde(default)]
     pub abort: bool,
     /// In order. None at all means everyone at `start`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stages: Vec<Stage>,
 }
 

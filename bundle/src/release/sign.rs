@@ -172,9 +172,13 @@ pub fn sign_root(root: &Root, signers: &[&dyn Signer]) -> Result<Vec<u8>, SignEr
 /// Signs a denylist. Gives the digest of its payload, which timestamps pin, and the object.
 ///
 /// # Errors
-/// If a signer failed.
+/// If it says what cannot be, or a signer failed.
 pub fn sign_denylist(denylist: &Denylist, signers: &[&dyn Signer]) -> Result<(Digest, Vec<u8>), SignError> {
     let payload = canonical(denylist)?;
+    // An entry is checked where it is read; what could not be read must not be signed.
+    if json::from_slice::<Denylist>(&payload).is_err() {
+        return Err(SignError::Nonsense(Nonsense("a serial number is lower-case hex without leading zeros")));
+    }
     let digest = Digest::of(&payload);
     Ok((digest, sign_object("the denylist", PayloadType::Denylist, payload, MAX_DENYLIST, signers)?))
 }

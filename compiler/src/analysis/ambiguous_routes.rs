@@ -5,6 +5,7 @@
 //! * two VirtualServices, or a VirtualService and an HTTPRoute, for the same callers of one service and port.
 //!
 //! Equal documents for different requests are no finding, nor are ties inside one document: there the first rule decides.
+//! A request that repeats a header or parameter with different values is not looked for.
 //!
 //! # Why it matters
 //! Other meshes let the older document win, by its creation time in the cluster. Git has no such time, and a restored
@@ -61,7 +62,11 @@ fn rivals(
     port: &Port,
     seen: &mut BTreeSet<(usize, usize)>,
 ) -> Option<Diagnostic> {
-    let (first, second) = (*plan.rivals.first()?, *plan.rivals.get(1)?);
+    let (first, others) = plan.rivals.split_first()?;
+    let alone = |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Listed);
+    // HTTPRoutes go well together; each of them is a rival of a route that goes with nobody.
+    let second = others.iter().find(|other| alone(first) || alone(other))?;
+    let (first, second) = (*first, *second);
     let (winner, loser) = (mesh.routes.get(first)?, mesh.routes.get(second)?);
     if priority(winner) != priority(loser) || !seen.insert((first.min(second), first.max(second))) {
         return None;

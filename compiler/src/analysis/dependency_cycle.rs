@@ -46,6 +46,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     }
     let mut findings: Vec<_> = tarjan_scc(&graph)
         .into_iter()
+        // A service alone is in a circle only if it calls itself.
+        .filter(|group| group.len() > 1 || group.iter().any(|node| graph.contains_edge(*node, *node)))
         .filter_map(|group| group.into_iter().min())
         .filter_map(|first| shortest_cycle(&graph, first))
         .collect();

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! # Fix
-//! Remove the field, or match the header `host`.
+//! Remove the field.
 //!
 //! # References
 //! GEP-1294: "hostnames SHOULD be ignored" for mesh routes.

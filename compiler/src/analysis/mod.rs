@@ -26,6 +26,7 @@ pub mod ignored_hostnames;
 pub mod protocol_mismatch;
 pub mod http_rule_on_tcp;
 pub mod unreachable_route;
+mod repeated_headers;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod dependency_cycle;

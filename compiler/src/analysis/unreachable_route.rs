@@ -4,8 +4,9 @@
 //! parameters are all taken into account, within one document and across the documents that are merged for a service.
 //! The finding names the covering rules and shows a request that the rule means and does not get.
 //!
-//! It is exact: specific rules before general ones are never reported, and no covered rule is missed. Where a regular
-//! expression is too large to decide, it says so in a note instead of guessing.
+//! It is exact: specific rules before general ones are never reported, and no covered rule is missed; requests that
+//! repeat a header are taken into account. A rule that is limited to a port or a namespace where its document does not
+//! hold is found too. Where expressions or lists are too large to decide, it says so in a note instead of guessing.
 //!
 //! # Why it matters
 //! A rule that never runs looks like policy and is none: a canary that gets no traffic, a deny that denies nobody.
@@ -33,24 +34,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
 use weft_bundle::engine::whole_regex;
 
+use super::repeated_headers;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::model::Mesh;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
+use crate::model::{Mesh, Route, RouteEntry};
 use crate::reach::{
     self, Entry, FieldCondition, FieldPattern, Limits, PathKind, PathPattern, Reach, StringPattern,
 };
 
-/// One finding per condition, or per rule if none of its conditions can be reached.
+/// One finding per condition.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut verdicts: BTreeMap<Key, Verdict> = BTreeMap::new();
+    let mut used = BTreeSet::new();
     for (index, service) in mesh.indexed() {
         for port in &service.ports {
             for namespace in routing::audiences(mesh, index, port) {
-                judge(&routing::plan(mesh, index, port, &namespace), &mut verdicts);
+                let plan = routing::plan(mesh, index, port, &namespace);
+                used.extend(plan.routes.iter().copied());
+                judge(&plan, &mut verdicts);
             }
         }
     }
-    verdicts.into_values().filter_map(Verdict::finding).collect()
+    let nowhere = nowhere(mesh, &used, &verdicts);
+    let mut unknowns = BTreeSet::new();
+    let found = verdicts.into_iter().filter_map(|((route, _), verdict)| match verdict {
+        Verdict::Reached => None,
+        Verdict::Covered(finding) => Some(*finding),
+        // What is too large for one entry is so for all of its list: said once for a document.
+        Verdict::Unknown(finding, why) => unknowns.insert((route, why)).then_some(*finding),
+    });
+    found.chain(nowhere).collect()
+}
+
+/// Entries that no list has, although their routes have lists: limited to a port or namespace that these are not for.
+fn nowhere(mesh: &Mesh, used: &BTreeSet<usize>, verdicts: &BTreeMap<Key, Verdict>) -> Vec<Diagnostic> {
+    let routes = used.iter().filter_map(|index| Some((*index, mesh.routes.get(*index)?)));
+    let entries = routes.flat_map(|(index, route)| route.entries.iter().map(move |e| (index, route, e)));
+    let left_out = entries.filter(|(index, _, entry)| !verdicts.contains_key(&(*index, entry.span)));
+    left_out.map(|(_, route, entry)| outside(route, entry)).collect()
 }
 
 /// An entry, wherever it is used: route, then place in the route.
@@ -60,23 +81,17 @@ type Key = (usize, crate::yaml::Span);
 enum Verdict {
     Reached,
     Covered(Box<Diagnostic>),
-    Unknown(Box<Diagnostic>),
+    /// With the reason.
+    Unknown(Box<Diagnostic>, String),
 }
 
 impl Verdict {
-    fn finding(self) -> Option<Diagnostic> {
-        match self {
-            Self::Reached => None,
-            Self::Covered(finding) | Self::Unknown(finding) => Some(*finding),
-        }
-    }
-
     /// Reached anywhere beats unknown, which beats covered.
     fn and(self, other: Self) -> Self {
         match (&self, &other) {
             (Self::Reached, _) => self,
             (_, Self::Reached) => other,
-            (Self::Unknown(_), _) => self,
+            (Self::Unknown(..), _) => self,
             (Self::Covered(_), _) => other,
         }
     }
@@ -87,7 +102,8 @@ fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
         return;
     }
     let entries: Vec<Entry> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
-    for (planned, reach) in plan.entries.iter().zip(reach::analyse(&entries, &Limits::default())) {
+    let reached = repeated_headers::analyse(&entries, &Limits::default());
+    for (planned, reach) in plan.entries.iter().zip(reached) {
         let verdict = match reach {
             Reach::Reachable { .. } => Verdict::Reached,
             Reach::Unreachable { covered_by, example, taken_by } => {
@@ -98,7 +114,7 @@ fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
             Reach::Impossible { what } => Verdict::Covered(Box::new(impossible(planned, &what))),
             // An expression that does not compile has its own finding.
             Reach::Unknown { .. } if !compiles(&planned.entry.condition) => Verdict::Reached,
-            Reach::Unknown { why } => Verdict::Unknown(Box::new(unknown(planned, &why))),
+            Reach::Unknown { why } => Verdict::Unknown(Box::new(unknown(planned, &why)), why),
         };
         let key = (planned.route_index, planned.entry.span);
         let merged = match verdicts.remove(&key) {
@@ -144,6 +160,22 @@ fn impossible(planned: &PlannedEntry<'_>, what: &str) -> Diagnostic {
         .object(planned.route.at.origin.object.clone())
         .at(planned.entry.span)
         .label("never matches")
+}
+
+fn outside(route: &Route, entry: &RouteEntry) -> Diagnostic {
+    let rule =
+        route.rules.get(entry.rule).and_then(|rule| rule.at.origin.rule.as_deref()).unwrap_or_default();
+    let limits = [
+        entry.port.map(|port| format!("port {port}")),
+        entry.source_namespace.as_ref().map(|namespace| format!("callers in namespace `{namespace}`")),
+    ];
+    let limits = limits.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let message = format!("no request reaches `{rule}`: it is for {limits}, which its document is not for");
+    Diagnostic::error("unreachable-route", message)
+        .object(route.at.origin.object.clone())
+        .at(entry.span)
+        .label("never used")
+        .help("correct the port or namespace, or remove it")
 }
 
 fn rule_name<'m>(planned: &PlannedEntry<'m>) -> &'m str {

@@ -57,7 +57,7 @@ pub(super) fn show(compilation: &Compilation, sources: &Sources, format: Format)
         }
         Format::Json => {
             let text = json::render(&compilation.diagnostics, sources, &compilation.summary);
-            let _ = writeln!(std::io::stdout().lock(), "{text}");
+            let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::diagnostic::did_you_mean;
 use crate::schema::{ALL, SchemaFile, schemas};
 
-/// Print the JSON Schema of a kind of weft.dev/v1alpha1
+/// Prints the JSON Schema of a kind of weft.dev/v1alpha1
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

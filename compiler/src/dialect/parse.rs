@@ -273,7 +273,11 @@ impl<'a> Reader<'a> {
     ) {
         let object = object_name(&header.kind, &header.metadata);
         let mut checker = Checker::new(&object, &mut self.parsed.diagnostics);
-        checker.subdomain(&header.metadata.name, "an object");
+        match header.kind.as_str() {
+            // Host names are made of it, so it is one label, as in Kubernetes.
+            "Service" => checker.label(&header.metadata.name, "a service"),
+            _ => checker.subdomain(&header.metadata.name, "an object"),
+        }
         if let Some(namespace) = &header.metadata.namespace {
             checker.label(namespace, "a namespace");
         }

@@ -1,5 +1,7 @@
 //! Access policies on a port, as one ordered list: audits, denials, allowances, then an explicit end.
 
+use std::collections::BTreeSet;
+
 use weft_bundle::body::{
     Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch, Verdict,
 };
@@ -7,8 +9,15 @@ use weft_bundle::body::{
 use crate::model::callers::policies_on;
 use crate::model::{self, CallerKind, Mesh, Port, ServiceIndex};
 
-/// One inbound port of a body.
-pub(super) fn port(mesh: &Mesh, service: ServiceIndex, port: &Port) -> InboundPort {
+/// The inbound ports of a body. Where two ports of a service lead to one, which resolve lets pass only if they mean the
+/// same, that is one.
+pub(super) fn ports(mesh: &Mesh, index: ServiceIndex) -> Vec<InboundPort> {
+    let mut seen = BTreeSet::new();
+    let ports = mesh.service(index).ports.iter().filter(|port| seen.insert(port.target));
+    ports.map(|port| self::port(mesh, index, port)).collect()
+}
+
+fn port(mesh: &Mesh, service: ServiceIndex, port: &Port) -> InboundPort {
     InboundPort {
         name: port.name.clone(),
         port: port.target,
@@ -26,7 +35,7 @@ fn access(mesh: &Mesh, service: ServiceIndex, port: &Port) -> Access {
         rules.extend(
             policies
                 .flat_map(|policy| &policy.rules)
-                .filter_map(|rule| access_rule(mesh, port, effect, rule)),
+                .filter_map(|rule| access_rule(mesh, service, port, effect, rule)),
         );
     }
     let allowing = policies_on(mesh, service, port).find(|policy| policy.effect == Effect::Allow);
@@ -38,12 +47,15 @@ fn access(mesh: &Mesh, service: ServiceIndex, port: &Port) -> Access {
 }
 
 /// The rule as it holds on one port; none if all its operations are for other ports.
-fn access_rule(mesh: &Mesh, port: &Port, effect: Effect, rule: &model::AccessRule) -> Option<AccessRule> {
+fn access_rule(
+    mesh: &Mesh,
+    service: ServiceIndex,
+    port: &Port,
+    effect: Effect,
+    rule: &model::AccessRule,
+) -> Option<AccessRule> {
     let from = rule.from.iter().map(|caller| peer(mesh, &caller.who)).collect();
-    let here = rule
-        .to
-        .iter()
-        .filter(|operation| operation.ports.is_empty() || operation.ports.contains(&port.number));
+    let here = rule.to.iter().filter(|operation| operation.is_for(service, port.number));
     let to: Vec<_> = here.map(|operation| operation.condition.clone()).collect();
     if to.is_empty() && !rule.to.is_empty() {
         return None;

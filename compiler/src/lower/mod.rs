@@ -28,7 +28,7 @@ pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
         service: service.id(),
         identity: service.identity.clone(),
         trust_anchors: mesh.trust_anchors.clone(),
-        inbound: service.ports.iter().map(|port| inbound::port(mesh, index, port)).collect(),
+        inbound: inbound::ports(mesh, index),
         outbound,
         clusters,
     }

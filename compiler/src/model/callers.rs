@@ -6,22 +6,38 @@
 
 use std::collections::BTreeSet;
 
-use weft_bundle::body::{Effect, IdentityMatch, Verdict};
+use weft_bundle::body::{Effect, IdentityMatch, OperationMatch, Verdict};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{AccessPolicy, AccessRule, Caller, CallerKind, Mesh, Port, ServiceIndex};
+use super::{
+    AccessPolicy, AccessRule, Caller, CallerKind, Mesh, Operation, Port, Route, RuleAction, ServiceIndex,
+};
 
 /// The services whose frontends a service's bundle holds: what it declares in `calls`, or, without a declaration,
-/// every service that it may call. Sorted; never itself, unless declared.
+/// every service that it may call, and every one whose routes lead to such a service: a Service that only carries
+/// routes has neither endpoints nor policies of its own (GEP-1294). Sorted; never itself, unless declared.
 pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
-    match &mesh.service(caller).calls {
-        Some(calls) => calls.iter().map(|call| call.service).collect(),
-        None => mesh
-            .indexed()
-            .map(|(target, _)| target)
-            .filter(|target| *target != caller && may_call(mesh, caller, *target))
-            .collect(),
+    if let Some(calls) = &mesh.service(caller).calls {
+        return calls.iter().map(|call| call.service).collect();
     }
+    let namespace = &mesh.service(caller).namespace;
+    let direct = mesh.indexed().map(|(target, _)| target).filter(|target| may_call(mesh, caller, *target));
+    let leading = mesh.routes.iter().filter(|route| leads_to_callee(mesh, caller, route));
+    let fronts = leading.flat_map(|route| &route.attachments).filter(|a| a.scope.includes(namespace));
+    direct.chain(fronts.map(|a| a.service)).filter(|target| *target != caller).collect()
+}
+
+fn leads_to_callee(mesh: &Mesh, caller: ServiceIndex, route: &Route) -> bool {
+    let identity = &mesh.service(caller).identity;
+    route.rules.iter().any(|rule| match &rule.action {
+        RuleAction::Forward(backends) => {
+            backends.iter().filter_map(|backend| backend.target.as_ref()).any(|target| {
+                let port = mesh.service(target.service).port(target.port);
+                port.is_some_and(|port| may_call_port(mesh, identity, target.service, port))
+            })
+        }
+        RuleAction::Redirect(_) | RuleAction::Respond { .. } => false,
+    })
 }
 
 /// Whether some request of the caller to some port of the target would pass.
@@ -33,8 +49,9 @@ pub fn may_call(mesh: &Mesh, caller: ServiceIndex, target: ServiceIndex) -> bool
 fn may_call_port(mesh: &Mesh, caller: &SpiffeId, target: ServiceIndex, port: &Port) -> bool {
     let policies = || policies_on(mesh, target, port);
     let of = |effect| policies().filter(move |policy| policy.effect == effect);
-    let denied = of(Effect::Deny).flat_map(|policy| &policy.rules).any(|rule| denies_all(mesh, rule, caller));
-    let allows = |rule: &AccessRule| is_for(rule, port) && can_match(mesh, rule, caller);
+    let denies = |rule: &AccessRule| denies_all(mesh, rule, caller, target, port);
+    let denied = of(Effect::Deny).flat_map(|policy| &policy.rules).any(denies);
+    let allows = |rule: &AccessRule| is_for(rule, target, port) && can_match(mesh, rule, caller);
     let allowed = || of(Effect::Allow).flat_map(|policy| &policy.rules).any(allows);
     !denied
         && if of(Effect::Allow).next().is_some() { allowed() } else { mesh.default_access == Verdict::Allow }
@@ -52,18 +69,21 @@ pub fn policies_on<'m>(
     })
 }
 
-fn is_for(rule: &AccessRule, port: &Port) -> bool {
-    let here = |ports: &[u16]| ports.is_empty() || ports.contains(&port.number);
-    rule.to.is_empty() || rule.to.iter().any(|operation| here(&operation.ports))
+fn is_for(rule: &AccessRule, target: ServiceIndex, port: &Port) -> bool {
+    rule.to.is_empty() || rule.to.iter().any(|operation| operation.is_for(target, port.number))
 }
 
 fn can_match(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId) -> bool {
     rule.from.is_empty() || rule.from.iter().any(|from| names(mesh, from, caller))
 }
 
-fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId) -> bool {
+fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId, target: ServiceIndex, port: &Port) -> bool {
     let surely = |from: &Caller| !matches!(from.who, CallerKind::Network(_)) && names(mesh, from, caller);
-    rule.to.is_empty() && (rule.from.is_empty() || rule.from.iter().any(surely))
+    let everything = |operation: &Operation| {
+        operation.is_for(target, port.number) && operation.condition == OperationMatch::default()
+    };
+    (rule.to.is_empty() || rule.to.iter().any(everything))
+        && (rule.from.is_empty() || rule.from.iter().any(surely))
 }
 
 fn names(mesh: &Mesh, from: &Caller, caller: &SpiffeId) -> bool {

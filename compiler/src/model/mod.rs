@@ -226,6 +226,17 @@ pub enum Scope {
     Namespaces(Vec<String>),
 }
 
+impl Scope {
+    /// Whether callers of a namespace are among them. That consumer routes replace producer routes is another matter.
+    pub fn includes(&self, namespace: &str) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Consumers(own) => own == namespace,
+            Self::Namespaces(own) => own.iter().any(|own| own == namespace),
+        }
+    }
+}
+
 /// How the entries of routes on one frontend are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -349,8 +360,15 @@ pub struct AccessRule {
 pub struct Operation {
     /// What is asked for.
     pub condition: OperationMatch,
-    /// The ports it is limited to, by number; empty: all.
-    pub ports: Vec<u16>,
+    /// The ports it is limited to, with their services: one name may stand for different numbers. None: all.
+    pub ports: Option<Vec<(ServiceIndex, u16)>>,
+}
+
+impl Operation {
+    /// Whether it is about a port of a service.
+    pub fn is_for(&self, service: ServiceIndex, port: u16) -> bool {
+        self.ports.as_ref().is_none_or(|ports| ports.contains(&(service, port)))
+    }
 }
 
 /// A caller in an access rule.

@@ -4,7 +4,7 @@
 //!    them is a consumer route of that namespace, only those; else the others (GEP-1294).
 //! 2. **Which order.** [`Order::Specificity`] entries of all routes are sorted by [`Rank`] (Gateway API v1,
 //!    `HTTPRouteRule.matches`), then by `weft.dev/priority`, then by namespace and name, then as listed. An
-//!    [`Order::Listed`] route has the frontend to itself: with two, the one of higher priority wins.
+//!    [`Order::Listed`] route has the frontend to itself: among it and others, the one of higher priority wins.
 //! 3. **Ties.** What only namespace and name, or nothing, decides is a tie. Callers of this module decide whether it
 //!    matters: `ambiguous-routes` reports ties that share a request.
 //!
@@ -24,7 +24,8 @@ pub struct FrontendPlan<'m> {
     pub entries: Vec<PlannedEntry<'m>>,
     /// The routes that take part, by place in [`Mesh::routes`].
     pub routes: Vec<usize>,
-    /// [`Order::Listed`] routes that want this frontend to themselves but share it, in the order they rank.
+    /// If an [`Order::Listed`] route wants this frontend to itself: it and all others that want it, in the order they
+    /// rank.
     pub rivals: Vec<usize>,
 }
 
@@ -88,14 +89,12 @@ pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &s
     let (mut routes, listed) = visible_routes(mesh, target, port.number, namespace);
     let mut rivals = Vec::new();
     if !listed.is_empty() {
-        if routes.len() + listed.len() > 1 {
-            rivals = listed.iter().chain(&routes).copied().collect();
-            rivals.sort_by_key(|index| standing(mesh, *index));
+        rivals = listed.iter().chain(&routes).copied().collect();
+        rivals.sort_by_key(|index| standing(mesh, *index));
+        // HTTPRoutes share the frontend with each other, a listed route with nobody.
+        if let Some(first) = rivals.first().filter(|first| listed.contains(first)) {
+            routes = vec![*first];
         }
-        let mut ranked = listed;
-        ranked.sort_by_key(|index| standing(mesh, *index));
-        ranked.truncate(1);
-        routes = ranked;
     }
     let mut entries: Vec<PlannedEntry<'m>> = routes
         .iter()
@@ -182,16 +181,15 @@ fn visible_routes(mesh: &Mesh, target: ServiceIndex, port: u16, namespace: &str)
     for (index, route) in mesh.routes.iter().enumerate() {
         let here =
             route.attachments.iter().filter(|a| a.service == target && a.port.is_none_or(|n| n == port));
-        for attachment in here {
+        for attachment in here.filter(|attachment| attachment.scope.includes(namespace)) {
             match &attachment.scope {
-                Scope::Everyone => general.push(index),
-                Scope::Consumers(own) if own == namespace => consumer.push(index),
-                Scope::Namespaces(own) if own.iter().any(|own| own == namespace) => general.push(index),
-                Scope::Consumers(_) | Scope::Namespaces(_) => {}
+                Scope::Consumers(_) => consumer.push(index),
+                Scope::Everyone | Scope::Namespaces(_) => general.push(index),
             }
         }
     }
     let mut seen = if consumer.is_empty() { general } else { consumer };
+    // A route may name one service twice, such as `cart` and `cart.shop`; its places then stand together.
     seen.dedup();
     let listed = |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Listed);
     let (listed, specific) = seen.into_iter().partition(listed);

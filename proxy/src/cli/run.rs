@@ -222,6 +222,15 @@ impl Signals {
     }
 }
 
+fn name(signal: Signal) -> &'static str {
+    match signal {
+        Signal::TERM => "SIGTERM",
+        Signal::INT => "SIGINT",
+        Signal::QUIT => "SIGQUIT",
+        _ => "a signal",
+    }
+}
+
 fn ends_us(signal: Signal) -> bool {
     signal == Signal::TERM || signal == Signal::INT || signal == Signal::QUIT
 }
@@ -264,7 +273,7 @@ async fn end_signal(signals: &mut Signals) {
     loop {
         let signal = signals.next().await;
         if ends_us(signal) {
-            tracing::info!(?signal, "told to end");
+            tracing::info!(signal = name(signal), "told to end");
             return;
         }
     }
@@ -309,7 +318,7 @@ async fn with_application(
             signal = signals.next() => signal,
         };
         if ends_us(signal) {
-            tracing::info!(?signal, "told to end");
+            tracing::info!(signal = name(signal), "told to end");
             let deadline = Deadline::after(args.drain_timeout.get());
             drain::inbound_for_application(plane, deadline).await;
             app.signal(signal);

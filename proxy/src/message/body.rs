@@ -1,9 +1,9 @@
 //! Bodies on their way through. They stream; nothing is collected, except that a small request body of known length is
 //! remembered while it passes, so that it can be sent again ([`RequestBody::replayable`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use super::fields::strip_trailers;
@@ -61,17 +62,62 @@ struct Watched {
     incoming: Incoming,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    end: BodyEnd,
+}
+
+/// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
+/// and streams are not cut off.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BodyEnd(Rc<(Cell<bool>, Notify)>);
+
+impl BodyEnd {
+    fn reached(&self) {
+        if !self.0.0.replace(true) {
+            self.0.1.notify_waiters();
+        }
+    }
+
+    /// Runs a future, for as long as it takes before the end and for at most `limit` after it. None if that was too short.
+    pub(crate) async fn and_then_within<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let late = async {
+            // Before looking, so that an end in between is not missed.
+            let mut notified = pin!(self.0.1.notified());
+            notified.as_mut().enable();
+            if !self.0.0.get() {
+                notified.await;
+            }
+            tokio::time::sleep(limit).await;
+        };
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = late => None,
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.end.reached();
+    }
 }
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None }
+        Self { incoming, idle, timer: None, end: BodyEnd::default() }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match Pin::new(&mut self.incoming).poll_frame(cx) {
             Poll::Ready(frame) => {
                 self.timer = None;
+                if !matches!(frame, Some(Ok(ref frame)) if frame.is_data()) || self.incoming.is_end_stream() {
+                    self.end.reached();
+                }
                 Poll::Ready(frame.map(|frame| frame.map(clean).map_err(BodyError::Source)))
             }
             Poll::Pending => {
@@ -148,6 +194,19 @@ impl RequestBody {
         let source = Watched::new(incoming, idle);
         let memory = Memory { source, frames: Vec::new(), trailers: None, ended: false, try_number: 0 };
         Self::Replay(Replay { memory: Rc::new(RefCell::new(memory)), try_number: 0, given: 0 })
+    }
+
+    /// When it will have arrived whole.
+    pub(crate) fn end(&self) -> BodyEnd {
+        match self {
+            Self::Empty => {
+                let end = BodyEnd::default();
+                end.reached();
+                end
+            }
+            Self::Stream(stream) => stream.0.end.clone(),
+            Self::Replay(replay) => replay.memory.borrow().source.end.clone(),
+        }
     }
 
     /// A hold on the body, to send it again. None if it passes once only.
@@ -286,8 +345,10 @@ enum Source {
 
 impl ResponseBody {
     /// An answer of our own.
-    pub(crate) fn text(text: impl Into<Bytes>, record: Record) -> Self {
-        Self { source: Source::Text(text.into()), record: Some(record) }
+    pub(crate) fn text(text: impl Into<Bytes>, mut record: Record) -> Self {
+        let text = text.into();
+        record.sent = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        Self { source: Source::Text(text), record: Some(record) }
     }
 
     /// The body of an upstream's response. The record still says that the caller went away; only the end of the body

@@ -3,7 +3,7 @@
 //! Dropped: fields that describe one connection (RFC 9110 section 7.6.1), whatever `Connection` names, and our own
 //! `x-weft-` fields where they come from outside. `Connection` cannot name our own fields away: they are set afterwards.
 
-use http::header::{CONNECTION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Our own fields begin with it.
@@ -39,6 +39,18 @@ pub(crate) fn strip_request(headers: &mut HeaderMap) {
     strip_own(headers);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Puts the crumbs that HTTP/2 may split a cookie into back together, for HTTP/1.1 (RFC 9113 section 8.2.3).
+pub(crate) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    // Made of legal values and a legal separator, so always legal itself.
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
     }
 }
 
@@ -140,6 +152,13 @@ mod tests {
         strip_request(&mut headers);
         let kept = map(&[("te", "trailers"), ("content-length", "3"), ("accept", "a"), ("accept", "b")]);
         assert_eq!(headers, kept);
+    }
+
+    #[test]
+    fn cookie_crumbs_become_one_cookie() {
+        let mut headers = map(&[("cookie", "a=1"), ("accept", "x"), ("cookie", "b=2")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2"), ("accept", "x")]));
     }
 
     #[test]

@@ -55,11 +55,15 @@ impl Directory {
             let message = format!("`{name}` is a link that leads out of `{}`", self.root.display());
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
         }
+        // Opening a pipe would wait for a writer, and hold up the control thread for as long as somebody pleases.
+        if !path.metadata()?.is_file() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
         File::open(path)
     }
 }
 
-/// A directory in the place of a file, or a file in the place of a directory, holds no object either.
+/// A directory or a pipe in the place of a file, or a file in the place of a directory, holds no object either.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -94,6 +98,14 @@ mod tests {
         assert_eq!(directory.read("root", 4).unwrap(), Object::Absent);
         assert_eq!(directory.read("root/1.json/x", 4).unwrap(), Object::Absent);
         assert_eq!(Directory::new(scratch.path().join("none")).read("x", 4).unwrap(), Object::Absent);
+    }
+
+    #[test]
+    fn a_pipe_is_no_object_and_holds_nobody_up() {
+        let scratch = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo").arg(scratch.path().join("latest.json")).status();
+        assert!(made.unwrap().success());
+        assert_eq!(Directory::new(scratch.path()).read("latest.json", 4).unwrap(), Object::Absent);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! Limits that hyper does not set as we want them are kept here: a request head must be complete 10 s after its first
 //! byte (hyper would count idle time between requests too, and so make pooled connections of well-behaved callers
-//! unusable), an idle connection is closed after 75 s, which is longer than any caller of ours keeps one, a reader that
-//! does not read is cut off, and a connection ends at 30 minutes, give or take a tenth, after what is under way.
+//! unusable), an idle connection is closed after a time that is longer than callers keep one, a reader that does not read
+//! is cut off, and a connection ends at 30 minutes, give or take a tenth, or with its peer's certificate, after what is
+//! under way.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -42,14 +43,23 @@ use crate::{inbound, outbound};
 /// How long a handshake, or a request's head from its first byte, may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long a connection may be without requests.
-const IDLE_LIMIT: Duration = Duration::from_secs(75);
+/// How long a connection of a peer may be without requests: longer than sidecars keep one (`idle_timeout`, 50 s unless
+/// policy says otherwise).
+const PEER_IDLE_LIMIT: Duration = Duration::from_secs(75);
+
+/// The same for our application: many clients keep connections for 90 s, and one that is closed just when it is used
+/// again costs a request.
+const APPLICATION_IDLE_LIMIT: Duration = Duration::from_secs(600);
+
+/// How long a connection that has not sent anything yet may still do so once we are told to end: its first request may
+/// be on the way.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// The oldest a connection gets, give or take a tenth.
 const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// How many connections one worker serves at once.
-const MAX_CONNECTIONS: usize = 16 * 1024;
+/// How many connections are served at once in each direction.
+const MAX_CONNECTIONS: usize = 32 * 1024;
 
 /// What HTTP/2 begins with, before any frame.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -72,6 +82,8 @@ pub(crate) struct Connection {
 struct Proven {
     id: SpiffeId,
     chain: Vec<CertificateDer<'static>>,
+    /// Seconds since the epoch.
+    not_after: i64,
     /// The plane and the denylist that it was last checked against.
     checked: Cell<(u64, u64)>,
 }
@@ -101,6 +113,23 @@ impl Connection {
             peer.checked.set(now);
         }
         trusted
+    }
+
+    /// How long it may live: to its age, and not past the certificate that proved its peer.
+    fn life(&self) -> Duration {
+        let age = AGE_LIMIT.mul_f64(0.9 + 0.2 * fastrand::f64());
+        let Some(peer) = &self.peer else {
+            return age;
+        };
+        let left = u64::try_from(peer.not_after).unwrap_or(0).saturating_sub(UnixTime::now().as_secs());
+        age.min(Duration::from_secs(left))
+    }
+
+    fn idle_limit(&self) -> Duration {
+        match self.key {
+            Key::Outbound => APPLICATION_IDLE_LIMIT,
+            Key::Inbound(_) => PEER_IDLE_LIMIT,
+        }
     }
 
     /// Notes that a request begins; it ends when the guard is dropped.
@@ -165,7 +194,7 @@ impl Activity {
 
     /// On HTTP/2 bytes without a request are often pings and settings, and heads are bounded by frames: only silence
     /// counts there.
-    fn due(&self, now: Instant, counts_heads: bool) -> Due {
+    fn due(&self, now: Instant, counts_heads: bool, idle_limit: Duration) -> Due {
         if let Some(blocked) = self.blocked_since.get()
             && now >= blocked + DEFAULT_IDLE
         {
@@ -177,9 +206,9 @@ impl Activity {
         match self.head_since.get() {
             Some(since) if counts_heads && now >= since + HEAD_LIMIT => Due::Stalled,
             Some(since) if counts_heads => Due::Wait(since + HEAD_LIMIT),
-            Some(_) | None if now >= self.idle_since.get() + IDLE_LIMIT => Due::Idle,
+            Some(_) | None if now >= self.idle_since.get() + idle_limit => Due::Idle,
             // A head may begin at any time.
-            Some(_) | None => Due::Wait((self.idle_since.get() + IDLE_LIMIT).min(now + HEAD_LIMIT)),
+            Some(_) | None => Due::Wait((self.idle_since.get() + idle_limit).min(now + HEAD_LIMIT)),
         }
     }
 }
@@ -269,15 +298,23 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
 fn prove(stream: &TlsStream<TcpStream>) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
-    let id = Leaf::read(chain.first()?).ok()?.id;
+    let Leaf { id, not_after, .. } = Leaf::read(chain.first()?).ok()?;
     // Never equal to a real pair: the first request checks once more, in case policy changed during the handshake.
-    Some(Proven { id, chain, checked: Cell::new((0, 0)) })
+    Some(Proven { id, chain, not_after, checked: Cell::new((0, 0)) })
 }
 
 // ------------------------------------------------------------------------------------------------------ serving
 
 async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
-    let http2 = tokio::time::timeout(IDLE_LIMIT, transport.is_http2()).await;
+    let mut signal = connection.worker.signal(connection.key.direction());
+    let last_call = async {
+        drained(&mut signal).await;
+        tokio::time::sleep(LAST_CALL).await;
+    };
+    let http2 = tokio::select! {
+        http2 = tokio::time::timeout(connection.idle_limit(), transport.is_http2()) => http2,
+        () = last_call => return,
+    };
     let ended = match http2 {
         Ok(Ok(true)) => serve_http2(connection, transport).await,
         Ok(Ok(false)) => serve_http1(connection, transport).await,
@@ -351,11 +388,13 @@ where
     let mut signal = connection.worker.signal(connection.key.direction());
     signal.mark_changed();
     let now = Instant::now();
-    let age = now + AGE_LIMIT.mul_f64(0.9 + 0.2 * fastrand::f64());
-    let mut timer = pin!(tokio::time::sleep(HEAD_LIMIT));
+    let end = now + connection.life();
+    let mut timer = pin!(tokio::time::sleep_until((now + HEAD_LIMIT).min(end).into()));
     let mut ending = false;
     loop {
+        // What has arrived is looked at first: a request that is there when we are told to end is still answered.
         let graceful = tokio::select! {
+            biased;
             ended = served.as_mut() => return ended,
             changed = signal.changed() => match changed {
                 Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
@@ -367,8 +406,8 @@ where
             },
             () = timer.as_mut() => {
                 let now = Instant::now();
-                let (next, graceful) = match connection.activity.due(now, counts_heads) {
-                    Due::Wait(next) => (next, now >= age),
+                let (next, graceful) = match connection.activity.due(now, counts_heads, connection.idle_limit()) {
+                    Due::Wait(next) => (next.min(end.max(now + LAST_CALL)), now >= end),
                     Due::Idle => (now + HEAD_LIMIT, true),
                     Due::Stalled => {
                         connection.worker.shared.metrics.refused(Refusal::HeadTimeout);

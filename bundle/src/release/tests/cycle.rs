@@ -198,6 +198,35 @@ fn equal_payloads_under_other_signatures_are_no_equivocation() {
 }
 
 #[test]
+fn equal_numbers_are_about_bytes_not_about_meaning() {
+    let mut bench = Bench::running();
+    let payload = json::to_canonical(bench.timestamp.as_ref().unwrap()).unwrap();
+    let payload = String::from_utf8(payload).unwrap();
+    // The same to us, and something else to whoever knows the field.
+    for other in [payload.replacen('{', r#"{"later":1,"#, 1), payload.replacen('{', "{ ", 1)] {
+        let signed = Envelope::sign(envelope::PayloadType::Timestamp, other.into_bytes(), &[&key(3)]);
+        put(&bench.store, &latest(), &signed.unwrap().encode());
+        assert_eq!(bench.reason(), "equivocation");
+    }
+    bench.publish(2);
+    bench.adopt();
+}
+
+#[test]
+fn the_only_leaf_of_a_tree_needs_no_path() {
+    let body = (cart(), body("shop/cart", "x"));
+    let mut bench = Bench::new();
+    let mut input = None;
+    bench.put_release_with(1, "x", |given| input = Some(given.clone()));
+    let signed = sign_release(&input.unwrap(), &[body], &[&key(2)]).unwrap();
+    let (name, file) = &signed.services[0];
+    assert!(!String::from_utf8(file.clone()).unwrap().contains("\"path\""), "empty fields are left out");
+    put(&bench.store, name, file);
+    bench.put_timestamp(bench.next_timestamp(signed.pin));
+    assert_eq!(bench.adopt(), signed.pin);
+}
+
+#[test]
 fn the_floor_of_the_root_holds_without_state() {
     let mut bench = Bench::with(Root { release_floor: 5, ..root() }, config());
     bench.publish(4);
@@ -479,6 +508,10 @@ fn entries_of_a_denylist_mean_one_thing() {
     assert!(!entry(&format!(r#"{{"spki_sha256":"{digest}"}}"#)));
     assert!(!entry(r#"{"until":"2026-11-21T00:00:00Z"}"#));
     assert!(!entry(r#"{"issuer":"MAA=","until":"2026-11-21T00:00:00Z"}"#));
+    for (serial, good) in [("1f", true), ("1F", false), ("01f", false), ("0x1f", false), ("", false)] {
+        let text = format!(r#"{{"issuer":"MAA=","serial":"{serial}","until":"2026-11-21T00:00:00Z"}}"#);
+        assert_eq!(entry(&text), good, "{serial}");
+    }
     assert!(!entry(r#"{"spiffe_id":"spiffe://a/b","also":1,"until":"2026-11-21T00:00:00Z"}"#));
     assert!(!entry(&format!(
         r#"{{"spki_sha256":"{digest}","spiffe_id":"spiffe://a/b","until":"2026-11-21T00:00:00Z"}}"#

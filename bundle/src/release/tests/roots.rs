@@ -260,3 +260,25 @@ fn a_newer_anchor_takes_the_place_of_stored_roots() {
     bench.unchanged();
     assert_eq!(bench.standing().root_version, 2);
 }
+
+#[test]
+fn a_walk_for_the_sake_of_a_release_begins_again_under_the_new_root() {
+    // Only the release key is new, and nobody signed the timestamp again: found out at the service file.
+    let rotated = |change: &dyn Fn(&mut Root)| {
+        let mut bench = Bench::running();
+        bench.release_key = key(20);
+        bench.publish(2);
+        bench.rotate(&[&key(1)], |root| {
+            root.keys.extend(key_list([key(20).public(), key(30).public()]));
+            root.roles.release = role_keys(1, &[key(20).public()]);
+            change(root);
+        });
+        bench
+    };
+    assert_eq!(rotated(&|_| {}).adopt().sequence, 2);
+    // What else the new root says holds at once.
+    assert_eq!(rotated(&|root| root.expires = NOW).reason(), "root-expired");
+    assert_eq!(rotated(&|root| root.release_floor = 3).reason(), "below-floor");
+    let timestamp = |root: &mut Root| root.roles.timestamp = role_keys(1, &[key(30).public()]);
+    assert_eq!(rotated(&timestamp).reason(), "unknown-key");
+}

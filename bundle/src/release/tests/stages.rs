@@ -144,3 +144,16 @@ fn stages_that_make_no_sense_are_refused_when_signed_and_when_read() {
     bench.publish(2);
     bench.adopt();
 }
+
+#[test]
+fn who_missed_the_release_before_a_rejected_one_takes_that() {
+    let mut bench = Bench::running();
+    bench.publish(2);
+    let third = bench.publish(3);
+    bench.candidate().reject(&bench.state).unwrap();
+    assert_eq!(bench.adopt().sequence, 2);
+    // Not settled: there is something newer that does not run.
+    assert_eq!(bench.unchanged().rejected, [third]);
+    let record = bench.state.files.borrow()["record.json"].clone();
+    assert!(!String::from_utf8(record).unwrap().contains("etag"));
+}

@@ -53,42 +53,30 @@ impl HttpRoute {
     }
 }
 
-/// Gateway API says that a mesh should ignore them; a reader may expect otherwise.
+/// That they have no effect is found when the route is attached.
 fn check_hostnames(hostnames: &[Spanned<String>], checker: &mut Checker<'_>) {
     checker.at_most(hostnames, 16, "hostnames");
     for hostname in hostnames {
         let bare = hostname.clone().map(|name| name.strip_prefix("*.").unwrap_or(&name).to_owned());
         checker.subdomain(&bare, "a host");
     }
-    if let Some(first) = hostnames.first() {
-        checker.report(
-            Diagnostic::warning(NOT_SUPPORTED, "`hostnames` narrow nothing on a route attached to a Service")
-                .at(first.span)
-                .with_note("the names of the Service decide which requests the route sees")
-                .help("remove `hostnames`"),
-        );
-    }
 }
 
 impl ParentRef {
     fn check(&self, checker: &mut Checker<'_>) {
-        let kind = self.kind.as_ref().map_or("Gateway", |kind| kind.value.as_str());
-        let group = self.group.as_ref().map(|group| group.value.as_str());
-        match (group, kind) {
-            // Left out, the group would be Gateway API's, which has no Service: nothing else can be meant.
-            (None | Some("" | "core"), "Service") => {}
-            _ => {
-                let span = self.kind.as_ref().map_or(self.name.span, |kind| kind.span);
-                let name = match group {
-                    Some(group) if !matches!(group, "" | "core") => format!("parentRef to {group}/{kind}"),
-                    _ => format!("parentRef to a {kind}"),
-                };
-                checker.report(
-                    Diagnostic::error(NOT_SUPPORTED, format!("{} is not supported", Short(&name)))
-                        .at(span)
-                        .help("routes of a mesh are attached to a Service: `group: \"\"`, `kind: Service`"),
-                );
-            }
+        if !self.is_service() {
+            let kind = self.kind.as_ref().map_or("Gateway", |kind| kind.value.as_str());
+            let group = self.group.as_ref().map(|group| group.value.as_str());
+            let span = self.kind.as_ref().map_or(self.name.span, |kind| kind.span);
+            let name = match group {
+                Some(group) if !matches!(group, "" | "core") => format!("parentRef to {group}/{kind}"),
+                _ => format!("parentRef to a {kind}"),
+            };
+            checker.report(
+                Diagnostic::error(NOT_SUPPORTED, format!("{} is not supported", Short(&name)))
+                    .at(span)
+                    .help("routes of a mesh are attached to a Service: `group: \"\"`, `kind: Service`"),
+            );
         }
         checker.subdomain(&self.name, "an object");
         if let Some(namespace) = &self.namespace {
@@ -226,9 +214,9 @@ impl PathMatch {
 
 impl BackendRef {
     fn check(&self, checker: &mut Checker<'_>) {
-        let kind = self.kind.as_ref().map_or("Service", |kind| kind.value.as_str());
-        let group = self.group.as_ref().map_or("", |group| group.value.as_str());
-        if kind != "Service" || !matches!(group, "" | "core") {
+        if !self.is_service() {
+            let kind = self.kind.as_ref().map_or("Service", |kind| kind.value.as_str());
+            let group = self.group.as_ref().map_or("", |group| group.value.as_str());
             let span = self.kind.as_ref().or(self.group.as_ref()).map_or(self.name.span, |field| field.span);
             let backend = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
             checker.report(

@@ -40,6 +40,19 @@ pub struct ParentRef {
     pub section_name: Option<Spanned<String>>,
 }
 
+impl ParentRef {
+    /// Whether it names a Service. Without a group it does too: Gateway API's own group, which that would mean, has no
+    /// such kind, so nothing else can be meant.
+    pub fn is_service(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| kind == "Service") && is_core(self.group.as_ref())
+    }
+}
+
+/// Whether a group is Kubernetes' core, under either of its names.
+fn is_core(group: Option<&Spanned<String>>) -> bool {
+    group.is_none_or(|group| matches!(group.as_str(), "" | "core"))
+}
+
 /// `HTTPRouteRule`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -184,6 +197,11 @@ pub struct BackendRef {
 }
 
 impl BackendRef {
+    /// Whether it names a Service.
+    pub fn is_service(&self) -> bool {
+        self.kind.as_deref().is_none_or(|kind| kind == "Service") && is_core(self.group.as_ref())
+    }
+
     /// Its share, relative to its neighbours.
     pub fn weight(&self) -> u32 {
         self.weight.as_ref().map_or(1, |weight| weight.value)

@@ -6,7 +6,8 @@ use super::destination_rule::{
 };
 use super::string_match::{StringMatch, ValueMatch};
 use super::virtual_service::{
-    Destination, HeaderOperations, Headers, HttpMatchRequest, HttpRetry, HttpRoute, VirtualService, condition,
+    Destination, HeaderOperations, Headers, HttpMatchRequest, HttpRedirect, HttpRetry, HttpRoute,
+    VirtualService, condition,
 };
 use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
@@ -68,8 +69,12 @@ impl HttpRoute {
             checker.scheme(redirect.scheme.as_ref());
             checker.redirect_status(redirect.redirect_code.as_ref());
             checker.port(redirect.port.as_ref());
+            redirect.check_port(checker);
         }
         if let Some(rewrite) = &self.rewrite {
+            if let Some(uri) = rewrite.uri.as_ref().filter(|uri| uri.starts_with('/')) {
+                checker.path(uri);
+            }
             checker.not_yet(rewrite.uri_regex_rewrite.as_ref(), "uriRegexRewrite", "rewriting by expression");
         }
         if let Some(retries) = &self.retries {
@@ -135,6 +140,27 @@ impl HttpRoute {
     }
 }
 
+impl HttpRedirect {
+    /// Where the port of the new place comes from must be plain.
+    fn check_port(&self, checker: &mut Checker<'_>) {
+        let of_authority =
+            self.authority.as_ref().and_then(|text| weft_bundle::engine::split_authority(text).1);
+        if let (Some(port), Some(_)) = (&self.port, of_authority) {
+            checker.invalid(port.span, "`authority` names a port already");
+        }
+        if let (Some(scheme), None, None) = (&self.scheme, &self.authority, &self.port)
+            && matches!(scheme.as_str(), "http" | "https")
+        {
+            checker.report(
+                Diagnostic::error(NOT_SUPPORTED, "a new `scheme` alone is not supported")
+                    .at(scheme.span)
+                    .with_note("Envoy would keep the request's port, whatever the scheme")
+                    .help("add the `port` that is meant"),
+            );
+        }
+    }
+}
+
 impl Destination {
     fn check(&self, checker: &mut Checker<'_>) {
         host(&self.host, checker);
@@ -193,8 +219,19 @@ impl HttpRetry {
             "retryIgnorePreviousHosts",
             "retries that choose whether to avoid the endpoint that failed",
         );
+        if self.attempts.as_ref().is_none_or(|attempts| attempts.value == 0)
+            && let Some(span) = (self.per_try_timeout.as_ref().map(|limit| limit.span))
+                .or(self.retry_on.as_ref().map(|words| words.span))
+        {
+            checker.invalid_because(
+                span,
+                "there are no retries, so this has no effect",
+                "add `attempts`: without a number above 0 there are none",
+            );
+        }
         let Some(words) = &self.retry_on else { return };
-        for word in words.split(',').filter(|word| condition(word).is_none()) {
+        let unknown = |word: &&str| !word.trim().is_empty() && condition(word).is_none();
+        for word in words.split(',').filter(unknown) {
             let known = "connect-failure, refused-stream, reset, gateway-error, 5xx, retriable-status-codes and codes";
             checker.report(
                 Diagnostic::error(

@@ -241,7 +241,7 @@ impl HttpRetry {
     ///
     /// Words that cannot be honoured are left out here and reported when the document is checked.
     pub fn conditions(&self) -> Option<Vec<RetryOn>> {
-        let words = self.retry_on.as_ref()?;
+        let words = self.retry_on.as_ref().filter(|words| !words.trim().is_empty())?;
         let mut conditions: Vec<RetryOn> = words.split(',').filter_map(condition).flatten().collect();
         conditions.sort_unstable();
         conditions.dedup();

@@ -45,7 +45,7 @@ kind: TrafficPolicy
 metadata: { name: reviews, namespace: bookinfo }
 spec:
   targetRefs: [ { kind: Service, name: reviews }, { kind: Mesh, name: bookinfo } ]
-  timeouts: { request: 1m30s, perTry: 250ms, idle: 0s, connect: 1s }
+  timeouts: { request: 1m30s, idle: 0s, connect: 1s }
   loadBalancer: { policy: peak-ewma }
   retry:
     attempts: 2

@@ -42,7 +42,7 @@ impl Mesh {
             }
         }
         if let Some(retry) = &spec.defaults.retry {
-            retry.check(checker);
+            retry.check(spec.defaults.timeouts.as_deref(), checker);
         }
     }
 }

@@ -8,7 +8,8 @@ use weft_bundle::duration::DurationText;
 use super::super::check::Checker;
 use super::reference::TargetRef;
 use super::shapes;
-use crate::yaml::Spanned;
+use crate::diagnostic::Diagnostic;
+use crate::yaml::{INVALID_VALUE, Spanned};
 
 /// How patiently, how often and where to a service's requests go.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -41,7 +42,7 @@ impl TrafficPolicy {
             "the policy names this target twice".to_owned()
         });
         if let Some(retry) = &spec.retry {
-            retry.check(checker);
+            retry.check(spec.timeouts.as_deref(), checker);
         }
         checker.not_yet(spec.limits.as_ref(), "limits", "proxies that bound what is in flight per service");
         checker.not_yet(spec.outliers.as_ref(), "outliers", "proxies that leave failing endpoints out");
@@ -49,7 +50,18 @@ impl TrafficPolicy {
 }
 
 impl Retry {
-    pub(super) fn check(&self, checker: &mut Checker<'_>) {
+    /// On its own, and beside the `timeouts` of the same object.
+    pub(super) fn check(&self, timeouts: Option<&Timeouts>, checker: &mut Checker<'_>) {
+        if let Some(own) = &self.per_try
+            && let Some(other) = timeouts.and_then(|timeouts| timeouts.per_try.as_ref())
+        {
+            checker.report(
+                Diagnostic::error(INVALID_VALUE, "`perTry` is set in `timeouts` and in `retry`")
+                    .at(own.span)
+                    .related(other.span, "it is here too")
+                    .help("set it in one of them"),
+            );
+        }
         if let Some(attempts) = &self.attempts
             && attempts.value > MAX_ATTEMPTS
         {

@@ -43,6 +43,9 @@ fn policy(
         AccessRule { at: context.at(document, written.span, Some(format!("rules[{index}]"))), from, to }
     });
     let rules: Vec<AccessRule> = rules.collect();
+    for target in &targets {
+        one_access_per_target(context, document, target, &targets, &rules, mesh);
+    }
     // A list of callers of which none could be bound must not become "everyone"; the build fails anyway.
     let written = spec.rules.iter().map(|rule| rule.from.is_some());
     let rules = rules.into_iter().zip(written).filter(|(rule, listed)| !(*listed && rule.from.is_empty()));
@@ -59,18 +62,51 @@ fn policy(
     }
 }
 
+/// Access is decided where the workload listens. If two ports lead there, a rule for one of them holds for both or
+/// cannot be honoured.
+fn one_access_per_target(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    target: &AccessTarget,
+    targets: &[AccessTarget],
+    rules: &[AccessRule],
+    mesh: &Mesh,
+) {
+    let service = mesh.service(target.service);
+    let same = |number: u16| {
+        let targeted = targets
+            .iter()
+            .any(|other| other.service == target.service && other.port.is_none_or(|port| port == number));
+        let operations = rules.iter().flat_map(|rule| &rule.to);
+        (targeted, operations.map(|operation| operation.is_for(target.service, number)).collect::<Vec<_>>())
+    };
+    for (place, port) in service.ports.iter().enumerate() {
+        let twins = service.ports.iter().skip(place + 1).filter(|other| other.target == port.target);
+        for twin in twins.filter(|twin| same(twin.number) != same(port.number)) {
+            let message = format!(
+                "ports {} and {} of `{}` lead to one port of its workloads, which cannot tell them apart",
+                port.number,
+                twin.number,
+                service.id()
+            );
+            let finding = Diagnostic::error(NOT_SUPPORTED, message)
+                .object(document.object())
+                .at(target.span)
+                .related(twin.span, "this port leads to the same place")
+                .help("let the policy be for both ports");
+            context.report(finding);
+        }
+    }
+}
+
 fn target(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     target: &Spanned<TargetRef>,
     mesh: &Mesh,
 ) -> Option<AccessTarget> {
-    if target.kind.value != TargetKind::Service || target.subset.is_some() || target.rule.is_some() {
-        let finding = Diagnostic::error(NOT_SUPPORTED, "an AccessPolicy is for services and their ports")
-            .object(document.object())
-            .at(target.span)
-            .help("access is decided at the callee, which knows neither routes nor subsets; use `kind: Service`");
-        context.report(finding);
+    // Other targets were reported while reading.
+    if target.kind.value != TargetKind::Service {
         return None;
     }
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
@@ -142,17 +178,18 @@ fn operation(
 ) -> Operation {
     let methods = written.methods.iter().flatten().map(|method| method.value.clone()).collect();
     let paths = written.paths.iter().flatten().map(|path| path_match(path)).collect();
-    let mut ports = Vec::new();
-    for port in written.ports.iter().flatten() {
-        for target in targets {
-            ports.extend(port_number(context, document, port, mesh.service(target.service)));
-        }
+    let ports = written.ports.as_ref().map(|ports| {
+        let pairs = ports.iter().flat_map(|port| targets.iter().map(move |target| (port, target.service)));
+        let number = |(port, service)| {
+            port_number(context, document, port, mesh.service(service)).map(|number| (service, number))
+        };
+        pairs.filter_map(number).collect()
+    });
+    let operation = Operation { condition: OperationMatch { methods, paths }, ports };
+    if operation.condition != OperationMatch::default() {
+        check_http(context, document, written.span, targets, &operation, mesh);
     }
-    let condition = OperationMatch { methods, paths };
-    if condition != OperationMatch::default() {
-        check_http(context, document, written.span, targets, &ports, mesh);
-    }
-    Operation { condition, ports }
+    operation
 }
 
 fn path_match(path: &weft::PathMatch) -> PathMatch {
@@ -170,7 +207,7 @@ fn check_http(
     document: &ParsedDocument,
     span: Span,
     targets: &[AccessTarget],
-    ports: &[u16],
+    operation: &Operation,
     mesh: &Mesh,
 ) {
     for target in targets {
@@ -178,7 +215,7 @@ fn check_http(
         let opaque = service.ports.iter().find(|port| {
             !port.protocol.is_http()
                 && target.port.is_none_or(|number| number == port.number)
-                && (ports.is_empty() || ports.contains(&port.number))
+                && operation.is_for(target.service, port.number)
         });
         if let Some(port) = opaque {
             context.not_http(

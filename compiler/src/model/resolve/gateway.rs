@@ -43,7 +43,7 @@ fn route(
         .with_note(
             "callers reach a Service by its own names; Gateway API says that a mesh ignores this field",
         )
-        .help("remove `hostnames`, or match the header `host` if that is what you mean");
+        .help("remove `hostnames`");
         context.report(finding);
     }
     let attachments =
@@ -76,8 +76,7 @@ fn attach(
     parent: &Spanned<ParentRef>,
     mesh: &Mesh,
 ) -> Vec<Attachment> {
-    let is_service = parent.kind.as_deref().is_some_and(|kind| kind == "Service");
-    if !is_service || parent.group.as_deref().is_none_or(|group| !group.is_empty()) {
+    if !parent.is_service() {
         return Vec::new();
     }
     let namespace = parent.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
@@ -208,8 +207,11 @@ fn backend(
     mesh: &Mesh,
 ) -> BackendRef {
     let namespace = written.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
-    let is_service = written.kind.as_deref().is_none_or(|kind| kind == "Service");
-    let service = if is_service { context.service(mesh, document, namespace, &written.name) } else { None };
+    let service = match written.is_service() {
+        true => context.service(mesh, document, namespace, &written.name),
+        // Reported while reading; no bundle is built.
+        false => None,
+    };
     let target = service.zip(written.port.as_ref()).and_then(|(service, port)| {
         context.port(document, mesh.service(service), port.value, port.span)?;
         Some(BackendTarget { service, port: port.value, subset: None })

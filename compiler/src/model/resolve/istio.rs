@@ -2,8 +2,8 @@
 //! settings of services.
 //!
 //! What Istio does by default is written out: two retries on connect failure and refused stream, no request timeout
-//! (istio:pilot/pkg/networking/core/route/retry/retry.go). Its gRPC retry conditions never hold for responses without
-//! a `grpc-status`, so on ports that do not speak gRPC they are left out.
+//! (istio:pilot/pkg/networking/core/route/retry/retry.go). Its default also names two conditions on `grpc-status`, which
+//! proxies here do not read; a document that asks for one is refused.
 
 use weft_bundle::body::{
     FieldMatch, HeaderEdits, LoadBalancer, PathMatch, PathRewrite, Redirect, RequestMatch, RetryOn, Rewrite,
@@ -22,11 +22,7 @@ use crate::model::{
     Attachment, BackendRef, BackendTarget, Mesh, Order, Route, RouteEntry, RouteRule, RuleAction, Scope,
     ServiceIndex, Settings, Subset,
 };
-use crate::yaml::INVALID_VALUE;
 use crate::yaml::{Map, Spanned};
-
-const GRPC_CONDITIONS: [&str; 5] =
-    ["cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"];
 
 /// Every method: Istio does not ask whether a request is safe to repeat.
 const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
@@ -39,14 +35,6 @@ pub(super) fn bind_destination_rules(
 ) {
     for document in documents {
         let Kind::DestinationRule(spec) = &document.spec else { continue };
-        if let Some(private) = spec.export_to.iter().find(|namespace| namespace.value != "*") {
-            let finding =
-                Diagnostic::error(NOT_SUPPORTED, "a DestinationRule holds for all callers, or not at all")
-                    .object(document.object())
-                    .at(private.span)
-                    .help("remove `exportTo`, or set it to `\"*\"`");
-            context.report(finding);
-        }
         let Some(index) = host(context, mesh, document, &spec.host) else { continue };
         bind_destination_rule(context, document, spec, mesh, index);
     }
@@ -105,15 +93,11 @@ fn route(
 ) -> Route {
     let attachments: Vec<Attachment> =
         spec.hosts.iter().flat_map(|host| attach(context, document, spec, host, mesh)).collect();
-    let grpc = attachments.iter().any(|attachment| {
-        let port = attachment.port.and_then(|number| mesh.service(attachment.service).port(number));
-        port.is_some_and(|port| port.protocol == weft_bundle::body::Protocol::Grpc)
-    });
     let mut entries = Vec::new();
     let mut rules = Vec::new();
     for (index, written) in spec.http.iter().enumerate() {
-        entries.extend(rule_entries(context, document, written, index));
-        rules.push(rule(context, document, written, index, grpc, mesh));
+        entries.extend(rule_entries(written, index));
+        rules.push(rule(context, document, written, index, mesh));
     }
     Route {
         at: context.at_document(document),
@@ -194,12 +178,7 @@ fn host(
     }
 }
 
-fn rule_entries(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    rule: &Spanned<HttpRoute>,
-    index: usize,
-) -> Vec<RouteEntry> {
+fn rule_entries(rule: &Spanned<HttpRoute>, index: usize) -> Vec<RouteEntry> {
     // A rewrite replaces the matched prefix; without a condition on the path that prefix is `/`.
     let rewrites = rule.rewrite.as_ref().is_some_and(|rewrite| rewrite.uri.is_some());
     let whole = rewrites.then(|| PathMatch::Prefix("/".to_owned()));
@@ -210,7 +189,7 @@ fn rule_entries(
     }
     let mut entries = Vec::new();
     for written in &rule.matches {
-        let mut condition = condition(context, document, written);
+        let mut condition = condition(written);
         condition.path = condition.path.or_else(|| whole.clone());
         entries.push(RouteEntry {
             condition,
@@ -223,11 +202,7 @@ fn rule_entries(
     entries
 }
 
-fn condition(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    written: &HttpMatchRequest,
-) -> RequestMatch {
+fn condition(written: &HttpMatchRequest) -> RequestMatch {
     let text = |written: &Option<Spanned<istio::StringMatch>>| written.as_deref().map(string_match);
     let (method, scheme, authority) =
         (text(&written.method), text(&written.scheme), text(&written.authority));
@@ -236,8 +211,12 @@ fn condition(
         istio::StringMatch::Prefix(path) => PathMatch::Prefix(path.value.clone()),
         istio::StringMatch::Regex(pattern) => PathMatch::Regex(pattern.value.clone()),
     });
-    let mut headers = fields(context, document, &written.headers, false, true);
-    headers.extend(fields(context, document, &written.without_headers, true, true));
+    let lower = |mut field: FieldMatch| {
+        field.name.make_ascii_lowercase();
+        field
+    };
+    let inverted = fields(&written.without_headers).map(|field| FieldMatch { invert: true, ..field });
+    let headers = fields(&written.headers).chain(inverted).map(lower).collect();
     RequestMatch {
         path,
         path_ignore_case: written.ignore_uri_case.as_deref().copied().unwrap_or(false),
@@ -245,7 +224,7 @@ fn condition(
         scheme,
         authority,
         headers,
-        query: fields(context, document, &written.query_params, false, false),
+        query: fields(&written.query_params).collect(),
     }
 }
 
@@ -257,28 +236,14 @@ fn string_match(written: &istio::StringMatch) -> StringMatch {
     }
 }
 
-fn fields(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    written: &Map<Spanned<istio::ValueMatch>>,
-    invert: bool,
-    are_headers: bool,
-) -> Vec<FieldMatch> {
-    let mut fields = Vec::new();
-    for (name, condition) in written {
+fn fields(written: &Map<Spanned<istio::ValueMatch>>) -> impl Iterator<Item = FieldMatch> {
+    written.into_iter().map(|(name, condition)| {
         let value = match &condition.value {
             istio::ValueMatch::Like(condition) => string_match(condition),
             istio::ValueMatch::Present => StringMatch::Present,
         };
-        let lower = name.to_ascii_lowercase();
-        if are_headers && http::HeaderName::from_bytes(lower.as_bytes()).is_err() {
-            let message = format!("`{name}` is not the name of a header field");
-            context.report(Diagnostic::error(INVALID_VALUE, message).object(document.object()).at(name.span));
-            continue;
-        }
-        fields.push(FieldMatch { name: if are_headers { lower } else { name.value.clone() }, value, invert });
-    }
-    fields
+        FieldMatch { name: name.value.clone(), value, invert: false }
+    })
 }
 
 fn rule(
@@ -286,7 +251,6 @@ fn rule(
     document: &ParsedDocument,
     written: &Spanned<HttpRoute>,
     index: usize,
-    grpc: bool,
     mesh: &Mesh,
 ) -> RouteRule {
     let name = written.name.as_ref().map_or_else(|| format!("http[{index}]"), |name| name.value.clone());
@@ -305,19 +269,21 @@ fn rule(
         host: rewrite.authority.as_ref().map(|authority| authority.value.clone()),
         path: rewrite.uri.as_ref().map(|uri| PathRewrite::Matched(uri.value.clone())),
     });
-    let retries =
-        written.retries.as_ref().map(|retries| retry(context, document, retries, grpc)).unwrap_or_default();
+    let retries = written.retries.as_deref().map(retry).unwrap_or_default();
     let settings = Settings { request: written.timeout.as_deref().copied(), ..retries };
     RouteRule { at, action, request_headers, response_headers, rewrite, settings }
 }
 
+/// Envoy drops the request's port where it changes the host; Gateway API, whose rules the engine has, keeps it unless
+/// another is given. Calls inside the mesh are `http` to the proxy, so 80 stands for "none".
 fn redirect(written: &istio::HttpRedirect) -> Redirect {
     let authority =
         written.authority.as_ref().map(|authority| weft_bundle::engine::split_authority(authority));
+    let dropped = (authority.is_some() && written.scheme.is_none()).then_some(80);
     Redirect {
         scheme: written.scheme.as_ref().map(|scheme| scheme.value.clone()),
         host: authority.map(|(host, _)| host.to_owned()),
-        port: written.port.as_deref().copied().or(authority.and_then(|(_, port)| port)),
+        port: written.port.as_deref().copied().or(authority.and_then(|(_, port)| port)).or(dropped),
         path: written.uri.as_ref().map(|uri| PathRewrite::Full(uri.value.clone())),
         status: written.redirect_code.as_deref().copied().unwrap_or(301),
     }
@@ -411,33 +377,11 @@ fn edits(
     (edit(headers.request.as_ref()), edit(headers.response.as_ref()))
 }
 
-fn retry(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    written: &Spanned<HttpRetry>,
-    grpc: bool,
-) -> Settings {
-    let retry_on = written.retry_on.as_ref().filter(|text| !text.trim().is_empty());
-    let on = retry_on.map(|text| {
-        let mut on = Vec::new();
-        for token in text.split(',').map(str::trim).filter(|token| !token.is_empty()) {
-            match token.parse() {
-                Ok(condition) => on.push(condition),
-                Err(_) if token == "retriable-4xx" => on.push(RetryOn::Status(409)),
-                Err(_) if GRPC_CONDITIONS.contains(&token) && !grpc => {}
-                Err(_) => {
-                    let finding = Diagnostic::error(NOT_SUPPORTED, format!("the retry condition `{token}` is not supported yet"))
-                        .object(document.object())
-                        .at(text.span)
-                        .help("supported are connect-failure, refused-stream, reset, gateway-error, 5xx, retriable-4xx and statuses");
-                    context.report(finding);
-                }
-            }
-        }
-        on
-    });
+fn retry(written: &HttpRetry) -> Settings {
+    let on = written.conditions();
     Settings {
-        retry_attempts: written.attempts.as_deref().copied(),
+        // Without a number there are none (istio:pilot/pkg/networking/core/route/retry/retry.go, `ConvertPolicy`).
+        retry_attempts: Some(written.attempts.as_deref().copied().unwrap_or(0)),
         per_try: written.per_try_timeout.as_deref().copied(),
         retry_methods: on.is_some().then(|| ALL_METHODS.map(str::to_owned).to_vec()),
         retry_on: on,

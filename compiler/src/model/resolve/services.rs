@@ -12,7 +12,7 @@ use super::Context;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
 use crate::dialect::weft::{self, EndpointPort, PortRef};
-use crate::dialect::{Kind, ParsedDocument};
+use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{Call, Endpoint, Mesh, Port, Service, Settings, Subset};
 use crate::yaml::INVALID_VALUE;
 use crate::yaml::Spanned;
@@ -88,22 +88,13 @@ fn weft_service(
     };
     let mut ports: Vec<Port> = Vec::new();
     for port in &spec.ports {
-        if let Some(other) =
-            ports.iter().find(|other| other.number == port.port.value || other.name == port.name.value)
-        {
-            let message = format!("port `{}` ({}) is there twice", port.name, port.port);
-            let finding = Diagnostic::error("duplicate-object", message)
-                .object(document.object())
-                .at(port.span)
-                .related(other.span, "first here");
-            context.report(finding);
-            continue;
+        // The second of a pair was reported while reading.
+        if ports.iter().all(|other| other.number != port.port.value && other.name != port.name.value) {
+            ports.push(weft_port(port, mesh));
         }
-        ports.push(weft_port(port, mesh));
     }
     let endpoints = spec.endpoints.as_deref().map(|endpoints| endpoints.fixed.as_slice()).unwrap_or_default();
-    let endpoints =
-        endpoints.iter().map(|endpoint| weft_endpoint(context, document, endpoint, &ports)).collect();
+    let endpoints = endpoints.iter().map(|endpoint| weft_endpoint(endpoint)).collect();
     Some(Service {
         namespace: document.namespace().to_owned(),
         name: document.name().to_owned(),
@@ -148,26 +139,14 @@ fn weft_port(port: &Spanned<weft::Port>, mesh: &Mesh) -> Port {
     }
 }
 
-fn weft_endpoint(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    endpoint: &Spanned<weft::StaticEndpoint>,
-    known: &[Port],
-) -> Endpoint {
-    let mut ports = BTreeMap::new();
-    match endpoint.port.as_deref() {
-        None => {}
-        Some(EndpointPort::Number(number)) => drop(ports.insert(String::new(), *number)),
+fn weft_endpoint(endpoint: &weft::StaticEndpoint) -> Endpoint {
+    let ports = match endpoint.port.as_deref() {
+        None => BTreeMap::new(),
+        Some(EndpointPort::Number(number)) => BTreeMap::from([(String::new(), *number)]),
         Some(EndpointPort::ByName(numbers)) => {
-            for (name, number) in numbers {
-                if known.iter().all(|port| port.name != name.value) {
-                    let names: Vec<&str> = known.iter().map(|port| port.name.as_str()).collect();
-                    context.unknown(document, name.span, "port called", name, &names);
-                }
-                ports.insert(name.value.clone(), number.value);
-            }
+            numbers.into_iter().map(|(name, number)| (name.value.clone(), number.value)).collect()
         }
-    }
+    };
     Endpoint {
         address: endpoint.address.value,
         ports,
@@ -201,6 +180,9 @@ pub(super) fn add_subset(
 ) {
     match subsets.entry(name.value.clone()) {
         std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(subset)),
+        // Within one document it was reported while reading.
+        std::collections::btree_map::Entry::Occupied(entry)
+            if entry.get().at.origin.object == document.object() => {}
         std::collections::btree_map::Entry::Occupied(entry) => {
             let finding = Diagnostic::error("duplicate-object", format!("subset `{name}` is there twice"))
                 .object(document.object())
@@ -255,12 +237,15 @@ fn kube_service(
 ) -> Option<Service> {
     let tcp =
         spec.ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    let ports: Vec<Port> =
+        tcp.map(|port| kube_port(context, document, port, slices, mesh.default_peer_tls)).collect();
+    one_protocol_per_target(context, document, &ports);
     Some(Service {
         namespace: document.namespace().to_owned(),
         name: document.name().to_owned(),
         at: context.at_document(document),
         identity: identity(context, document, mesh, document.name())?,
-        ports: tcp.map(|port| kube_port(port, slices, mesh.default_peer_tls)).collect(),
+        ports,
         endpoints,
         subsets: BTreeMap::new(),
         calls: None,
@@ -268,7 +253,39 @@ fn kube_service(
     })
 }
 
-fn kube_port(port: &Spanned<ServicePort>, slices: &[&EndpointSlice], peer_tls: PeerTls) -> Port {
+/// Two ports may lead to one port of the workloads, which then cannot tell them apart.
+fn one_protocol_per_target(context: &mut Context<'_>, document: &ParsedDocument, ports: &[Port]) {
+    for (place, port) in ports.iter().enumerate() {
+        let twin = ports
+            .iter()
+            .take(place)
+            .find(|other| other.target == port.target && other.protocol != port.protocol);
+        if let Some(twin) = twin {
+            let message = format!(
+                "ports `{}` and `{}` lead to one port, {}, but are to speak {} and {}",
+                twin.name,
+                port.name,
+                port.target,
+                twin.protocol.as_str(),
+                port.protocol.as_str()
+            );
+            let finding = Diagnostic::error(NOT_SUPPORTED, message)
+                .object(document.object())
+                .at(port.span)
+                .related(twin.span, "the other one")
+                .help("set the same `appProtocol` on both, or a `targetPort` of its own");
+            context.report(finding);
+        }
+    }
+}
+
+fn kube_port(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    port: &Spanned<ServicePort>,
+    slices: &[&EndpointSlice],
+    peer_tls: PeerTls,
+) -> Port {
     let number = port.port.value;
     let name = port.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
     let in_slices = || {
@@ -280,7 +297,19 @@ fn kube_port(port: &Spanned<ServicePort>, slices: &[&EndpointSlice], peer_tls: P
     };
     let target = match port.target_port.as_deref() {
         Some(PortRef::Number(target)) => *target,
-        Some(PortRef::Name(_)) | None => in_slices().unwrap_or(number),
+        Some(PortRef::Name(target)) => in_slices().unwrap_or_else(|| {
+            let finding = Diagnostic::error(
+                "unknown-reference",
+                format!("the number of the workloads' port `{target}` is not known"),
+            )
+            .object(document.object())
+            .at(port.target_port.as_ref().map_or(port.span, |target| target.span))
+            .label("no EndpointSlice of this service has it")
+            .help("write the number, or add the service's EndpointSlices");
+            context.report(finding);
+            number
+        }),
+        None => number,
     };
     Port {
         protocol: kube_protocol(port, &name),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Context, convert};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, TargetKind, TargetRef};
-use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
+use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{Mesh, Order, Settings, TrafficPolicy, TrafficTarget};
 use crate::yaml::Spanned;
 
@@ -44,15 +44,6 @@ fn target(
     mesh: &Mesh,
 ) -> Option<TrafficTarget> {
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
-    if let Some(port) = &target.port {
-        let finding = Diagnostic::error(
-            NOT_SUPPORTED,
-            "a TrafficPolicy is for a whole service, not for one port of it",
-        )
-        .object(document.object())
-        .at(port.span);
-        context.report(finding);
-    }
     match target.kind.value {
         TargetKind::Mesh => {
             if target.name.value != mesh.name {

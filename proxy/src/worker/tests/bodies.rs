@@ -172,6 +172,29 @@ async fn answers_without_a_body() {
 }
 
 #[tokio::test]
+async fn the_clock_starts_when_a_request_has_arrived_whole() {
+    let answers_at_the_end = upstream(Speaks::Http1, |request| async move {
+        reply(request.into_body().collect().await.unwrap().to_bytes())
+    })
+    .await;
+    let mut body = calls(&[answers_at_the_end]);
+    body["outbound"][0]["otherwise"]["timeouts"] = json!({"request": "100ms", "per_try": "100ms"});
+    let plane = plane_with(&body);
+    let mut client = Client::connect(plane.outbound_address().unwrap(), Speaks::Http1).await;
+    let (sender, body) = channel();
+    let request = client.request(Method::POST, "/").body(body).unwrap();
+    let upload = tokio::spawn(async move { client.send(request).await });
+    // An upload of three times what the request may take.
+    for _ in 0..6 {
+        sender.send(Frame::data("part ".into())).unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    drop(sender);
+    let got = upload.await.unwrap().unwrap();
+    assert_eq!((got.status.as_u16(), got.text.len()), (200, 30), "{got:?}");
+}
+
+#[tokio::test]
 async fn a_body_that_stands_still_is_cut_off() {
     let (sender, body) = channel();
     sender.send(Frame::data("begun".into())).unwrap();

@@ -32,7 +32,7 @@ async fn a_hundred_reloads(speaks: Speaks) {
     let anchors = json!({"td": [ca.anchor()]});
     let identity = || ca.issue("spiffe://td/ns/shop/sa/cart").identity();
     let endpoints = [says("version 1").await, says("version 2").await];
-    let inbound = plane();
+    let inbound = plane_of(2);
     inbound.replace_identity(identity()).unwrap();
     let serving = |turn: u64| {
         let mut body = serves(endpoints[usize::from(turn.is_multiple_of(2))], "strict", &anchors);
@@ -41,7 +41,7 @@ async fn a_hundred_reloads(speaks: Speaks) {
     };
     inbound.apply(serving(1)).unwrap();
     let endpoint = inbound.inbound_address("http").unwrap();
-    let outbound = plane();
+    let outbound = plane_of(2);
     outbound.replace_identity(identity()).unwrap();
     let calling = |turn: u64| {
         let mut body = calls(&[endpoint]);
@@ -100,6 +100,34 @@ async fn what_did_not_change_keeps_its_connections() {
     plane.apply(snapshot(&body, 3).unwrap()).unwrap();
     get(address, "/").await;
     assert!(connections(2), "the cluster is another");
+}
+
+#[tokio::test]
+async fn other_trust_means_other_connections() {
+    let (ca, next) = (Ca::new(), Ca::new());
+    let cart = "spiffe://td/ns/shop/sa/cart";
+    let server = plane();
+    server.replace_identity(ca.issue(cart).identity()).unwrap();
+    let both = json!({"td": [ca.anchor(), next.anchor()]});
+    server.apply(snapshot(&serves(says("hello").await, "strict", &both), 1).unwrap()).unwrap();
+    let mut body = calls(&[server.inbound_address("http").unwrap()]);
+    body["trust_anchors"] = json!({"td": [ca.anchor()]});
+    body["clusters"]["up"]["tls"] = json!({"mutual": [cart]});
+    let client = plane();
+    client.replace_identity(ca.issue(cart).identity()).unwrap();
+    client.apply(snapshot(&body, 1).unwrap()).unwrap();
+    let address = client.outbound_address().unwrap();
+    assert_eq!(get(address, "/").await.text, "hello");
+
+    body["trust_anchors"] = json!({"td": [next.anchor()]});
+    client.apply(snapshot(&body, 2).unwrap()).unwrap();
+    assert_eq!(
+        get(address, "/").await.reason(),
+        "tls-failure",
+        "an open connection is not used for the old trust"
+    );
+    server.replace_identity(next.issue(cart).identity()).unwrap();
+    assert_eq!(get(address, "/").await.text, "hello", "new handshakes use the new certificate");
 }
 
 #[tokio::test]

@@ -179,6 +179,27 @@ async fn a_pooled_connection_that_was_closing_costs_nobody_a_request() {
 }
 
 #[tokio::test]
+async fn nor_do_many_that_close_at_once() {
+    let (address, _) = closes_after_one().await;
+    let plane = plane_with(&calls(&[address]));
+    let outbound = plane.outbound_address().unwrap();
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut client = Client::connect(outbound, Speaks::Http1).await;
+                for _ in 0..20 {
+                    let got = client.get("/").await;
+                    assert_eq!((got.status.as_u16(), got.text.as_str()), (200, "ok"), "{got:?}");
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_not_http() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
