@@ -96,9 +96,9 @@ pub struct Control {
     /// Nothing serves, and not because of what the state directory holds: a port was taken, a certificate missing.
     resume_again: bool,
     failures: u32,
-    clock: fn() -> UtcTime,
     /// Whether a cycle has reached its end since the start: until then nobody knows how old what we serve is.
     heard: bool,
+    clock: fn() -> UtcTime,
 }
 
 impl Control {
@@ -121,8 +121,8 @@ impl Control {
             running: None,
             resume_again: false,
             failures: 0,
-            clock: || UtcTime::from(std::time::SystemTime::now()),
             heard: false,
+            clock: || UtcTime::from(std::time::SystemTime::now()),
         }
     }
 

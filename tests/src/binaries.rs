@@ -8,6 +8,7 @@
 //! every library built, and has two programs left to link; without that, development dependencies count for nothing
 //! and half of the workspace is built once more.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -63,7 +64,7 @@ impl Binaries {
 
 /// The build, as [`Binaries::get`] runs it. Progress goes to standard error.
 pub fn build_command() -> Command {
-    let mut command = Command::new(env!("CARGO"));
+    let mut command = Command::new(now_or_then("CARGO", env!("CARGO")));
     command.current_dir(workspace()).args(["build", "--workspace", "--bins"]);
     if let Some(place) = std::env::current_exe().ok().and_then(|exe| Place::of(&exe)) {
         if place.is_test {
@@ -77,8 +78,14 @@ pub fn build_command() -> Command {
 
 /// The root of the workspace.
 pub fn workspace() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests).to_path_buf()
+    let tests = PathBuf::from(now_or_then("CARGO_MANIFEST_DIR", env!("CARGO_MANIFEST_DIR")));
+    tests.parent().unwrap_or(&tests).to_path_buf()
+}
+
+/// What Cargo says as it runs us, else what it said as it built us: a checkout that was moved with its target directory
+/// is not built again.
+fn now_or_then(variable: &str, then: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| then.into())
 }
 
 /// Where in a target directory a process was built: `<target>/<profile>[/deps]/<program>`.

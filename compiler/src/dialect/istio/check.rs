@@ -93,7 +93,7 @@ impl HttpRoute {
             new_place(redirect.authority.as_ref(), redirect.uri.as_ref(), checker);
         }
         if let Some(rewrite) = &self.rewrite {
-            if let Some(uri) = rewrite.uri.as_ref().filter(|uri| uri.starts_with('/')) {
+            if let Some(uri) = rewrite.uri.as_ref().filter(|uri| uri.starts_with('/') && is_path_text(uri)) {
                 checker.path(uri);
             }
             checker.not_yet(rewrite.uri_regex_rewrite.as_ref(), "uriRegexRewrite", "rewriting by expression");
