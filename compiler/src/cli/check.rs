@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use super::{FINE, Where, fail, findings};
+use super::{FINE, Where, fail, findings, say};
 use crate::diagnostic::human::Style;
 use crate::diagnostic::{human, json};
 use crate::source::Sources;
@@ -53,11 +53,11 @@ pub(super) fn show(compilation: &Compilation, sources: &Sources, format: Format)
             let style = if std::io::stderr().is_terminal() { Style::Styled } else { Style::Plain };
             let found = human::render(&compilation.diagnostics, sources, style);
             // Nothing can be done about a closed pipe.
-            let _ = write!(anstream::stderr().lock(), "{found}{}\n", human::summary(&compilation.summary));
+            let _ = writeln!(anstream::stderr().lock(), "{found}{}", human::summary(&compilation.summary));
         }
         Format::Json => {
             let text = json::render(&compilation.diagnostics, sources, &compilation.summary);
-            let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+            say(text.trim_end());
         }
     }
 }
