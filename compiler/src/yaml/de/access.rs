@@ -14,7 +14,7 @@ use crate::yaml::span::SPANNED;
 use crate::yaml::tree::NodeId;
 use crate::yaml::{Span, UNKNOWN_FIELD};
 
-/// A value together with its place, as [`super::Spanned`] wants it.
+/// A value together with its place, as [`crate::yaml::Spanned`] wants it.
 pub(super) struct Place<'r, 'de> {
     pub(super) value: Value<'r, 'de>,
     pub(super) span: Span,
