@@ -23,6 +23,8 @@ pub mod publish;
 pub mod schema;
 pub mod cli;
 
+use std::collections::BTreeSet;
+
 use diagnostic::{Diagnostic, Severity, Summary};
 use model::Mesh;
 use source::Sources;
@@ -49,8 +51,13 @@ impl Compilation {
 pub fn compile(sources: &Sources) -> Compilation {
     let mut parsed = dialect::parse(sources);
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
-    let (mesh, mut found) = model::resolve::resolve(sources, &parsed);
-    diagnostics.append(&mut found);
+    let (mesh, found) = model::resolve::resolve(sources, &parsed);
+    // A name that is none is not also an unknown one: what was found while reading says it.
+    let refused = [dialect::INVALID_NAME, dialect::NOT_SUPPORTED, yaml::INVALID_VALUE, yaml::TEMPLATE];
+    let misread = diagnostics.iter().filter(|finding| refused.contains(&finding.analysis));
+    let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
+    let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
+    diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
     diagnostics.extend(analysis::analyse(&mesh));
     let mut diagnostics = analysis::at_levels(&mesh, diagnostics);
     diagnostic::sort(&mut diagnostics);

@@ -136,6 +136,8 @@ fn at_level(mesh: &Mesh, mut diagnostic: Diagnostic) -> Option<Diagnostic> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -146,6 +148,53 @@ mod tests {
                 assert!(text.contains(section), "{}: no section `{section}`", page.name);
             }
         }
+    }
+
+    #[test]
+    fn everything_that_is_found_has_a_page() {
+        // Every name in a `Diagnostic::error("…"` and the like, and every constant that reading uses.
+        let mut names: BTreeSet<String> =
+            crate::dialect::FINDINGS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        for file in sources(std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))) {
+            let text = std::fs::read_to_string(file).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            for call in text.split("Diagnostic::").skip(1) {
+                let made =
+                    ["error(", "warning(", "note(", "new("].iter().find_map(|made| call.strip_prefix(*made));
+                let name =
+                    made.and_then(|arguments| arguments.trim_start().strip_prefix('"')).map(until_quote);
+                names.extend(name.map(str::to_owned));
+            }
+            for call in text.split("not_http(").skip(1) {
+                names.extend(call.trim_start().strip_prefix('"').map(until_quote).map(str::to_owned));
+            }
+        }
+        assert!(names.len() > 15, "{names:?}");
+        let without: Vec<_> = names.iter().filter(|name| Page::find(name).is_none()).collect();
+        assert!(without.is_empty(), "no page: {without:?}");
+        let unused: Vec<_> =
+            PAGES.iter().map(|page| page.name).filter(|name| !names.contains(*name)).collect();
+        assert!(unused.is_empty(), "never found: {unused:?}");
+    }
+
+    fn until_quote(text: &str) -> &str {
+        text.split('"').next().unwrap_or_default()
+    }
+
+    /// All sources of the compiler without tests.
+    fn sources(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "tests") {
+                found.extend(sources(&path));
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && path.file_name().is_some_and(|name| name != "tests.rs")
+            {
+                found.push(path);
+            }
+        }
+        found
     }
 
     #[test]

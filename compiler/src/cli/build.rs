@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use weft_bundle::release::{Channel, ServiceId, Source, UtcTime};
 
 use super::check::{self, Format};
-use super::{FINE, Where, cannot, fail, findings};
+use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
 use crate::emit::{Emitted, emit, render};
 use crate::publish::{KeyDir, Options, Published, publish};
@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> ExitCode {
         check::show(&compilation, &sources, Format::Human);
     }
     if compilation.has_errors() {
-        anstream::eprintln!("error: nothing is built from documents with errors");
+        refuse("nothing is built from documents with errors");
         return findings();
     }
     let emitted = match emit(&compilation.mesh) {
@@ -68,10 +68,9 @@ pub fn run(args: &Args) -> ExitCode {
     };
     if let Some(directory) = &args.render {
         if let Err((path, error)) = render_all(directory, &emitted) {
-            anstream::eprintln!("error: cannot write `{}`: {error}", path.display());
-            return cannot();
+            return refuse(format_args!("cannot write `{}`: {error}", path.display()));
         }
-        anstream::println!("rendered {} bodies into {}", emitted.len(), directory.display());
+        say(format_args!("rendered {} bodies into {}", emitted.len(), directory.display()));
     }
     match (&args.out, &args.key) {
         (Some(out), Some(key)) => sign_and_publish(args, out, key, emitted, sources.revision),
@@ -107,7 +106,7 @@ fn sign_and_publish(
     options.allow_non_descendant.clone_from(&args.allow_non_descendant);
     match publish(out, &keys, &bodies, &source(revision), &options) {
         Ok(published) => {
-            anstream::println!("{}", sum_up(&published, &args.channel, out));
+            say(sum_up(&published, &args.channel, out));
             FINE
         }
         Err(error) => fail(&error),

@@ -17,7 +17,7 @@ use time::{Duration, OffsetDateTime};
 use weft_bundle::duration::DurationText;
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
-use super::{FINE, cannot};
+use super::{FINE, refuse, say};
 
 /// Issues workload certificates from an authority kept in a directory
 #[derive(clap::Args, Debug)]
@@ -79,13 +79,10 @@ pub fn run(args: Args) -> ExitCode {
     };
     match done {
         Ok(message) => {
-            anstream::println!("{message}");
+            say(message);
             FINE
         }
-        Err(message) => {
-            anstream::eprintln!("error: {message}");
-            cannot()
-        }
+        Err(message) => refuse(message),
     }
 }
 

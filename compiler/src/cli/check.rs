@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use super::{FINE, Where, fail, findings};
+use super::{FINE, Where, fail, findings, say};
 use crate::diagnostic::human::Style;
 use crate::diagnostic::{human, json};
 use crate::source::Sources;
@@ -57,7 +57,7 @@ pub(super) fn show(compilation: &Compilation, sources: &Sources, format: Format)
         }
         Format::Json => {
             let text = json::render(&compilation.diagnostics, sources, &compilation.summary);
-            let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
+            say(text.trim_end());
         }
     }
 }

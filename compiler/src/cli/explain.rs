@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
+use super::{FINE, refuse, say};
 use crate::analysis::{PAGES, Page};
-use crate::cli::{FINE, cannot};
 use crate::diagnostic::did_you_mean;
 
 /// Says what an analysis finds, why it matters, and how to mend it.
@@ -21,22 +21,19 @@ pub fn run(args: &Args) -> ExitCode {
     let Some(name) = &args.analysis else {
         for page in PAGES {
             let fixed = if page.adjustable { "" } else { " (always)" };
-            anstream::println!("{:<22} {:<6} {}{fixed}", page.name, page.level.to_string(), page.summary);
+            say(format_args!("{:<22} {:<6} {}{fixed}", page.name, page.level.to_string(), page.summary));
         }
         return FINE;
     };
     match Page::find(name) {
         Some(page) => {
-            anstream::println!("{} — {}\n\n{}", page.name, page.summary, page.text());
+            say(format_args!("{} — {}\n\n{}", page.name, page.summary, page.text()));
             FINE
         }
         None => {
             let near = did_you_mean(name, PAGES.iter().map(|page| page.name));
             let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            anstream::eprintln!(
-                "error: there is no analysis `{name}`{hint}\n\n`weft explain` lists them all"
-            );
-            cannot()
+            refuse(format_args!("there is no analysis `{name}`{hint}\n\n`weft explain` lists them all"))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use weft_bundle::release::{MeshName, UtcTime};
 
-use super::{FINE, ca, cannot, key};
+use super::{FINE, ca, key, refuse, say};
 
 /// Makes a policy repository that checks and builds at once
 #[derive(clap::Args, Debug)]
@@ -42,26 +42,22 @@ pub fn run(args: &Args) -> ExitCode {
     let mesh = match mesh_name(args) {
         Ok(mesh) => mesh,
         Err(message) => {
-            anstream::eprintln!("error: {message}");
-            return cannot();
+            return refuse(message);
         }
     };
     match make(&args.directory, &mesh) {
         Ok(()) => {
             let place = args.directory.display();
-            anstream::println!("made a policy repository for the mesh `{mesh}` in {place}");
-            anstream::println!(
+            say(format_args!("made a policy repository for the mesh `{mesh}` in {place}"));
+            say(format_args!(
                 "\nnext:\n  cd {place}\n  weft check\n  weft trace --from web 'GET http://api:8080/v1/items'"
-            );
-            anstream::println!(
+            ));
+            say(format_args!(
                 "\nkeys/ holds private keys and is not for Git; README.md says what else there is"
-            );
+            ));
             FINE
         }
-        Err(message) => {
-            anstream::eprintln!("error: {message}");
-            cannot()
-        }
+        Err(message) => refuse(message),
     }
 }
 

@@ -10,7 +10,7 @@ use weft_bundle::release::Digest;
 use weft_bundle::release::envelope::Envelope;
 use weft_bundle::release::payload::{Leaf, ServiceFile};
 
-use super::{FINE, cannot};
+use super::{FINE, refuse};
 
 /// Shows what is in a file of a release; checks nothing
 #[derive(clap::Args, Debug)]
@@ -34,10 +34,7 @@ pub fn run(args: &Args) -> ExitCode {
             anstream::print!("{text}");
             FINE
         }
-        Err(message) => {
-            anstream::eprintln!("error: {}: {message}", args.file.display());
-            cannot()
-        }
+        Err(message) => refuse(format_args!("{}: {message}", args.file.display())),
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use weft_bundle::release::{MeshName, UtcTime};
 
-use super::{FINE, fail};
+use super::{FINE, fail, say};
 use crate::publish::{KeyDirError, NewKeys};
 
 /// Makes the keys that sign releases
@@ -56,9 +56,9 @@ pub fn run(args: Args) -> ExitCode {
     match new(&mesh, &out, expires) {
         Ok(paths) => {
             for path in paths {
-                anstream::println!("wrote {}", path.display());
+                say(format_args!("wrote {}", path.display()));
             }
-            anstream::println!("root 1 of mesh {mesh}, valid until {expires}");
+            say(format_args!("root 1 of mesh {mesh}, valid until {expires}"));
             FINE
         }
         Err(error) => fail(&error),

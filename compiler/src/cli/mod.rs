@@ -14,7 +14,8 @@ pub mod schema;
 pub mod trace;
 pub mod verify;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -114,14 +115,30 @@ fn read(path: &Path, rev: Option<&str>) -> Result<Sources, SourceError> {
     }
 }
 
+/// Prints a line to standard output. A reader that has seen enough, as `head`, is no fault; a full disk is one.
+fn say(line: impl fmt::Display) {
+    if let Err(error) = writeln!(anstream::stdout().lock(), "{line}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        refuse(format_args!("cannot write to standard output: {error}"));
+        std::process::exit(2);
+    }
+}
+
+/// Prints an error, and gives the exit code for it.
+fn refuse(message: impl fmt::Display) -> ExitCode {
+    // Nothing can be done about a closed pipe.
+    let _ = writeln!(anstream::stderr().lock(), "error: {message}");
+    cannot()
+}
+
 /// Prints an error with its causes, as cargo does, and gives the exit code for it.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    let mut text = format!("error: {error}");
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         let _ = write!(text, "\n  caused by: {inner}");
         cause = inner.source();
     }
-    anstream::eprintln!("{text}");
-    cannot()
+    refuse(text)
 }

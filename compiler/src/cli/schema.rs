@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::refuse;
 use crate::diagnostic::did_you_mean;
 use crate::schema::{ALL, SchemaFile, schemas};
 
@@ -35,10 +36,7 @@ pub fn run(args: Args) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            anstream::eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
+        Err(message) => refuse(message),
     }
 }
 

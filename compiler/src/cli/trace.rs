@@ -1,11 +1,10 @@
 //! `weft trace`: what would happen to one request.
 
-use std::io::Write;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use super::check::{self, Format};
-use super::{FINE, Where, cannot, fail, findings};
+use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
 use crate::diagnostic::did_you_mean;
 use crate::model::{Mesh, ServiceIndex};
@@ -63,14 +62,13 @@ pub fn run(args: &Args) -> ExitCode {
     let compilation = compile(&sources);
     if compilation.has_errors() {
         check::show(&compilation, &sources, Format::Human);
-        anstream::eprintln!("error: documents with errors cannot be traced");
+        refuse("documents with errors cannot be traced");
         return findings();
     }
     let from = match find_caller(&compilation.mesh, &args.from) {
         Ok(from) => from,
         Err(message) => {
-            anstream::eprintln!("error: {message}");
-            return cannot();
+            return refuse(message);
         }
     };
     let question = match Question::parse(from, args.address, request, &args.headers) {
@@ -81,9 +79,9 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(trace) => {
             let text = match args.format {
                 Format::Human => human(&trace),
-                Format::Json => serde_json::to_string_pretty(&trace).unwrap_or_default() + "\n",
+                Format::Json => serde_json::to_string_pretty(&trace).unwrap_or_default(),
             };
-            let _ = write!(anstream::stdout().lock(), "{text}");
+            say(text.trim_end());
             FINE
         }
         Err(error) => fail(&error),

@@ -19,7 +19,7 @@ use weft_bundle::release::{
     ProgramVersion, ServiceId, Step, Store, StoreError, UpdateError, Updater, UtcTime,
 };
 
-use super::{FINE, fail, findings};
+use super::{FINE, fail, findings, say};
 use crate::publish::Directory;
 
 /// Checks a release as a proxy does, and says which check failed
@@ -69,12 +69,12 @@ pub fn run(args: Args) -> ExitCode {
     let now = args.at.unwrap_or_else(|| SystemTime::now().into());
     let report = verify(&Directory::new(&args.dir), config, &anchor, now);
     for (what, found) in &report.passed {
-        anstream::println!("ok       {what:<10} {found}");
+        say(format_args!("ok       {what:<10} {found}"));
     }
     match report.refused {
         None => FINE,
         Some((what, error)) => {
-            anstream::println!("refused  {what:<10} {} ({})", error, error.reason());
+            say(format_args!("refused  {what:<10} {} ({})", error, error.reason()));
             if matches!(error, UpdateError::Store { .. }) { super::cannot() } else { findings() }
         }
     }

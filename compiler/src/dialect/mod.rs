@@ -133,6 +133,9 @@ pub struct Parsed {
     pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
     /// Documents of other programs, left alone.
     pub skipped: usize,
+    /// The objects of kinds that we read that are there and could not be read, as [`ParsedDocument::object`] has them.
+    /// Each has its findings; that something refers to one is not another.
+    pub unread: std::collections::BTreeSet<String>,
 }
 
 /// The one Mesh has no namespace; everything else does.

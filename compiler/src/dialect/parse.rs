@@ -174,10 +174,13 @@ impl<'a> Reader<'a> {
                 self.before = self.parsed.diagnostics.len();
                 let object = self.object_of(node);
                 let twice = self.document.duplicate_keys(node).into_iter();
-                self.parsed
-                    .diagnostics
-                    .extend(twice.map(|twice| Diagnostic { object: object.clone(), ..twice }));
+                let twice = twice.map(|twice| Diagnostic { object: object.clone(), ..twice });
+                self.parsed.diagnostics.extend(twice);
+                let before = self.parsed.documents.len();
                 (entry.read)(self, node);
+                if self.parsed.documents.len() == before {
+                    self.parsed.unread.extend(object);
+                }
             }
             Some(entry) if !group.is_empty() => self.unknown_version(node, entry, api_version),
             None if GROUPS.contains(&group) => {

@@ -240,6 +240,147 @@ kind: Mesh
 metadata: { name: test }
 spec: { trustDomain: test.example, analyses: { dependency-cycel: warn, ambiguous-routes: off } }
 ";
+    unreachable_route_for_a_port_and_a_namespace_elsewhere: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  exportTo: [ ., team ]
+  http:
+  - { name: alt, match: [ { port: 81 } ], route: [ { destination: { host: cart } } ] }
+  - { name: ops, match: [ { sourceNamespace: ops } ], route: [ { destination: { host: cart } } ] }
+  - { name: rest, match: [ { sourceNamespace: team }, { port: 80 } ], route: [ { destination: { host: cart } } ] }
+";
+    ambiguous_routes_of_an_httproute_with_less_priority_than_none: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: a }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { value: /a } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+=== c.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: b }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { value: /b } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+    hostnames_have_one_finding: "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  hostnames: [ cart.example ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+    what_could_not_be_read_is_not_missing: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: stock }
+spec: { ports: [ { name: http, port: 80, protocol: htp } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: stock } ]
+  action: allow
+  rules: [ { from: [ { service: web }, { service: sock } ] } ]
+";
+    conflicting_settings_of_two_destination_rules: "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: a }
+spec: { host: cart, trafficPolicy: { loadBalancer: { simple: RANDOM } }, subsets: [ { name: v1, labels: { version: v1 } } ] }
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: b }
+spec: { host: cart, trafficPolicy: { loadBalancer: { simple: ROUND_ROBIN } } }
+";
+    duplicate_objects_of_a_mesh: "
+=== again.yaml
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: { name: other }
+spec: { trustDomain: other.example, trustAnchors: [ { file: ca/root.pem }, { pem: nothing } ] }
+";
+    unknown_references_of_every_kind: "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { kind: Service, name: cart, port: 81 }, { kind: Service, name: cart, sectionName: htp } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: all }
+spec: { targetRefs: [ { kind: Mesh, name: tset } ], timeouts: { request: 1s } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { to: [ { ports: [ htp, 81 ] } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: many }
+spec:
+  ports: [ { name: a, port: 80, protocol: http }, { name: b, port: 81, protocol: http } ]
+  calls: [ { name: crat } ]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: many, annotations: { weft.dev/priority: high } }
+spec: { hosts: [ many, api.example.com ], http: [ { route: [ { destination: { host: many } } ] } ] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: named }
+spec: { ports: [ { name: http, port: 80, targetPort: web } ] }
+";
+    ports_of_kubernetes_that_lead_to_one: "
+apiVersion: v1
+kind: Service
+metadata: { name: two }
+spec: { ports: [ { name: http, port: 80, targetPort: 8080 }, { name: sql, port: 81, targetPort: 8080 } ] }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: same }
+spec: { ports: [ { name: http, port: 80, targetPort: 8080 }, { name: http-alt, port: 81, targetPort: 8080 } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: same }
+spec:
+  targetRefs: [ { kind: Service, name: same, port: 80 } ]
+  action: allow
+  rules: [ { from: [ { service: web } ] } ]
+";
+    headers_that_proxies_need: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - headers: { request: { set: { Content-Length: '1' } }, response: { remove: [ Upgrade ] } }
+    route: [ { destination: { host: cart } } ]
+";
     wrong_regex: "
 apiVersion: networking.istio.io/v1
 kind: VirtualService
@@ -339,6 +480,79 @@ apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: { name: cart-old }
 spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: web } } ] } ] }
+";
+    an_httproute_of_higher_priority_beats_a_virtual_service: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart, annotations: { weft.dev/priority: '1' } }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+    a_repeated_header_gets_past_an_inverted_condition: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - match: [ { withoutHeaders: { x: { exact: '2' } } } ]
+    route: [ { destination: { host: cart, subset: v1 } } ]
+  - match: [ { headers: { x: { exact: '1' } } } ]
+    route: [ { destination: { host: cart, subset: v2 } } ]
+";
+    one_host_by_two_names_is_one_attachment: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart, cart.default, cart.default.svc.cluster.local ]
+  http: [ { route: [ { destination: { host: cart } } ] } ]
+";
+    policies_for_different_namespaces_do_not_compete: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: one }
+spec: { hosts: [ cart ], exportTo: [ a ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: two }
+spec: { hosts: [ cart ], exportTo: [ b ], http: [ { route: [ { destination: { host: web } } ] } ] }
+";
+    a_weight_of_zero_needs_no_endpoint: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: gone }
+spec: { ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 }, { name: gone, port: 80, weight: 0 } ] } ]
+";
+    a_method_on_the_http_port_of_a_mixed_service: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: mixed }
+spec: { ports: [ { name: sql, port: 5432, protocol: tcp }, { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: mixed }
+spec:
+  targetRefs: [ { kind: Service, name: mixed } ]
+  action: deny
+  rules: [ { to: [ { methods: [ DELETE ], ports: [ http ] } ] } ]
 ";
     policies_on_different_fields_do_not_conflict: "
 apiVersion: weft.dev/v1alpha1

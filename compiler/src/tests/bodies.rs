@@ -170,4 +170,86 @@ spec:
   ports: [ { name: http, port: 80, protocol: http } ]
   calls: [ { name: cart, namespace: default } ]
 ";
+    /// `http` is 80 here and 8080 there; 8080 here is the admin port, which the policy does not open.
+    a_named_port_opens_its_own_number_only("default/one"): "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: one }
+spec: { ports: [ { name: http, port: 80, protocol: http }, { name: admin, port: 8080, protocol: http } ], calls: [] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: two }
+spec: { ports: [ { name: http, port: 8080, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: both }
+spec:
+  targetRefs: [ { kind: Service, name: one }, { kind: Service, name: two } ]
+  action: allow
+  rules: [ { to: [ { ports: [ http ] } ] } ]
+";
+    /// The Service `front` has no endpoints and admits nobody; its routes lead to one that admits the caller.
+    a_service_that_only_carries_routes_is_known("default/client"): "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: client }
+spec: { ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: front }
+spec: { ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: front }
+spec:
+  parentRefs: [ { kind: Service, name: front } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: closed }
+spec: { targetRefs: [ { kind: Service, name: front }, { kind: Service, name: web } ], action: allow, rules: [] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { from: [ { service: client } ] } ] }
+";
+    istio_defaults_retries_and_redirects("default/web"): "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - { match: [ { uri: { exact: /none } } ], retries: { attempts: 0 }, route: [ { destination: { host: cart } } ] }
+  - { match: [ { uri: { exact: /empty } } ], retries: {}, route: [ { destination: { host: cart } } ] }
+  - { match: [ { uri: { exact: /5xx } } ], retries: { attempts: 1, retryOn: '5xx,,' }, route: [ { destination: { host: cart } } ] }
+  - { match: [ { uri: { exact: /moved } } ], redirect: { authority: other.example } }
+  - { match: [ { headers: { X-A: { exact: b } }, withoutHeaders: { X-C: {} }, uri: { prefix: /r } } ], rewrite: { uri: /s, authority: x }, timeout: 2s, route: [ { destination: { host: cart } } ] }
+  - { route: [ { destination: { host: cart } } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: web }
+spec: { targetRefs: [ { kind: Service, name: web } ], action: allow, rules: [] }
+";
+    ports_that_lead_to_one_are_one_inbound("default/same"): "
+apiVersion: v1
+kind: Service
+metadata: { name: same }
+spec: { ports: [ { name: http, port: 80, targetPort: 8080 }, { name: http-alt, port: 81, targetPort: 8080 } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: nobody }
+spec:
+  targetRefs: [ { kind: Service, name: web }, { kind: Service, name: cart }, { kind: Service, name: same } ]
+  action: allow
+  rules: []
+";
 }

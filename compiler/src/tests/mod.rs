@@ -2,6 +2,7 @@
 
 mod analyses;
 mod bodies;
+mod honoured;
 mod traces;
 
 use crate::diagnostic::human::{self, Style};

@@ -95,7 +95,7 @@ fn attach(
         && service.ports.iter().all(|port| port.name != name.value)
     {
         let known: Vec<&str> = service.ports.iter().map(|port| port.name.as_str()).collect();
-        context.unknown(document, name.span, "port called", name, &known);
+        context.unknown(document, name.span, &format!("port of `{}` called", service.id()), name, &known);
         return Vec::new();
     }
     let meant = service.ports.iter().filter(|port| {

@@ -333,16 +333,8 @@ fn destination(
         }
     };
     if let Some(subset) = &written.subset
-        && !service.subsets.contains_key(&subset.value)
+        && !context.subset(document, service, subset)
     {
-        let known: Vec<&str> = service.subsets.keys().map(String::as_str).collect();
-        context.unknown(
-            document,
-            subset.span,
-            &format!("subset of `{}` called", service.id()),
-            subset,
-            &known,
-        );
         return None;
     }
     Some(BackendTarget {

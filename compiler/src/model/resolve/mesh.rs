@@ -33,9 +33,8 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
         context.report(finding);
     }
     let defaults = &spec.defaults;
-    let settings = Settings {
-        ..convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()))
-    };
+    let settings =
+        convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()));
     Mesh {
         name: document.name().to_owned(),
         at: context.at_document(document),
@@ -60,9 +59,10 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
 fn missing(context: &mut Context<'_>) -> Mesh {
     let example = "add a document such as `{ apiVersion: weft.dev/v1alpha1, kind: Mesh, metadata: { name: prod }, \
                    spec: { trustDomain: prod.example } }`";
-    context.report(
-        Diagnostic::error("missing-mesh", "no document of kind `Mesh` describes the mesh").help(example),
-    );
+    if !context.has_unread("Mesh") {
+        let message = "no document of kind `Mesh` describes the mesh";
+        context.report(Diagnostic::error("missing-mesh", message).help(example));
+    }
     let origin = Origin { object: "Mesh (missing)".to_owned(), rule: None, file: String::new(), line: 0 };
     Mesh {
         name: String::new(),

@@ -1,8 +1,8 @@
 //! Documents to a mesh: every name bound to what it means, or reported.
 //!
-//! In this order, because each step needs the names that those before it define: the Mesh document ([`mesh`]), services
-//! with their ports, endpoints and subsets ([`services`]), routes ([`gateway`], [`istio`]), access ([`access`]),
-//! traffic ([`traffic`]). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
+//! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
+//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`),
+//! traffic (`traffic`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
 //! is left out, so that the other documents are still checked.
 
 mod access;
@@ -13,7 +13,7 @@ mod mesh;
 mod services;
 mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::Origin;
 
@@ -25,7 +25,7 @@ use crate::yaml::{Span, Spanned};
 
 /// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
 pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
-    let mut context = Context { sources, lines: BTreeMap::new(), found: Vec::new() };
+    let mut context = Context { sources, unread: &parsed.unread, lines: BTreeMap::new(), found: Vec::new() };
     let documents = unique(&mut context, &parsed.documents);
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
@@ -42,6 +42,8 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
 /// What every step needs: the texts, for lines, and a place for findings.
 struct Context<'s> {
     sources: &'s Sources,
+    /// Objects that are there and could not be read.
+    unread: &'s BTreeSet<String>,
     /// Where the lines of a file begin, made when first asked for.
     lines: BTreeMap<FileId, Vec<u32>>,
     found: Vec<Diagnostic>,
@@ -86,6 +88,21 @@ impl Context<'_> {
         self.report(finding);
     }
 
+    /// Whether some object of a kind could not be read, so that what is missing may be there.
+    fn has_unread(&self, kind: &str) -> bool {
+        self.unread.iter().any(|object| object.split(' ').next() == Some(kind))
+    }
+
+    /// Whether the service has that subset; a finding if not.
+    fn subset(&mut self, document: &ParsedDocument, service: &Service, name: &Spanned<String>) -> bool {
+        let found = service.subsets.contains_key(&name.value);
+        if !found && !self.has_unread("DestinationRule") {
+            let known: Vec<&str> = service.subsets.keys().map(String::as_str).collect();
+            self.unknown(document, name.span, &format!("subset of `{}` called", service.id()), name, &known);
+        }
+        found
+    }
+
     /// The service that a reference names, or a finding.
     fn service(
         &mut self,
@@ -95,7 +112,7 @@ impl Context<'_> {
         name: &Spanned<String>,
     ) -> Option<ServiceIndex> {
         let found = mesh.find(namespace, name);
-        if found.is_none() {
+        if found.is_none() && !self.unread.contains(&format!("Service {namespace}/{name}")) {
             let own: Vec<&str> =
                 mesh.services.iter().filter(|s| s.namespace == namespace).map(|s| s.name.as_str()).collect();
             let elsewhere = mesh.services.iter().find(|service| service.name == name.value);

@@ -46,7 +46,8 @@ fn target(
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
     match target.kind.value {
         TargetKind::Mesh => {
-            if target.name.value != mesh.name {
+            // Without a Mesh document that is the finding.
+            if target.name.value != mesh.name && !mesh.name.is_empty() {
                 context.unknown(document, target.name.span, "mesh called", &target.name, &[&mesh.name]);
             }
             Some(TrafficTarget::Mesh)
@@ -54,16 +55,7 @@ fn target(
         TargetKind::Service => {
             let index = context.service(mesh, document, namespace, &target.name)?;
             let Some(subset) = &target.subset else { return Some(TrafficTarget::Service(index)) };
-            let service = mesh.service(index);
-            if !service.subsets.contains_key(&subset.value) {
-                let known: Vec<&str> = service.subsets.keys().map(String::as_str).collect();
-                context.unknown(
-                    document,
-                    subset.span,
-                    &format!("subset of `{}` called", service.id()),
-                    subset,
-                    &known,
-                );
+            if !context.subset(document, mesh.service(index), subset) {
                 return None;
             }
             Some(TrafficTarget::Subset(index, subset.value.clone()))
