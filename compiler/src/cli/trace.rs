@@ -49,10 +49,7 @@ pub fn run(args: &Args) -> ExitCode {
     let (path, request) = match args.place_and_request.as_slice() {
         [request] => (".", request),
         [path, request] => (path.as_str(), request),
-        _ => {
-            anstream::eprintln!("error: a directory and a request are expected, or a request alone");
-            return cannot();
-        }
+        _ => return refuse("a directory and a request are expected, or a request alone"),
     };
     let place = Where { path: path.into(), rev: args.rev.clone() };
     let sources = match place.read() {
@@ -67,9 +64,7 @@ pub fn run(args: &Args) -> ExitCode {
     }
     let from = match find_caller(&compilation.mesh, &args.from) {
         Ok(from) => from,
-        Err(message) => {
-            return refuse(message);
-        }
+        Err(message) => return refuse(message),
     };
     let question = match Question::parse(from, args.address, request, &args.headers) {
         Ok(question) => question,
