@@ -1,5 +1,5 @@
 //! # What it finds
-//! Two documents of one kind, namespace and name; two ports or subsets of one name in a service; a second Mesh.
+//! Two documents of one kind, namespace and name; a subset that two documents declare for one service; a second Mesh.
 //!
 //! # Why it matters
 //! In a cluster the second would overwrite the first. In a repository nothing says which one is meant, and the order of

@@ -137,6 +137,10 @@ pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<Str
 
 /// The settings that hold for a rule's requests to a service, nearest level first; `rule` is the route and rule they
 /// come through, if any.
+///
+/// Timeouts and retries are those of the service that the caller names, as they span all tries and a try may go to
+/// any backend. Balancing, the time to connect and the retry budget are those of the backend, whose endpoints they are
+/// about.
 pub fn settings(
     mesh: &Mesh,
     service: ServiceIndex,

@@ -50,6 +50,36 @@ fn compile_text(text: &str) -> (Sources, Compilation) {
     (sources, compilation)
 }
 
+#[test]
+fn a_mesh_that_cannot_be_read_is_not_missing() {
+    let text =
+        "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: { name: a }\nspec: { trustDomain: 'a b' }\n";
+    let names = |text: &str| {
+        let found = compile(&Sources::in_memory([("mesh.yaml", text)])).diagnostics;
+        found.iter().map(|finding| finding.analysis).collect::<Vec<_>>()
+    };
+    assert_eq!(names(text), ["invalid-value"]);
+    assert_eq!(names(""), ["missing-mesh"]);
+}
+
+#[test]
+fn one_fault_has_one_finding() {
+    let text = "apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: a }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { from: [ { service: Ca_rt } ] } ]
+";
+    let (_, compilation) = compile_text(text);
+    let names: Vec<_> = compilation.diagnostics.iter().map(|finding| finding.analysis).collect();
+    assert_eq!(names, ["invalid-name"]);
+    let mut sources = Sources::in_memory([("mesh.yaml", SHOP)]);
+    sources.diagnostics.push(crate::diagnostic::Diagnostic::error("refused-file", "x"));
+    assert_eq!(compile(&sources).diagnostics.len(), 1);
+}
+
 /// What `weft check` would print, below what it was given.
 fn findings(text: &str) -> String {
     let (sources, compilation) = compile_text(text);

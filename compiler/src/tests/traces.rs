@@ -20,6 +20,10 @@ spec:
   - name: reads
     matches: [ { method: GET, path: { value: /api } } ]
     backendRefs: [ { name: cart, port: 80, weight: 3 }, { name: web, port: 80, weight: 1 } ]
+  - name: elsewhere
+    matches: [ { path: { value: /else } } ]
+    filters: [ { type: URLRewrite, urlRewrite: { hostname: other.example } } ]
+    backendRefs: [ { name: cart, port: 80, weight: 2000 }, { name: web, port: 80, weight: 1 } ]
 ---
 apiVersion: weft.dev/v1alpha1
 kind: AccessPolicy
@@ -80,6 +84,37 @@ fn unknown_hosts_and_ports_are_explained() {
     assert_eq!(text("GET http://crat/"), "no service of this mesh is called `crat`; did you mean `cart`?");
     assert_eq!(text("GET http://cart:81/"), "service `default/cart` has no port 81; it has 80");
     assert!(text("GET http://cart/a%2fb").contains("escape"));
+}
+
+#[test]
+fn a_new_host_and_small_shares_are_shown() {
+    let texts: Vec<_> = ask("GET http://cart/else").steps.into_iter().map(|step| step.text).collect();
+    assert!(texts.contains(&"the host becomes `other.example`".to_owned()), "{texts:#?}");
+    assert!(texts.contains(&"99.9 % goes to `default/cart:80`, 2 endpoints".to_owned()), "{texts:#?}");
+    assert!(texts.contains(&"<0.1 % goes to `default/web:80`, 1 endpoint".to_owned()), "{texts:#?}");
+}
+
+#[test]
+fn odd_requests_are_refused_with_a_reason() {
+    let (_, compilation) = compile_text("");
+    let from = compilation.mesh.find("default", "web").unwrap();
+    let refusal = |request: &str| {
+        let question = Question::parse(from, "10.0.0.1".parse().unwrap(), request, &[]);
+        question.map(|question| question.authority).unwrap_err().to_string()
+    };
+    for (request, why) in [
+        ("cart/x", "it has no `http://host`"),
+        ("GET ftp://cart/", "the scheme is not `http` or `https`"),
+        ("G(T http://cart/", "the method has odd characters"),
+        ("GET http:///x", "it names no host"),
+        ("GET http://:80/x", "it names no host"),
+        ("GET http://me@cart/", "a user name is no part of it"),
+        ("GET http://cart:99999/", "the port is not a number from 1 to 65535"),
+        ("GET http://cart:/", "the port is not a number from 1 to 65535"),
+        ("GET http://cart/x#y", "what follows `#` is never sent"),
+    ] {
+        assert!(refusal(request).contains(why), "{request}: {}", refusal(request));
+    }
 }
 
 #[test]
