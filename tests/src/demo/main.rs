@@ -30,11 +30,11 @@ use crate::stage::{Leftovers, Stage};
 #[derive(Parser, Debug)]
 #[command(
     name = "cargo demo",
-    bin_name = "cargo demo --",
+    bin_name = "cargo demo",
     max_term_width = 100,
     after_help = "Examples:
-  cargo demo              run everything, clean up, exit 0 if all of it held
-  cargo demo -- --keep    leave the mesh running, and print what to try with curl"
+  cargo demo           run everything, clean up, exit 0 if all of it held
+  cargo demo --keep    leave the mesh running, and print what to try with curl"
 )]
 struct Arguments {
     /// Leave everything running at the end, until Ctrl-C
@@ -49,7 +49,9 @@ enum Wake {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    // The alias ends with `--`; who writes another one, as for `cargo run`, means the same.
+    let given = std::env::args_os().enumerate().filter(|(place, text)| *place != 1 || text != "--");
+    let arguments = Arguments::parse_from(given.map(|(_, text)| text));
     let (sender, wakes) = mpsc::channel();
     let leftovers = Arc::new(Leftovers::default());
     let interrupted = sender.clone();
