@@ -1,7 +1,7 @@
 //! `weft build`: compile, sign, publish.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use super::check::{self, Format};
 use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
 use crate::emit::{Emitted, emit, render};
-use crate::publish::{KeyDir, Options, Published, publish};
+use crate::publish::{KeyDir, Options, PublishError, Published, publish};
 use crate::source::{Revision, is_ancestor};
 
 /// Compiles policy documents into a signed release, one bundle per service
@@ -43,9 +43,12 @@ pub struct Args {
     /// Use this number instead of the next one, to rebuild a release byte for byte
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
-    /// Publish although the commit does not descend from the published one, for this reason
-    #[arg(long, value_name = "REASON")]
-    allow_non_descendant: Option<String>,
+    /// Publish although the commit does not descend from the published one; needs `--reason`
+    #[arg(long, requires = "reason")]
+    allow_non_descendant: bool,
+    /// Why; it is recorded in the release
+    #[arg(long, value_name = "TEXT", requires = "allow_non_descendant")]
+    reason: Option<String>,
 }
 
 /// Compiles, renders, publishes, and says what was done.
@@ -103,13 +106,30 @@ fn sign_and_publish(
     let mut options = Options::new(UtcTime::from(SystemTime::now()), &descends);
     options.channel = args.channel.clone();
     options.sequence = args.sequence;
-    options.allow_non_descendant.clone_from(&args.allow_non_descendant);
+    options.allow_non_descendant = args.reason.clone().filter(|_| args.allow_non_descendant);
     match publish(out, &keys, &bodies, &source(revision), &options) {
         Ok(published) => {
             say(sum_up(&published, &args.channel, out));
             FINE
         }
-        Err(error) => fail(&error),
+        Err(error) => {
+            let code = fail(&error);
+            if let Some(help) = remedy(&error) {
+                // Nothing can be done about a closed pipe.
+                let _ = writeln!(anstream::stderr().lock(), "  help: {help}");
+            }
+            code
+        }
+    }
+}
+
+/// What to do about a refusal that a person can lift.
+fn remedy(error: &PublishError) -> Option<&'static str> {
+    match error {
+        PublishError::NotDescendant { .. } => Some(
+            "a Git revert is a new commit and descends; after a force-push, use `--allow-non-descendant --reason TEXT`",
+        ),
+        _ => None,
     }
 }
 
