@@ -1,0 +1,138 @@
+//! The compiled policy of one service: everything its proxy needs, every default written out, nothing left to guess.
+//!
+//! ```text
+//! Body ── inbound: one InboundPort per port ── access: ordered AccessRules, then `otherwise`
+//!      ── outbound: one Frontend per (service, port) we may call
+//!      │        entries: ordered (match → rule number); first match wins, else `otherwise`
+//!      │        rules:   what to do: forward to weighted backends, redirect, or respond
+//!      ── clusters: where backends point; endpoints, balancing, peer TLS
+//! ```
+//!
+//! A body is canonical JSON ([`crate::json`]), read strictly: an unknown field is an error, because a proxy that skips
+//! what it does not know would skip policy. [`SCHEMA`] travels in the leaf, not here. A new optional field raises the
+//! release's `min_proxy`; a change of meaning raises [`SCHEMA`].
+//!
+//! It never holds: private keys, clocks, host names of the build machine, names of services this one may not call.
+
+mod inbound;
+mod frontend;
+mod condition;
+mod rule;
+mod retry;
+mod cluster;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::cluster::{Cluster, Endpoint, LoadBalancer, RetryBudget, UpstreamTls};
+pub use self::condition::{FieldMatch, PathMatch, RequestMatch, StringMatch};
+pub use self::frontend::{Entry, Frontend};
+pub use self::inbound::{
+    Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch, Verdict,
+};
+pub use self::retry::{Retry, RetryOn, RetryOnError};
+pub use self::rule::{Action, Backend, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, Target, Timeouts};
+use crate::spiffe::{SpiffeId, TrustDomain};
+
+/// The version of the body's format that this crate reads and writes.
+pub const SCHEMA: u32 = 1;
+
+/// The compiled policy of one service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Body {
+    /// The mesh, as in the release that carries this body.
+    pub mesh: String,
+    /// The service this body is for, `namespace/name`.
+    pub service: String,
+    /// The identity its workloads present.
+    pub identity: SpiffeId,
+    /// The anchors of each trust domain whose peers may connect: base64 of one DER certificate each, sorted.
+    pub trust_anchors: BTreeMap<TrustDomain, Vec<String>>,
+    /// The ports peers call, sorted by number.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inbound: Vec<InboundPort>,
+    /// The services this one may call, sorted by service, then port.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbound: Vec<Frontend>,
+    /// The clusters that backends name, by cluster id: `namespace/name:port` or `namespace/name:port/subset`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub clusters: BTreeMap<String, Cluster>,
+}
+
+/// The document, and the line in it, that something was compiled from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// Kind and name, such as `HTTPRoute bookinfo/reviews`.
+    pub object: String,
+    /// The rule inside the object: its name, or its place, such as `rules[2]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The file, relative to the root of the policy repository, with forward slashes.
+    pub file: String,
+    /// The line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.object)?;
+        if let Some(rule) = &self.rule {
+            write!(f, " {rule}")?;
+        }
+        write!(f, " ({}:{})", self.file, self.line)
+    }
+}
+
+/// What a port speaks. Declared, never guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// HTTP/1.1; HTTP/2 with prior knowledge is accepted too.
+    Http,
+    /// HTTP/2.
+    Http2,
+    /// gRPC over HTTP/2.
+    Grpc,
+    /// Opaque bytes.
+    Tcp,
+    /// TLS that the proxy does not end.
+    Tls,
+}
+
+impl Protocol {
+    /// Whether requests, with methods, paths and headers, can be seen on it.
+    pub fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Http2 | Self::Grpc)
+    }
+
+    /// The name used in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Http2 => "http2",
+            Self::Grpc => "grpc",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// Whether peers must prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerTls {
+    /// Only mutual TLS.
+    Strict,
+    /// Mutual TLS or clear text; clear text carries no identity.
+    Permissive,
+    /// Clear text only.
+    Off,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
