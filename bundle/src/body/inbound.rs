@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, PathMatch, PeerTls, Protocol};
+use super::{Limits, Origin, PathMatch, PeerTls, Protocol, RateLimit};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 /// A port that peers call.
@@ -22,6 +22,15 @@ pub struct InboundPort {
     pub tls: PeerTls,
     /// Who may call.
     pub access: Access,
+    /// The tokens that callers may bring: keys of [`super::Body::token_providers`], sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
+    /// How many requests are taken; all must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+    /// How much may be in flight to the application.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 /// Who may call a port. Audit rules only record; the first deny or allow that matches decides; else `otherwise`.

@@ -125,7 +125,7 @@ impl RuleMatcher {
 
 /// A network of IPv4-mapped addresses as the IPv4 network it is: addresses of peers are looked at in that form, and a
 /// denial must not miss them because it is written in the other.
-fn plain_network(network: IpNet) -> IpNet {
+pub(super) fn plain_network(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let length = mapped.prefix_len().checked_sub(96);
     match (mapped.addr().to_ipv4_mapped(), length) {
