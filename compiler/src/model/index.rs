@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{Mesh, ServiceIndex, TrafficTarget};
+use super::{Mesh, ServiceIndex, TelemetryTarget, TrafficTarget};
 
-/// Places in [`Mesh::routes`], [`Mesh::access`] and [`Mesh::traffic`], each list in document order.
+/// Places in [`Mesh::routes`], [`Mesh::access`], [`Mesh::traffic`], [`Mesh::tokens`] and [`Mesh::telemetry`], each list in
+/// document order.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     routes: BTreeMap<ServiceIndex, Vec<usize>>,
     access: BTreeMap<ServiceIndex, Vec<usize>>,
     traffic: BTreeMap<TrafficTarget, Vec<usize>>,
+    tokens: BTreeMap<ServiceIndex, Vec<usize>>,
+    telemetry: BTreeMap<TelemetryTarget, Vec<usize>>,
 }
 
 impl Index {
@@ -26,6 +29,12 @@ impl Index {
         for (place, policy) in mesh.traffic.iter().enumerate() {
             policy.targets.iter().for_each(|target| add(&mut index.traffic, target.clone(), place));
         }
+        for (place, policy) in mesh.tokens.iter().enumerate() {
+            policy.services.iter().for_each(|service| add(&mut index.tokens, *service, place));
+        }
+        for (place, policy) in mesh.telemetry.iter().enumerate() {
+            policy.targets.iter().for_each(|target| add(&mut index.telemetry, target.clone(), place));
+        }
         index
     }
 
@@ -37,6 +46,16 @@ impl Index {
     /// The access policies for a service.
     pub(super) fn access(&self, service: ServiceIndex) -> &[usize] {
         self.access.get(&service).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The token policies for a service.
+    pub(crate) fn tokens(&self, service: ServiceIndex) -> &[usize] {
+        self.tokens.get(&service).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The telemetry policies for a target.
+    pub(crate) fn telemetry(&self, target: &TelemetryTarget) -> &[usize] {
+        self.telemetry.get(target).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The traffic policies for a target.

@@ -51,6 +51,7 @@ fn policy(
     let rules = rules.into_iter().zip(written).filter(|(rule, listed)| !(*listed && rule.from.is_empty()));
     let rules = rules.map(|(rule, _)| rule).collect();
     AccessPolicy {
+        gateways: Vec::new(),
         at: context.at_document(document),
         effect: match spec.action.value {
             AccessAction::Allow => Effect::Allow,
