@@ -17,6 +17,7 @@
 mod inbound;
 mod frontend;
 mod condition;
+mod predicate;
 mod rule;
 mod retry;
 mod cluster;
@@ -31,6 +32,10 @@ pub use self::condition::{FieldMatch, PathMatch, RequestMatch, StringMatch};
 pub use self::frontend::{Entry, Frontend};
 pub use self::inbound::{
     Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch, Verdict,
+};
+pub use self::predicate::{
+    AddressAttribute, Attribute, ClaimPath, Comparison, FlagAttribute, ListAttribute, NumberAttribute,
+    Predicate,
 };
 pub use self::retry::{Retry, RetryOn, RetryOnError};
 pub use self::rule::{Action, Backend, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, Target, Timeouts};

@@ -29,6 +29,8 @@ pub enum MatchError {
     },
     /// The name is not that of a header field.
     HeaderName(String),
+    /// A predicate is beyond its limits, or has a part that means nothing.
+    Predicate(&'static str),
 }
 
 impl std::fmt::Display for MatchError {
@@ -39,6 +41,7 @@ impl std::fmt::Display for MatchError {
                 write!(f, "the regular expression `{shown}` is refused: {why}")
             }
             Self::HeaderName(name) => write!(f, "`{name}` is not the name of a header field"),
+            Self::Predicate(why) => write!(f, "the predicate is refused: {why}"),
         }
     }
 }
@@ -83,8 +86,9 @@ fn last_line(error: &regex::Error) -> String {
     line.trim().trim_start_matches("error: ").to_owned()
 }
 
+/// A condition on a text, compiled.
 #[derive(Debug)]
-enum TextMatcher {
+pub(super) enum TextMatcher {
     Exact(Vec<u8>),
     Prefix(Vec<u8>),
     Suffix(Vec<u8>),
@@ -93,7 +97,7 @@ enum TextMatcher {
 }
 
 impl TextMatcher {
-    fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
+    pub(super) fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
         Ok(match condition {
             StringMatch::Exact(text) => Self::Exact(text.clone().into_bytes()),
             StringMatch::Prefix(text) => Self::Prefix(text.clone().into_bytes()),
@@ -103,7 +107,7 @@ impl TextMatcher {
         })
     }
 
-    fn matches(&self, text: &[u8]) -> bool {
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => text == exact,
             Self::Prefix(prefix) => text.starts_with(prefix),

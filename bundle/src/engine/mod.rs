@@ -12,6 +12,8 @@
 
 pub mod path;
 mod matcher;
+mod facts;
+mod predicate;
 mod access;
 mod action;
 
@@ -27,9 +29,11 @@ pub use self::action::{
     FRAMING, edit_headers, is_authority, is_path_text, redirect_location, rewrite_path, split,
     split_authority,
 };
+pub use self::facts::{Facts, ResponseFacts, Token};
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, whole_regex};
 use self::path::CanonicalPath;
+pub use self::predicate::{PredicateMatcher, Truth};
 use crate::body::{Action, Body, Entry, Frontend, InboundPort, Rule, Target};
 
 /// What is looked at of a request.
@@ -215,7 +219,7 @@ impl Engine {
         Some(InboundRef { index, port })
     }
 
-    /// Whether a request may reach the application.
+    /// Whether a request may reach the application, knowing nothing but peer and request.
     ///
     /// # Panics
     /// Never for a port of this engine; a port of another engine may not be passed.
@@ -225,15 +229,24 @@ impl Engine {
         peer: &Peer<'_>,
         request: &Request<'_>,
     ) -> Authorization<'_> {
-        self.access(port).decide(peer, Some(request))
+        self.decide(port, &Facts { request: Some(request), ..Facts::of(*peer) })
     }
 
-    /// Whether a connection whose requests cannot be seen may reach the application.
+    /// Whether a connection whose requests cannot be seen may reach the application, knowing nothing but the peer.
     ///
     /// # Panics
     /// Never for a port of this engine; a port of another engine may not be passed.
     pub fn authorize_connection(&self, port: InboundRef<'_>, peer: &Peer<'_>) -> Authorization<'_> {
-        self.access(port).decide(peer, None)
+        self.decide(port, &Facts::of(*peer))
+    }
+
+    /// Whether a request, or a connection whose requests cannot be seen, may reach the application.
+    ///
+    /// # Panics
+    /// Never for a port of this engine; a port of another engine may not be passed.
+    pub fn decide(&self, port: InboundRef<'_>, facts: &Facts<'_>) -> Authorization<'_> {
+        let destination_port = facts.destination_port.or(Some(port.get().port));
+        self.access(port).decide(&Facts { destination_port, ..*facts })
     }
 
     fn access(&self, port: InboundRef<'_>) -> &AccessMatcher {
