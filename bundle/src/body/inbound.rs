@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Origin, PathMatch, PeerTls, Protocol, RateLimit};
+use super::{Limits, Origin, PathMatch, PeerTls, Predicate, Protocol, RateLimit};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 /// A port that peers call.
@@ -76,7 +76,7 @@ pub enum Effect {
     Allow,
 }
 
-/// One rule of an access list: matches when a peer and an operation match.
+/// One rule of an access list: matches when a peer and an operation match, and the predicate holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessRule {
@@ -90,6 +90,10 @@ pub struct AccessRule {
     /// Any of these operations; empty: every operation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<OperationMatch>,
+    /// A further condition. Where it is an error, because it asks about something that is not there, a rule that allows
+    /// does not hold, and one that denies or audits does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Predicate>,
 }
 
 /// A condition on the peer. Every field that is set must hold; within a field any value will do.
@@ -105,7 +109,7 @@ pub struct PeerMatch {
 }
 
 /// A condition on an identity, compared as parsed structure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum IdentityMatch {
     /// This one.

@@ -20,6 +20,7 @@ mod token;
 mod frontend;
 mod listener;
 mod condition;
+mod predicate;
 mod rule;
 mod policy;
 mod fraction;
@@ -43,6 +44,10 @@ pub use self::inbound::{
 pub use self::listener::{ClientCertificates, Listener, ListenerTls, TerminatedTls};
 pub use self::policy::{
     Abort, Cors, Delay, Fault, RateLimit, RateLimitKey, SessionCarrier, SessionPersistence,
+};
+pub use self::predicate::{
+    AddressAttribute, Attribute, ClaimPath, Comparison, FlagAttribute, ListAttribute, NumberAttribute,
+    Predicate,
 };
 pub use self::retry::{GrpcStatus, Retry, RetryOn, RetryOnError};
 pub use self::rule::{

@@ -42,6 +42,8 @@ pub enum MatchError {
     HeaderName(String),
     /// The text is not a pattern of host names.
     HostPattern(String),
+    /// A predicate is beyond its limits, or has a part that means nothing.
+    Predicate(&'static str),
 }
 
 impl std::fmt::Display for MatchError {
@@ -57,6 +59,7 @@ impl std::fmt::Display for MatchError {
             }
             Self::HeaderName(name) => write!(f, "`{name}` is not the name of a header field"),
             Self::HostPattern(pattern) => write!(f, "`{pattern}` is not a pattern of host names"),
+            Self::Predicate(why) => write!(f, "the predicate is refused: {why}"),
         }
     }
 }
@@ -108,8 +111,9 @@ fn last_line(error: &regex::Error) -> String {
     line.trim().trim_start_matches("error: ").to_owned()
 }
 
+/// A condition on a text, compiled.
 #[derive(Debug)]
-enum TextMatcher {
+pub(super) enum TextMatcher {
     Exact(Vec<u8>),
     Prefix(Vec<u8>),
     Suffix(Vec<u8>),
@@ -118,7 +122,7 @@ enum TextMatcher {
 }
 
 impl TextMatcher {
-    fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
+    pub(super) fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
         Ok(match condition {
             StringMatch::Exact(text) => Self::Exact(text.clone().into_bytes()),
             StringMatch::Prefix(text) => Self::Prefix(text.clone().into_bytes()),
@@ -128,7 +132,7 @@ impl TextMatcher {
         })
     }
 
-    fn matches(&self, text: &[u8]) -> bool {
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => text == exact,
             Self::Prefix(prefix) => text.starts_with(prefix),

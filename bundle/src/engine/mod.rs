@@ -14,6 +14,8 @@
 pub mod path;
 mod host;
 mod matcher;
+mod facts;
+mod predicate;
 mod access;
 mod action;
 
@@ -30,10 +32,12 @@ pub use self::access::{Authorization, Denial, Peer, Permit};
 pub use self::action::{
     FRAMING, edit_headers, is_authority, is_path_text, redirect_location, split, split_authority,
 };
+pub use self::facts::{Facts, ResponseFacts, Token};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
+pub use self::predicate::{PredicateMatcher, Truth};
 use crate::body::{Action, Body, Entry, Frontend, InboundPort, Listener, PathRewrite, Rule, Target};
 
 /// What is looked at of a request.
@@ -306,7 +310,7 @@ impl Engine {
         Some(InboundRef { index, port })
     }
 
-    /// Whether a request may reach the application.
+    /// Whether a request may reach the application, knowing nothing but peer and request.
     ///
     /// # Panics
     /// Never for a port of this engine; a port of another engine may not be passed.
@@ -316,30 +320,35 @@ impl Engine {
         peer: &Peer<'_>,
         request: &Request<'_>,
     ) -> Authorization<'_> {
-        self.access(port).decide(peer, Some(request))
+        self.decide(port, &Facts { request: Some(request), ..Facts::of(*peer) })
     }
 
-    /// Whether a connection whose requests cannot be seen may reach the application.
+    /// Whether a connection whose requests cannot be seen may reach the application, knowing nothing but the peer.
     ///
     /// # Panics
     /// Never for a port of this engine; a port of another engine may not be passed.
     pub fn authorize_connection(&self, port: InboundRef<'_>, peer: &Peer<'_>) -> Authorization<'_> {
-        self.access(port).decide(peer, None)
+        self.decide(port, &Facts::of(*peer))
     }
 
-    /// Whether a caller from outside may use a listener; without a request, whether its connection may.
+    /// Whether a request, or a connection whose requests cannot be seen, may reach the application.
+    ///
+    /// # Panics
+    /// Never for a port of this engine; a port of another engine may not be passed.
+    pub fn decide(&self, port: InboundRef<'_>, facts: &Facts<'_>) -> Authorization<'_> {
+        let destination_port = facts.destination_port.or(Some(port.get().port));
+        self.access(port).decide(&Facts { destination_port, ..*facts })
+    }
+
+    /// Whether a caller from outside, or its connection, may use a listener.
     ///
     /// # Panics
     /// Never for a listener of this engine; one of another engine may not be passed.
-    pub fn authorize_listener(
-        &self,
-        listener: ListenerRef<'_>,
-        peer: &Peer<'_>,
-        request: Option<&Request<'_>>,
-    ) -> Authorization<'_> {
+    pub fn decide_listener(&self, listener: ListenerRef<'_>, facts: &Facts<'_>) -> Authorization<'_> {
         let index = self.body.inbound.len() + listener.index;
         let access = self.access.get(index).expect("a listener is used with the engine that it came from");
-        access.decide(peer, request)
+        let destination_port = facts.destination_port.or(Some(listener.get().frontend.port));
+        access.decide(&Facts { destination_port, ..*facts })
     }
 
     fn access(&self, port: InboundRef<'_>) -> &AccessMatcher {

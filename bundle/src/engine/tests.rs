@@ -202,6 +202,54 @@ fn a_denied_network_is_denied_in_every_spelling() {
 }
 
 #[test]
+fn a_condition_that_errors_denies_and_never_allows() {
+    let header = |name: &str| json!({"text": {"of": {"header": name}, "is": {"exact": "1"}}});
+    let decide = |effect: &str, when: serde_json::Value, headers: Option<&[(&'static str, &str)]>| {
+        let mut value = serde_json::to_value(body()).unwrap();
+        let otherwise = if effect == "allow" { "deny" } else { "allow" };
+        value["inbound"][0]["access"] = json!({
+            "rules": [{"effect": effect, "origin": origin(1), "when": when}],
+            "otherwise": {"effect": otherwise, "origin": origin(2)},
+        });
+        let engine = Engine::build(Arc::new(serde_json::from_value(value).unwrap())).unwrap();
+        let peer = Peer { identity: None, address: "10.0.0.1".parse().unwrap() };
+        let port = engine.inbound(80).unwrap();
+        let holds = |answer: Authorization<'_>| {
+            let decided = match answer.verdict {
+                Ok(permit) => permit.origin().line,
+                Err(denial) => denial.origin.line,
+            };
+            decided == 1 || !answer.audits.is_empty()
+        };
+        match headers {
+            Some(headers) => {
+                with_request("GET", "/", headers, |request| holds(engine.authorize(port, &peer, request)))
+            }
+            None => holds(engine.authorize_connection(port, &peer)),
+        }
+    };
+    let not_one = json!({"not": header("x")});
+    for (effect, strict) in [("allow", false), ("deny", true), ("audit", true)] {
+        assert!(decide(effect, header("x"), Some(&[("x", "1")])), "{effect}");
+        assert!(!decide(effect, header("x"), Some(&[("x", "2")])), "{effect}");
+        assert!(!decide(effect, not_one.clone(), Some(&[("x", "1")])), "{effect}");
+        for when in [header("x"), not_one.clone()] {
+            assert_eq!(decide(effect, when.clone(), Some(&[])), strict, "absent: {effect} {when}");
+            assert_eq!(
+                decide(effect, when.clone(), Some(&[("x", "1"), ("x", "2")])),
+                strict,
+                "{effect} {when}"
+            );
+            assert_eq!(decide(effect, when.clone(), None), strict, "no request to see: {effect} {when}");
+        }
+        let guarded = json!({"all": [{"has": {"header": "x"}}, header("x")]});
+        assert!(!decide(effect, guarded, Some(&[])), "{effect}");
+        let port = json!({"number": {"of": "destination_port", "is": "equal", "value": 80}});
+        assert!(decide(effect, port.clone(), None) && decide(effect, port, Some(&[])), "{effect}");
+    }
+}
+
+#[test]
 fn unknown_fields_in_a_body_are_refused() {
     let mut value = serde_json::to_value(body()).unwrap();
     value["outbound"][0]["entries"][0]["match"]["cookie"] = json!("x");
