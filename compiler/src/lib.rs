@@ -9,6 +9,7 @@
 //!
 //! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
 
+pub(crate) mod parallel;
 pub mod source;
 pub mod yaml;
 pub mod diagnostic;

@@ -37,7 +37,8 @@ use weft_bundle::engine::{literal_regex, template_regex, whole_regex};
 use super::repeated_headers;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
-use crate::model::{Mesh, Route, RouteEntry};
+use crate::model::{Mesh, Route, RouteEntry, ServiceIndex};
+use crate::parallel;
 use crate::reach::{
     self, Entry, FieldCondition, FieldPattern, Limits, PathKind, PathPattern, Reach, StringPattern,
 };
@@ -46,13 +47,14 @@ use crate::reach::{
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut verdicts: BTreeMap<Key, Verdict> = BTreeMap::new();
     let mut used = BTreeSet::new();
-    for (index, service) in mesh.indexed() {
-        for port in &service.ports {
-            for namespace in routing::audiences(mesh, index, port) {
-                let plan = routing::plan(mesh, index, port, &namespace);
-                used.extend(plan.routes.iter().copied());
-                judge(&plan, &mut verdicts);
-            }
+    for lists in parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place))) {
+        used.extend(lists.used);
+        for (key, verdict) in lists.verdicts {
+            let merged = match verdicts.remove(&key) {
+                Some(before) => before.and(verdict),
+                None => verdict,
+            };
+            verdicts.insert(key, merged);
         }
     }
     let nowhere = nowhere(mesh, &used, &verdicts);
@@ -97,7 +99,26 @@ impl Verdict {
     }
 }
 
-fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
+/// What the lists of one service say, in their order.
+#[derive(Default)]
+struct Lists {
+    used: BTreeSet<usize>,
+    verdicts: Vec<(Key, Verdict)>,
+}
+
+fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Lists {
+    let mut lists = Lists::default();
+    for port in &mesh.service(index).ports {
+        for namespace in routing::audiences(mesh, index, port) {
+            let plan = routing::plan(mesh, index, port, &namespace);
+            lists.used.extend(plan.routes.iter().copied());
+            judge(&plan, &mut lists.verdicts);
+        }
+    }
+    lists
+}
+
+fn judge(plan: &FrontendPlan<'_>, verdicts: &mut Vec<(Key, Verdict)>) {
     if plan.entries.is_empty() {
         return;
     }
@@ -116,12 +137,7 @@ fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
             Reach::Unknown { .. } if !compiles(&planned.entry.condition) => Verdict::Reached,
             Reach::Unknown { why } => Verdict::Unknown(Box::new(unknown(planned, &why)), why),
         };
-        let key = (planned.route_index, planned.entry.span);
-        let merged = match verdicts.remove(&key) {
-            Some(before) => before.and(verdict),
-            None => verdict,
-        };
-        verdicts.insert(key, merged);
+        verdicts.push(((planned.route_index, planned.entry.span), verdict));
     }
 }
 

@@ -138,6 +138,13 @@ impl Mesh {
         self.services.binary_search_by(key).ok().map(ServiceIndex)
     }
 
+    /// The services of a namespace, by name.
+    pub fn in_namespace<'m>(&'m self, namespace: &'m str) -> impl Iterator<Item = &'m Service> {
+        let start = self.services.partition_point(|service| service.namespace.as_str() < namespace);
+        let rest = self.services.get(start..).unwrap_or_default();
+        rest.iter().take_while(move |service| service.namespace == namespace)
+    }
+
     /// Every service, with its index.
     pub fn indexed(&self) -> impl Iterator<Item = (ServiceIndex, &Service)> {
         self.services.iter().enumerate().map(|(place, service)| (ServiceIndex(place), service))

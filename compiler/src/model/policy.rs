@@ -40,6 +40,8 @@ pub struct AccessRule {
     pub from: Vec<Caller>,
     /// Any of these operations; empty: everything.
     pub to: Vec<Operation>,
+    /// What must hold besides, of the request, its caller and its connection.
+    pub when: Option<body::Predicate>,
 }
 
 /// An operation in an access rule.

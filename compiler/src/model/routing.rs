@@ -191,7 +191,8 @@ fn at_level(mesh: &Mesh, target: &TrafficTarget) -> Settings {
 fn visible_routes(mesh: &Mesh, target: ServiceIndex, port: u16, namespace: &str) -> (Vec<usize>, Vec<usize>) {
     let mut consumer = Vec::new();
     let mut general = Vec::new();
-    for (index, route) in mesh.routes.iter().enumerate() {
+    let attached = mesh.index.routes(target).iter();
+    for (index, route) in attached.filter_map(|place| Some((*place, mesh.routes.get(*place)?))) {
         let here =
             route.attachments.iter().filter(|a| a.service == target && a.port.is_none_or(|n| n == port));
         for attachment in here.filter(|attachment| attachment.scope.includes(namespace)) {

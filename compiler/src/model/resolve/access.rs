@@ -40,7 +40,8 @@ fn policy(
             .flatten()
             .map(|written| operation(context, document, written, &targets, mesh))
             .collect();
-        AccessRule { at: context.at(document, written.span, Some(format!("rules[{index}]"))), from, to }
+        let at = context.at(document, written.span, Some(format!("rules[{index}]")));
+        AccessRule { at, from, to, when: None }
     });
     let rules: Vec<AccessRule> = rules.collect();
     for target in &targets {
