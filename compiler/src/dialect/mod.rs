@@ -85,6 +85,8 @@ pub enum Kind {
     Mesh(Spanned<weft::Mesh>),
     /// `weft.dev/v1alpha1 Service`.
     Service(Spanned<weft::Service>),
+    /// `weft.dev/v1alpha1 ExternalService`.
+    ExternalService(Spanned<weft::ExternalService>),
     /// `weft.dev/v1alpha1 AccessPolicy`.
     AccessPolicy(Spanned<weft::AccessPolicy>),
     /// `weft.dev/v1alpha1 TrafficPolicy`.

@@ -59,7 +59,7 @@ struct Entry {
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
 /// Every kind that we read.
-const KINDS: [Entry; 9] = [
+const KINDS: &[Entry] = &[
     Entry {
         group: "weft.dev",
         versions: &["v1alpha1"],
@@ -71,6 +71,12 @@ const KINDS: [Entry; 9] = [
         versions: &["v1alpha1"],
         kind: "Service",
         read: |r, n| r.weft(n, Kind::Service, weft::Service::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "ExternalService",
+        read: |r, n| r.weft(n, Kind::ExternalService, weft::ExternalService::check),
     },
     Entry {
         group: "weft.dev",
@@ -403,8 +409,7 @@ fn group_of(api_version: &str) -> &str {
 }
 
 /// Kinds that exist and are not read, each with what it needs.
-const LATER: [(&str, &[&str], &str); 11] = [
-    ("weft.dev", &["ExternalService"], "it needs egress with TLS origination, which is not there yet"),
+const LATER: &[(&str, &[&str], &str)] = &[
     ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
     ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
     ("weft.dev", &["PolicyTest"], "it needs the `weft test` command, which is not there yet"),

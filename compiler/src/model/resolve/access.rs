@@ -120,7 +120,7 @@ fn target(
     Some(AccessTarget { service, port, span: target.span })
 }
 
-fn port_number(
+pub(super) fn port_number(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     port: &Spanned<PortRef>,

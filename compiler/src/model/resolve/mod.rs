@@ -11,7 +11,9 @@ mod gateway;
 mod istio;
 mod mesh;
 mod services;
+mod external;
 mod traffic;
+mod traffic_settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
