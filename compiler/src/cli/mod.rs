@@ -10,9 +10,11 @@ pub mod explain;
 pub mod init;
 pub mod inspect;
 pub mod key;
+pub mod levels;
 pub mod schema;
 pub mod trace;
 pub mod verify;
+mod bar;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};

@@ -7,6 +7,7 @@ use super::{
     Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
+use crate::progress::{Progress, Silent, Stage};
 use crate::source::{FileId, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -14,6 +15,12 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
+    parse_watched(sources, &Silent)
+}
+
+/// Reads every document of every file, a step each.
+pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
+    progress.begin(Stage::Parsing, sources.files.len());
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
     for (file, source) in sources.iter() {
         let stream = yaml::parse(file, &source.bytes);
@@ -22,6 +29,7 @@ pub fn parse(sources: &Sources) -> Parsed {
             Reader { file, document, before: parsed.diagnostics.len(), parsed: &mut parsed }
                 .object(document.root());
         }
+        progress.step();
     }
     diagnostic::sort(&mut parsed.diagnostics);
     parsed

@@ -26,5 +26,6 @@ mod keys;
 mod peers;
 mod lifecycle;
 mod compiler;
+mod findings;
 mod verifier;
 mod every_byte;
