@@ -343,3 +343,31 @@ fn a_directory_that_the_base_does_not_have_is_new_as_a_whole() {
     assert_eq!((names.join(", "), code), (BOTH.join(", "), Some(1)));
     assert_eq!(report["base"]["fixed"], 0);
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let repository = Repository::clean();
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = repository.weft(&["completions", shell]).expect_code(0).unwrap();
+        assert!(completions.stdout.contains("write-baseline"), "{completions}");
+    }
+    repository.weft(&["completions", "cmd.exe"]).expect_code(2).unwrap();
+    repository.weft(&["man", "man/man1"]).expect_code(0).unwrap();
+    let page = fs::read_to_string(repository.path().join("man/man1/weft-check.1")).unwrap();
+    assert!(page.contains("write\\-baseline") && page.contains("Exit codes"), "{page}");
+    repository.weft(&["man", "a-shop.yaml"]).expect_code(2).unwrap();
+}
+
+#[test]
+fn every_analysis_is_explained() {
+    let repository = Repository::clean();
+    let list = repository.weft(&["explain", "--format", "json"]).expect_code(0).unwrap();
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
+    for page in list.as_array().unwrap() {
+        let name = page["name"].as_str().unwrap();
+        let text = repository.weft(&["explain", name]).expect_code(0).unwrap();
+        assert!(text.stdout.contains("# What it finds"), "{text}");
+    }
+    let near = repository.weft(&["explain", "unused-waver"]).expect_code(2).unwrap();
+    assert!(near.stderr.contains("did you mean `unused-waiver`?"), "{near}");
+}
