@@ -27,5 +27,6 @@ mod peers;
 mod lifecycle;
 mod compiler;
 mod findings;
+mod action;
 mod verifier;
 mod every_byte;
