@@ -11,6 +11,7 @@
 //!
 //! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
 
+pub(crate) mod parallel;
 pub mod source;
 pub mod yaml;
 pub mod diagnostic;
@@ -71,7 +72,7 @@ pub fn compile_with(sources: &Sources, checks: &Checks, progress: &dyn Progress)
     let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
-    diagnostics.extend(analysis::analyse(&mesh, progress));
+    diagnostics.extend(analysis::analyse_watched(&mesh, progress));
     let Judged { diagnostics, waived } =
         findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
     let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);

@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize};
 pub use self::pages::PAGES;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::Mesh;
-use crate::progress::{Progress, Stage};
+use crate::progress::{Progress, Silent, Stage};
 
 /// How a finding counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -125,7 +125,12 @@ impl Page {
 }
 
 /// Runs every analysis.
-pub fn analyse(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> {
+pub fn analyse(mesh: &Mesh) -> Vec<Diagnostic> {
+    analyse_watched(mesh, &Silent)
+}
+
+/// Runs every analysis, a step each.
+pub fn analyse_watched(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> {
     let analyses: Vec<_> = PAGES.iter().filter_map(|page| page.run).collect();
     progress.begin(Stage::Analysing, analyses.len());
     let mut found = Vec::new();

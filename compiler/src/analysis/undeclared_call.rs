@@ -59,7 +59,7 @@ fn undeclared(mesh: &Mesh, policy: &AccessPolicy, caller: &Caller) -> Vec<(Servi
 
 /// Whether a route of the declared service sends requests to the other: its callers then reach that one too.
 fn is_behind(mesh: &Mesh, declared: ServiceIndex, other: ServiceIndex) -> bool {
-    let routes = mesh.routes.iter().filter(|route| route.attachments.iter().any(|a| a.service == declared));
+    let routes = mesh.index.routes(declared).iter().filter_map(|place| mesh.routes.get(*place));
     routes.flat_map(|route| &route.rules).any(|rule| match &rule.action {
         RuleAction::Forward(backends) => backends
             .iter()
@@ -73,9 +73,7 @@ fn is_behind(mesh: &Mesh, declared: ServiceIndex, other: ServiceIndex) -> bool {
 fn named_service(mesh: &Mesh, who: &CallerKind) -> Option<ServiceIndex> {
     match who {
         CallerKind::Service(service) => Some(*service),
-        CallerKind::Identity(IdentityMatch::Exact(id)) => {
-            mesh.indexed().find(|(_, service)| service.identity == *id).map(|(index, _)| index)
-        }
+        CallerKind::Identity(IdentityMatch::Exact(id)) => mesh.index.identity(id),
         CallerKind::Identity(IdentityMatch::Namespace { .. } | IdentityMatch::TrustDomain(_))
         | CallerKind::Network(_) => None,
     }

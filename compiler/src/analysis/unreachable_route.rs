@@ -32,12 +32,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
-use weft_bundle::engine::whole_regex;
+use weft_bundle::engine::{literal_regex, template_regex, whole_regex};
 
 use super::repeated_headers;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
-use crate::model::{Mesh, Route, RouteEntry};
+use crate::model::{Mesh, Route, RouteEntry, ServiceIndex};
+use crate::parallel;
 use crate::reach::{
     self, Entry, FieldCondition, FieldPattern, Limits, PathKind, PathPattern, Reach, StringPattern,
 };
@@ -46,13 +47,14 @@ use crate::reach::{
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut verdicts: BTreeMap<Key, Verdict> = BTreeMap::new();
     let mut used = BTreeSet::new();
-    for (index, service) in mesh.indexed() {
-        for port in &service.ports {
-            for namespace in routing::audiences(mesh, index, port) {
-                let plan = routing::plan(mesh, index, port, &namespace);
-                used.extend(plan.routes.iter().copied());
-                judge(&plan, &mut verdicts);
-            }
+    for lists in parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place))) {
+        used.extend(lists.used);
+        for (key, verdict) in lists.verdicts {
+            let merged = match verdicts.remove(&key) {
+                Some(before) => before.and(verdict),
+                None => verdict,
+            };
+            verdicts.insert(key, merged);
         }
     }
     let nowhere = nowhere(mesh, &used, &verdicts);
@@ -97,7 +99,26 @@ impl Verdict {
     }
 }
 
-fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
+/// What the lists of one service say, in their order.
+#[derive(Default)]
+struct Lists {
+    used: BTreeSet<usize>,
+    verdicts: Vec<(Key, Verdict)>,
+}
+
+fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Lists {
+    let mut lists = Lists::default();
+    for port in &mesh.service(index).ports {
+        for namespace in routing::audiences(mesh, index, port) {
+            let plan = routing::plan(mesh, index, port, &namespace);
+            lists.used.extend(plan.routes.iter().copied());
+            judge(&plan, &mut lists.verdicts);
+        }
+    }
+    lists
+}
+
+fn judge(plan: &FrontendPlan<'_>, verdicts: &mut Vec<(Key, Verdict)>) {
     if plan.entries.is_empty() {
         return;
     }
@@ -116,12 +137,7 @@ fn judge(plan: &FrontendPlan<'_>, verdicts: &mut BTreeMap<Key, Verdict>) {
             Reach::Unknown { .. } if !compiles(&planned.entry.condition) => Verdict::Reached,
             Reach::Unknown { why } => Verdict::Unknown(Box::new(unknown(planned, &why)), why),
         };
-        let key = (planned.route_index, planned.entry.span);
-        let merged = match verdicts.remove(&key) {
-            Some(before) => before.and(verdict),
-            None => verdict,
-        };
-        verdicts.insert(key, merged);
+        verdicts.push(((planned.route_index, planned.entry.span), verdict));
     }
 }
 
@@ -221,8 +237,48 @@ pub(super) fn entry_of(condition: &RequestMatch) -> Entry {
         port: None,
         headers: condition.headers.iter().map(field).collect(),
         query: condition.query.iter().map(field).collect(),
-        facts: Vec::new(),
+        facts: facts(condition),
     }
+}
+
+/// Names and addresses, which are no part of a request's head. An address is written in bits, so that a network is a
+/// prefix.
+fn facts(condition: &RequestMatch) -> Vec<FieldCondition> {
+    let name = |name: &str, patterns: &[String]| any_of(name, patterns.iter().map(|text| host(text)));
+    let networks = condition.destinations.iter().map(|network| format!("{}[01]*", bits(network)));
+    [
+        name("host", &condition.hosts),
+        name("server name", &condition.server_names),
+        any_of("destination", networks),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn any_of(name: &str, patterns: impl Iterator<Item = String>) -> Option<FieldCondition> {
+    let patterns: Vec<String> = patterns.collect();
+    let value = FieldPattern::Text(StringPattern::Regex(format!("(?:{})", patterns.join("|"))));
+    (!patterns.is_empty()).then(|| FieldCondition { name: name.to_owned(), value, invert: false })
+}
+
+/// The expression for a pattern of host names, whose names are legal ones.
+fn host(pattern: &str) -> String {
+    const NAME: &str = "[0-9a-z._-]+";
+    match pattern.strip_prefix('*') {
+        Some(suffix) => format!("{NAME}{}", literal_regex(suffix)),
+        None => literal_regex(pattern),
+    }
+}
+
+/// The leading bits of a network's addresses, after a letter for the family.
+fn bits(network: &ipnet::IpNet) -> String {
+    let (family, bits) = match network {
+        ipnet::IpNet::V4(network) => ('4', format!("{:032b}", network.network().to_bits())),
+        ipnet::IpNet::V6(network) => ('6', format!("{:0128b}", network.network().to_bits())),
+    };
+    let length = usize::from(network.prefix_len());
+    std::iter::once(family).chain(bits.chars().take(length)).collect()
 }
 
 fn path_kind(path: &PathMatch) -> PathKind {
@@ -231,6 +287,11 @@ fn path_kind(path: &PathMatch) -> PathKind {
         PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path),
         PathMatch::Prefix(path) => PathKind::Prefix(path),
         PathMatch::Regex(pattern) => PathKind::Regex(pattern),
+        PathMatch::Suffix(text) => PathKind::Regex(format!(".*{}", literal_regex(&text))),
+        // A template that is none was reported while reading, and matches nothing.
+        PathMatch::Template(template) => {
+            PathKind::Regex(template_regex(&template).unwrap_or_else(|_| "[^\\x00-\\xff]".to_owned()))
+        }
     }
 }
 

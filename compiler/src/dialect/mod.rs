@@ -138,6 +138,16 @@ pub struct Parsed {
     pub unread: std::collections::BTreeSet<String>,
 }
 
+impl Parsed {
+    /// With what another file gave.
+    fn add(&mut self, other: Self) {
+        self.documents.extend(other.documents);
+        self.diagnostics.extend(other.diagnostics);
+        self.skipped += other.skipped;
+        self.unread.extend(other.unread);
+    }
+}
+
 /// The one Mesh has no namespace; everything else does.
 fn object_name(kind: &str, metadata: &Metadata) -> String {
     match kind {

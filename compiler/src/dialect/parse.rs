@@ -7,8 +7,9 @@ use super::{
     Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
+use crate::parallel;
 use crate::progress::{Progress, Silent, Stage};
-use crate::source::{FileId, Sources};
+use crate::source::{FileId, SourceFile, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
 use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, Spanned, tree::View};
@@ -21,17 +22,27 @@ pub fn parse(sources: &Sources) -> Parsed {
 /// Reads every document of every file, a step each.
 pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
     progress.begin(Stage::Parsing, sources.files.len());
-    let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
-    for (file, source) in sources.iter() {
-        let stream = yaml::parse(file, &source.bytes);
-        parsed.diagnostics.extend(stream.diagnostics);
-        for document in &stream.documents {
-            Reader { file, document, before: parsed.diagnostics.len(), parsed: &mut parsed }
-                .object(document.root());
-        }
+    let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
+    let read = parallel::map(&files, |_, (file, source)| {
+        let parsed = parse_file(*file, &source.bytes);
         progress.step();
-    }
+        parsed
+    });
+    let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
+    read.into_iter().for_each(|file| parsed.add(file));
     diagnostic::sort(&mut parsed.diagnostics);
+    parsed
+}
+
+/// Reads every document of one file.
+fn parse_file(file: FileId, bytes: &[u8]) -> Parsed {
+    let mut parsed = Parsed::default();
+    let stream = yaml::parse(file, bytes);
+    parsed.diagnostics = stream.diagnostics;
+    for document in &stream.documents {
+        Reader { file, document, before: parsed.diagnostics.len(), parsed: &mut parsed }
+            .object(document.root());
+    }
     parsed
 }
 

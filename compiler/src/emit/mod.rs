@@ -8,7 +8,8 @@ use weft_bundle::engine::{BuildError, Engine};
 use weft_bundle::json::{self, JsonError};
 
 use crate::lower::lower;
-use crate::model::Mesh;
+use crate::model::{Mesh, ServiceIndex};
+use crate::parallel;
 
 /// The compiled policy of one service.
 #[derive(Clone, Debug)]
@@ -67,7 +68,8 @@ impl std::error::Error for EmitError {
 /// # Errors
 /// The first body that a proxy would refuse.
 pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
-    mesh.indexed().map(|(index, _)| emit_body(lower(mesh, index))).collect()
+    let emitted = parallel::map(&mesh.services, |place, _| emit_body(lower(mesh, ServiceIndex(place))));
+    emitted.into_iter().collect()
 }
 
 fn emit_body(body: Body) -> Result<Emitted, EmitError> {

@@ -21,10 +21,24 @@ pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex>
         return calls.iter().map(|call| call.service).collect();
     }
     let namespace = &mesh.service(caller).namespace;
-    let direct = mesh.indexed().map(|(target, _)| target).filter(|target| may_call(mesh, caller, *target));
-    let leading = mesh.routes.iter().filter(|route| leads_to_callee(mesh, caller, route));
+    let direct = callees(mesh, caller);
+    let senders: BTreeSet<usize> =
+        direct.iter().flat_map(|target| mesh.index.senders(*target)).copied().collect();
+    let leading = senders.iter().filter_map(|place| mesh.routes.get(*place));
+    let leading = leading.filter(|route| leads_to_callee(mesh, caller, route));
     let fronts = leading.flat_map(|route| &route.attachments).filter(|a| a.scope.includes(namespace));
-    direct.chain(fronts.map(|a| a.service)).filter(|target| *target != caller).collect()
+    let fronts: Vec<ServiceIndex> = fronts.map(|attachment| attachment.service).collect();
+    direct.into_iter().chain(fronts).filter(|target| *target != caller).collect()
+}
+
+/// The services that a service may call; itself too, if it may.
+fn callees(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
+    let may = |target: &ServiceIndex| may_call(mesh, caller, *target);
+    match mesh.default_access {
+        // Nobody is let in without a policy that says so, and those are few.
+        Verdict::Deny => mesh.index.may_be_allowed(&mesh.service(caller).identity).filter(may).collect(),
+        Verdict::Allow => mesh.indexed().map(|(target, _)| target).filter(may).collect(),
+    }
 }
 
 fn leads_to_callee(mesh: &Mesh, caller: ServiceIndex, route: &Route) -> bool {
@@ -82,7 +96,8 @@ fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId, target: Service
     let everything = |operation: &Operation| {
         operation.is_for(target, port.number) && operation.condition == OperationMatch::default()
     };
-    (rule.to.is_empty() || rule.to.iter().any(everything))
+    rule.when.is_none()
+        && (rule.to.is_empty() || rule.to.iter().any(everything))
         && (rule.from.is_empty() || rule.from.iter().any(surely))
 }
 

@@ -25,7 +25,14 @@ use crate::yaml::{Span, Spanned};
 
 /// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
 pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
-    let mut context = Context { sources, unread: &parsed.unread, lines: BTreeMap::new(), found: Vec::new() };
+    let mut context = Context {
+        sources,
+        unread: &parsed.unread,
+        lines: BTreeMap::new(),
+        found: Vec::new(),
+        guesses: GUESSES,
+        by_name: None,
+    };
     let documents = unique(&mut context, &parsed.documents);
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
@@ -47,7 +54,15 @@ struct Context<'s> {
     /// Where the lines of a file begin, made when first asked for.
     lines: BTreeMap<FileId, Vec<u32>>,
     found: Vec<Diagnostic>,
+    /// How many more names may be compared with one that nothing has.
+    guesses: usize,
+    /// The first service of each name, made when first asked for.
+    by_name: Option<BTreeMap<String, ServiceIndex>>,
 }
+
+/// How many names are compared with those that nothing has, all together. A repository that lacks half of its files has
+/// a great many, and the first few suggestions say as much as all.
+const GUESSES: usize = 4_000_000;
 
 impl Context<'_> {
     fn report(&mut self, diagnostic: Diagnostic) {
@@ -79,13 +94,19 @@ impl Context<'_> {
 
     /// Reports a name that nothing has.
     fn unknown(&mut self, document: &ParsedDocument, span: Span, what: &str, name: &str, known: &[&str]) {
-        let near = did_you_mean(name, known.iter().copied());
+        let near = self.near(name, known);
         let finding = Diagnostic::error("unknown-reference", format!("there is no {what} `{name}`"))
             .object(document.object())
             .at(span)
             .label("not found")
             .maybe_help(near.map(|near| format!("did you mean `{near}`?")));
         self.report(finding);
+    }
+
+    /// The known name that was probably meant, while there are guesses left.
+    fn near<'k>(&mut self, name: &str, known: &[&'k str]) -> Option<&'k str> {
+        self.guesses = self.guesses.checked_sub(known.len())?;
+        did_you_mean(name, known.iter().copied())
     }
 
     /// Whether some object of a kind could not be read, so that what is missing may be there.
@@ -113,11 +134,8 @@ impl Context<'_> {
     ) -> Option<ServiceIndex> {
         let found = mesh.find(namespace, name);
         if found.is_none() && !self.unread.contains(&format!("Service {namespace}/{name}")) {
-            let own: Vec<&str> =
-                mesh.services.iter().filter(|s| s.namespace == namespace).map(|s| s.name.as_str()).collect();
-            let elsewhere = mesh.services.iter().find(|service| service.name == name.value);
-            match elsewhere {
-                Some(service) if !own.contains(&name.as_str()) => {
+            match self.elsewhere(mesh, name) {
+                Some(service) => {
                     let finding = Diagnostic::error(
                         "unknown-reference",
                         format!("there is no service `{namespace}/{name}`"),
@@ -129,16 +147,26 @@ impl Context<'_> {
                     .help(format!("add `namespace: {}` if that is the one", service.namespace));
                     self.report(finding);
                 }
-                _ => self.unknown(
-                    document,
-                    name.span,
-                    &format!("service in namespace `{namespace}` called"),
-                    name,
-                    &own,
-                ),
+                None => {
+                    let own: Vec<&str> = mesh.in_namespace(namespace).map(|s| s.name.as_str()).collect();
+                    let what = format!("service in namespace `{namespace}` called");
+                    self.unknown(document, name.span, &what, name, &own);
+                }
             }
         }
         found
+    }
+
+    /// The first service of that name in any namespace.
+    fn elsewhere<'m>(&mut self, mesh: &'m Mesh, name: &str) -> Option<&'m Service> {
+        let by_name = self.by_name.get_or_insert_with(|| {
+            let mut by_name = BTreeMap::new();
+            for (index, service) in mesh.indexed() {
+                by_name.entry(service.name.clone()).or_insert(index);
+            }
+            by_name
+        });
+        by_name.get(name).map(|index| mesh.service(*index))
     }
 
     /// Whether the service has a port of that number; a finding if not.
