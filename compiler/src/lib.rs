@@ -7,6 +7,8 @@
 //! * The library reads no clock and no environment; files, keys and time are passed in by [`cli`].
 //! * Same commit, same bytes: nothing here depends on the order of a hash map, a thread or a directory listing.
 //!
+//! What is found counts as [`findings`] say: levels, waivers, a baseline, a comparison with a base.
+//!
 //! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
 
 pub(crate) mod parallel;
@@ -17,6 +19,9 @@ pub mod dialect;
 pub mod model;
 pub mod reach;
 pub mod analysis;
+pub mod findings;
+pub mod progress;
+pub mod junit;
 pub mod lower;
 pub mod trace;
 pub mod emit;
@@ -27,7 +32,9 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
+use findings::{Checks, Judged};
 use model::Mesh;
+use progress::{Progress, Silent, Stage};
 use source::Sources;
 
 /// What documents come to.
@@ -48,10 +55,16 @@ impl Compilation {
     }
 }
 
-/// Parses, resolves and analyses documents.
+/// Parses, resolves and analyses documents, with nothing said beside them.
 pub fn compile(sources: &Sources) -> Compilation {
-    let mut parsed = dialect::parse(sources);
+    compile_with(sources, &Checks::default(), &Silent)
+}
+
+/// Parses, resolves and analyses documents. `checks` says how findings count, `progress` is told how far it has come.
+pub fn compile_with(sources: &Sources, checks: &Checks, progress: &dyn Progress) -> Compilation {
+    let mut parsed = dialect::parse_watched(sources, progress);
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
+    progress.begin(Stage::Resolving, 0);
     let (mesh, found) = model::resolve::resolve(sources, &parsed);
     // A name that is none is not also an unknown one: what was found while reading says it.
     let refused = [dialect::INVALID_NAME, dialect::NOT_SUPPORTED, yaml::INVALID_VALUE, yaml::TEMPLATE];
@@ -59,10 +72,11 @@ pub fn compile(sources: &Sources) -> Compilation {
     let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
-    diagnostics.extend(analysis::analyse(&mesh));
-    let mut diagnostics = analysis::at_levels(&mesh, diagnostics);
-    diagnostic::sort(&mut diagnostics);
-    let summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
+    diagnostics.extend(analysis::analyse_watched(&mesh, progress));
+    let Judged { diagnostics, waived } =
+        findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
+    let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
+    summary.waived = waived;
     Compilation { mesh, diagnostics, summary }
 }
 

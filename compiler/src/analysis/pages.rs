@@ -55,6 +55,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "expired-waiver",
+        summary: "a waiver whose last day is over",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("expired_waiver.rs"),
+        run: None,
+    },
+    Page {
         name: "http-rule-on-tcp",
         summary: "a rule about requests on a port where there are none to see",
         level: Level::Error,
@@ -84,6 +92,14 @@ pub static PAGES: &[Page] = &[
         level: Level::Error,
         adjustable: false,
         source: include_str!("invalid_value.rs"),
+        run: None,
+    },
+    Page {
+        name: "invalid-waiver",
+        summary: "a waiver that cannot be honoured",
+        level: Level::Error,
+        adjustable: true,
+        source: include_str!("invalid_waiver.rs"),
         run: None,
     },
     Page {
@@ -135,6 +151,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "stale-baseline",
+        summary: "the baseline lists what is not found any more",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("stale_baseline.rs"),
+        run: None,
+    },
+    Page {
         name: "template",
         summary: "a document that is still a template",
         level: Level::Error,
@@ -181,5 +205,13 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unreachable_route.rs"),
         run: Some(unreachable_route::run),
+    },
+    Page {
+        name: "unused-waiver",
+        summary: "a waiver that silences nothing",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("unused_waiver.rs"),
+        run: None,
     },
 ];

@@ -6,20 +6,24 @@
 pub mod build;
 pub mod ca;
 pub mod check;
+pub mod completions;
 pub mod explain;
 pub mod init;
 pub mod inspect;
 pub mod key;
+pub mod levels;
+pub mod man;
 pub mod schema;
 pub mod trace;
 pub mod verify;
+mod bar;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::source::{Directory, GitTree, Source, SourceError, Sources};
 
@@ -63,6 +67,8 @@ enum Command {
     Schema(schema::Args),
     Key(key::Args),
     Ca(ca::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => schema::run(args),
         Command::Key(args) => key::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 
@@ -142,3 +150,6 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     }
     refuse(text)
 }
+
+#[cfg(test)]
+mod tests;

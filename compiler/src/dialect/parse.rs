@@ -8,6 +8,7 @@ use super::{
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::parallel;
+use crate::progress::{Progress, Silent, Stage};
 use crate::source::{FileId, SourceFile, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -15,8 +16,18 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
+    parse_watched(sources, &Silent)
+}
+
+/// Reads every document of every file, a step each.
+pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
+    progress.begin(Stage::Parsing, sources.files.len());
     let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
-    let read = parallel::map(&files, |_, (file, source)| parse_file(*file, &source.bytes));
+    let read = parallel::map(&files, |_, (file, source)| {
+        let parsed = parse_file(*file, &source.bytes);
+        progress.step();
+        parsed
+    });
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
     read.into_iter().for_each(|file| parsed.add(file));
     diagnostic::sort(&mut parsed.diagnostics);
