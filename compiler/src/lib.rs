@@ -18,6 +18,7 @@ pub mod reach;
 pub mod analysis;
 pub mod lower;
 pub mod trace;
+pub mod graph;
 pub mod emit;
 pub mod publish;
 pub mod schema;

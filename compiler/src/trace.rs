@@ -489,7 +489,7 @@ impl Tracer<'_> {
 }
 
 /// `90`, `33.3`, `<0.1`: to one decimal, which is left out where it says nothing.
-fn per_cent(weight: u32, total: u64) -> String {
+pub(crate) fn per_cent(weight: u32, total: u64) -> String {
     let tenths = (u64::from(weight) * 1000).checked_div(total).unwrap_or(0);
     match (tenths / 10, tenths % 10) {
         (0, 0) if weight > 0 => "<0.1".to_owned(),

@@ -35,7 +35,7 @@ impl Index {
     }
 
     /// The access policies for a service.
-    pub(super) fn access(&self, service: ServiceIndex) -> &[usize] {
+    pub(crate) fn access(&self, service: ServiceIndex) -> &[usize] {
         self.access.get(&service).map(Vec::as_slice).unwrap_or_default()
     }
 
