@@ -19,6 +19,8 @@ pub mod analysis;
 pub mod lower;
 pub mod trace;
 pub mod graph;
+pub mod policy_test;
+pub mod junit;
 pub mod emit;
 pub mod publish;
 pub mod schema;

@@ -50,11 +50,12 @@ struct Kind {
     spec: fn(&mut SchemaGenerator) -> Value,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind { name: "Mesh", file: "mesh.json", spec: spec::<weft::Mesh> },
     Kind { name: "Service", file: "service.json", spec: spec::<weft::Service> },
     Kind { name: "AccessPolicy", file: "access-policy.json", spec: spec::<weft::AccessPolicy> },
     Kind { name: "TrafficPolicy", file: "traffic-policy.json", spec: spec::<weft::TrafficPolicy> },
+    Kind { name: "PolicyTest", file: "policy-test.json", spec: spec::<weft::PolicyTest> },
 ];
 
 fn spec<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

@@ -31,6 +31,9 @@ pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod dependency_cycle;
 pub mod undeclared_call;
+pub mod failed_case;
+pub mod failed_invariant;
+pub mod changed_body;
 
 use std::fmt;
 

@@ -12,6 +12,7 @@ pub mod init;
 pub mod inspect;
 pub mod key;
 pub mod schema;
+pub mod test;
 pub mod trace;
 pub mod verify;
 
@@ -58,6 +59,7 @@ enum Command {
     Check(check::Args),
     Build(build::Args),
     Trace(trace::Args),
+    Test(test::Args),
     Graph(graph::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Test(args) => test::run(&args),
         Command::Graph(args) => graph::run(&args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(&args),

@@ -101,7 +101,7 @@ mod tests {
         assert!(
             find("Deployment")
                 .unwrap_err()
-                .ends_with("known are all, Mesh, Service, AccessPolicy, TrafficPolicy")
+                .ends_with("known are all, Mesh, Service, AccessPolicy, TrafficPolicy, PolicyTest")
         );
     }
 

@@ -29,6 +29,13 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, summary: &Summary) 
     text
 }
 
+/// The list alone, each finding as in [`render`].
+pub(crate) fn findings(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<serde_json::Value> {
+    let mut positions = Positions::new(sources);
+    let findings = diagnostics.iter().map(|diagnostic| Finding::new(diagnostic, sources, &mut positions));
+    findings.map(|finding| serde_json::to_value(finding).unwrap_or_default()).collect()
+}
+
 #[derive(Serialize)]
 struct Report<'a> {
     diagnostics: Vec<Finding<'a>>,

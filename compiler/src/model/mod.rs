@@ -16,6 +16,7 @@
 pub mod settings;
 pub mod routing;
 pub mod callers;
+pub mod policy_test;
 pub mod resolve;
 mod index;
 
@@ -67,6 +68,8 @@ pub struct Mesh {
     pub access: Vec<AccessPolicy>,
     /// In the order of their files, then lines.
     pub traffic: Vec<TrafficPolicy>,
+    /// What must hold, in the order of their files, then lines.
+    pub tests: Vec<policy_test::PolicyTest>,
     /// Which of the above concern which service.
     pub index: Index,
 }

@@ -51,6 +51,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
         routes: Vec::new(),
         access: Vec::new(),
         traffic: Vec::new(),
+        tests: Vec::new(),
         index: Index::default(),
     }
 }
@@ -77,6 +78,7 @@ fn missing(context: &mut Context<'_>) -> Mesh {
         routes: Vec::new(),
         access: Vec::new(),
         traffic: Vec::new(),
+        tests: Vec::new(),
         index: Index::default(),
     }
 }
