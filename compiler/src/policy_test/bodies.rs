@@ -15,9 +15,8 @@ pub fn file_name(service: &str) -> String {
 
 /// What became of the body of a service: `kept` is none where nothing was kept, `rendered` where the service is gone.
 pub fn compare(service: &str, file: &str, kept: Option<&str>, rendered: Option<&str>) -> Outcome {
-    let update = "look at the difference, then run `weft test --update`";
     let finding = |message: String| {
-        Diagnostic::error("changed-body", message).object(format!("Service {service}")).help(update)
+        Diagnostic::error("changed-body", message).help("if that is meant, run `weft test --update`")
     };
     let failure = match (kept, rendered) {
         (Some(kept), Some(rendered)) if kept == rendered => None,

@@ -3,10 +3,24 @@
 use std::collections::BTreeMap;
 
 use super::coverage::span_of;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{self, Diagnostic};
 use crate::model::Mesh;
 use crate::model::policy_test::{Case, Expectation, Expected, ExpectedBackend};
-use crate::trace::{Access, Arriving, BackendShare, Decision, From, Question, Trace};
+use crate::trace::{self, Access, Arriving, BackendShare, Decision, Question, Trace};
+
+/// What happened instead.
+struct Happened {
+    /// As a clause.
+    text: String,
+    /// The verdict that it was about, if it was about one.
+    decided: Option<Access>,
+}
+
+impl From<String> for Happened {
+    fn from(text: String) -> Self {
+        Self { text, decided: None }
+    }
+}
 
 /// What did not hold, a finding for each expectation.
 pub(super) fn check(mesh: &Mesh, case: &Case, trace: &Trace) -> Vec<Diagnostic> {
@@ -14,25 +28,33 @@ pub(super) fn check(mesh: &Mesh, case: &Case, trace: &Trace) -> Vec<Diagnostic> 
         let happened = verdict(mesh, &expectation.what, trace).err()?;
         Some(report(mesh, case, expectation, trace, &happened))
     };
-    case.expectations.iter().filter_map(failed).collect()
+    let mut failures: Vec<Diagnostic> = case.expectations.iter().filter_map(failed).collect();
+    diagnostic::sort(&mut failures);
+    failures
 }
 
-fn report(mesh: &Mesh, case: &Case, expectation: &Expectation, trace: &Trace, happened: &str) -> Diagnostic {
+fn report(
+    mesh: &Mesh,
+    case: &Case,
+    expectation: &Expectation,
+    trace: &Trace,
+    happened: &Happened,
+) -> Diagnostic {
     let origin = &case.at.origin;
     let name = origin.rule.as_deref().unwrap_or_default();
-    let finding = Diagnostic::error("failed-case", format!("`{name}` fails: {happened}"))
+    let finding = Diagnostic::error("failed-case", format!("`{name}` fails: {}", happened.text))
         .object(origin.object.clone())
         .at(expectation.span)
         .label(format!("expected {}", wanted(mesh, &expectation.what)))
         .help(command(mesh, &case.question));
     let rule = trace.rule.as_ref().map(|rule| (&rule.object, rule.name.as_deref(), rule.line));
-    let access = trace.access.as_ref().map(|access| (&access.policy, access.rule.as_deref(), access.line));
-    let (first, then) = match expectation.what {
-        Expected::Access { .. } | Expected::Policy(_) => (access, rule),
-        _ if trace.decision == Decision::Deny => (access, rule),
-        _ => (rule, None),
+    let access = |access: &Access| span_of(mesh, &access.policy, access.rule.as_deref(), access.line);
+    let decided =
+        happened.decided.as_ref().or(trace.access.as_ref().filter(|_| trace.decision == Decision::Deny));
+    let place = match decided {
+        Some(decided) => access(decided),
+        None => rule.and_then(|(object, rule, line)| span_of(mesh, object, rule, line)),
     };
-    let place = first.or(then).and_then(|(object, rule, line)| span_of(mesh, object, rule, line));
     match place {
         Some(span) => finding.related(span, "this decides"),
         None => finding,
@@ -46,8 +68,8 @@ fn command(mesh: &Mesh, question: &Question) -> String {
     let query = query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let request = quoted(&format!("{method} {scheme}://{authority}{path}{query}"));
     let from = match &question.from {
-        From::Service(caller) => mesh.service(*caller).id(),
-        From::Peer(stranger) => match &stranger.identity {
+        trace::From::Service(caller) => mesh.service(*caller).id(),
+        trace::From::Peer(stranger) => match &stranger.identity {
             Some(identity) => identity.to_string(),
             None => return format!("the request is {request}, from a client without a certificate"),
         },
@@ -93,17 +115,17 @@ fn wanted(mesh: &Mesh, expected: &Expected) -> String {
 }
 
 /// Whether an expectation holds; else what happened, as a clause.
-fn verdict(mesh: &Mesh, expected: &Expected, trace: &Trace) -> Result<(), String> {
+fn verdict(mesh: &Mesh, expected: &Expected, trace: &Trace) -> Result<(), Happened> {
     match expected {
         Expected::Access { allowed } => access(*allowed, trace),
         Expected::Backends(wanted) => backends(mesh, wanted, trace),
         Expected::Status(status) => match trace.status {
             Some(actual) if actual == *status => Ok(()),
-            _ => Err(outcome(trace)),
+            _ => Err(outcome(trace).into()),
         },
         Expected::Location(location) => match &trace.location {
             Some(actual) if actual == location => Ok(()),
-            _ => Err(outcome(trace)),
+            _ => Err(outcome(trace).into()),
         },
         Expected::Path(path) => arriving(trace, |at| match at.path == *path {
             true => Ok(()),
@@ -131,8 +153,10 @@ fn verdict(mesh: &Mesh, expected: &Expected, trace: &Trace) -> Result<(), String
             let wanted: Vec<String> = wanted.iter().map(|service| mesh.service(*service).id()).collect();
             match actual == wanted {
                 true => Ok(()),
-                false if actual.is_empty() => Err("nobody gets a copy".to_owned()),
-                false => Err(format!("copies go to {}", listed(actual.iter().map(|id| format!("`{id}`"))))),
+                false if actual.is_empty() => Err("nobody gets a copy".to_owned().into()),
+                false => {
+                    Err(format!("copies go to {}", listed(actual.iter().map(|id| format!("`{id}`")))).into())
+                }
             }
         }
     }
@@ -147,48 +171,55 @@ fn asked(trace: &Trace) -> impl Iterator<Item = (&BackendShare, &Access)> {
     weighted(trace).filter_map(|share| Some((share, share.access.as_ref()?)))
 }
 
-fn access(allowed: bool, trace: &Trace) -> Result<(), String> {
+fn access(allowed: bool, trace: &Trace) -> Result<(), Happened> {
     if asked(trace).next().is_none() {
-        return Err(format!("no backend is asked, because {}", outcome(trace)));
+        return Err(format!("no backend is asked, because {}", outcome(trace)).into());
     }
     match asked(trace).find(|(_, access)| access.allowed != allowed) {
         None => Ok(()),
-        Some((share, access)) if access.allowed => {
-            Err(format!("`{}` lets it in, by {}", share.service, decided(access)))
+        Some((share, access)) => {
+            let does = if access.allowed { "lets it in" } else { "refuses it" };
+            let text = format!("`{}` {does}, {}", share.service, reason(access));
+            Err(Happened { text, decided: Some(access.clone()) })
         }
-        Some((share, access)) => Err(format!("`{}` refuses it, by {}", share.service, decided(access))),
     }
 }
 
-fn decided(access: &Access) -> String {
+fn reason(access: &Access) -> String {
     match &access.rule {
-        Some(rule) => format!("{rule} of {}", access.policy),
-        None => format!("default of {}", access.policy),
+        Some(rule) => format!("by {rule} of {}", access.policy),
+        None if access.policy.starts_with("Service ") => "as its peers must have a certificate".to_owned(),
+        None => format!("by default of {}", access.policy),
     }
 }
 
-fn policy(wanted: &str, trace: &Trace) -> Result<(), String> {
+fn policy(wanted: &str, trace: &Trace) -> Result<(), Happened> {
     if asked(trace).next().is_none() {
-        return Err(format!("no policy is asked, because {}", outcome(trace)));
+        return Err(format!("no policy is asked, because {}", outcome(trace)).into());
     }
     match asked(trace).find(|(_, access)| access.policy != wanted) {
         None => Ok(()),
-        Some((share, access)) => Err(format!("for `{}` it is {} that decides", share.service, access.policy)),
+        Some((share, access)) => {
+            let text = format!("for `{}` it is {} that decides", share.service, access.policy);
+            Err(Happened { text, decided: Some(access.clone()) })
+        }
     }
 }
 
-fn rule(wanted: &str, trace: &Trace) -> Result<(), String> {
-    let Some(rule) = &trace.rule else { return Err(format!("no rule decides, and {}", outcome(trace))) };
+fn rule(wanted: &str, trace: &Trace) -> Result<(), Happened> {
+    let Some(rule) = &trace.rule else {
+        return Err(format!("no rule decides, and {}", outcome(trace)).into());
+    };
     let name = rule.name.as_deref().unwrap_or_default();
     let both = format!("{} {name}", rule.object);
     match wanted == name || wanted == rule.object || wanted == both {
         true => Ok(()),
-        false if name.is_empty() => Err(format!("{} decides", rule.object)),
-        false => Err(format!("`{name}` of {} decides", rule.object)),
+        false if name.is_empty() => Err(format!("{} decides", rule.object).into()),
+        false => Err(format!("`{name}` of {} decides", rule.object).into()),
     }
 }
 
-fn backends(mesh: &Mesh, wanted: &[(ExpectedBackend, Option<u32>)], trace: &Trace) -> Result<(), String> {
+fn backends(mesh: &Mesh, wanted: &[(ExpectedBackend, Option<u32>)], trace: &Trace) -> Result<(), Happened> {
     let mut actual: BTreeMap<(&str, Option<u16>, Option<&str>), u64> = BTreeMap::new();
     for share in weighted(trace).filter(|share| !share.service.is_empty()) {
         let key = (share.service.as_str(), share.port, share.subset.as_deref());
@@ -217,17 +248,17 @@ fn backends(mesh: &Mesh, wanted: &[(ExpectedBackend, Option<u32>)], trace: &Trac
     };
     match all_there && no_others && !lost && wanted.iter().all(weighs) {
         true => Ok(()),
-        false => Err(outcome(trace)),
+        false => Err(outcome(trace).into()),
     }
 }
 
 /// What holds of the request at every backend; else the first for which it does not.
-fn arriving(trace: &Trace, holds: impl Fn(&Arriving) -> Result<(), String>) -> Result<(), String> {
+fn arriving(trace: &Trace, holds: impl Fn(&Arriving) -> Result<(), String>) -> Result<(), Happened> {
     let mut arrivals = weighted(trace).filter_map(|share| share.arriving.as_ref()).peekable();
     if arrivals.peek().is_none() {
-        return Err(format!("it arrives nowhere, because {}", outcome(trace)));
+        return Err(format!("it arrives nowhere, because {}", outcome(trace)).into());
     }
-    arrivals.try_for_each(holds)
+    arrivals.try_for_each(holds).map_err(Happened::from)
 }
 
 fn values_of(fields: &[(String, String)], name: &str) -> Vec<String> {

@@ -85,7 +85,7 @@ impl Checker<'_> {
             match self.witness(Some(id), Verdict::Allow) {
                 Ok(None) => {}
                 Ok(Some(witness)) => {
-                    let message = format!("{} gets {} through {why}", self.name(Some(id)), asked(&witness));
+                    let message = format!("{} gets {} {why}", self.name(Some(id)), asked(&witness));
                     self.report(span, &message, Some((&witness, "this lets it in")));
                 }
                 Err(why) => self.unknown(span, Some(id), &why),
@@ -145,7 +145,7 @@ impl Checker<'_> {
                         Verdict::Allow => ("gets", "this lets it in"),
                         Verdict::Deny => ("does not get", "this refuses it"),
                     };
-                    let message = format!("{} {does} {} through", self.name(peer.as_ref()), asked(&witness));
+                    let message = format!("{} {does} {}", self.name(peer.as_ref()), asked(&witness));
                     self.report(span, &message, Some((&witness, place)));
                 }
                 Err(why) => self.unknown(span, peer.as_ref(), &why),
@@ -177,10 +177,18 @@ impl Checker<'_> {
 
     fn unknown(&mut self, span: Span, identity: Option<&SpiffeId>, why: &str) {
         let about = identity.map(|id| format!(" of {}", self.name(Some(id)))).unwrap_or_default();
-        self.report(span, &format!("the requests{about} cannot be decided: {why}"), None);
+        self.found(
+            span,
+            &format!("is not known to hold: the requests{about} cannot be decided: {why}"),
+            None,
+        );
     }
 
     fn report(&mut self, span: Span, message: &str, witness: Option<(&Witness, &str)>) {
+        self.found(span, &format!("does not hold: {message}"), witness);
+    }
+
+    fn found(&mut self, span: Span, message: &str, witness: Option<(&Witness, &str)>) {
         let shown = self.found.iter().filter(|finding| finding.span == Some(span)).count();
         if shown >= MOST_FINDINGS {
             self.more += 1;
@@ -188,7 +196,7 @@ impl Checker<'_> {
         }
         let origin = &self.invariant.at.origin;
         let name = origin.rule.as_deref().unwrap_or_default();
-        let mut finding = Diagnostic::error("failed-invariant", format!("`{name}` does not hold: {message}"))
+        let mut finding = Diagnostic::error("failed-invariant", format!("`{name}` {message}"))
             .object(origin.object.clone())
             .at(span);
         if let Some((witness, text)) = witness {
@@ -224,13 +232,14 @@ fn selects(selectors: &[Selector], identity: Option<&SpiffeId>) -> bool {
     selectors.iter().any(|selector| selector.selects(identity))
 }
 
+/// What gets through: `` `GET /x` through from 10.0.0.1 ``.
 fn asked(witness: &Witness) -> String {
     let request = match &witness.request {
         Some(request) => format!("`{request}`"),
         None => "a connection".to_owned(),
     };
     match witness.address {
-        Some(address) => format!("{request} from {address}"),
-        None => request,
+        Some(address) => format!("{request} through from {address}"),
+        None => format!("{request} through"),
     }
 }
