@@ -8,6 +8,40 @@
 //! * Same commit, same bytes: nothing here depends on the order of a hash map, a thread or a directory listing.
 //!
 //! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
+//!
+//! # In tests of your own
+//! A policy repository can be tested without this library: `weft test` runs its PolicyTests and compares its bodies with
+//! those of last time. A Rust project that holds policy, or makes it, can do the same in its own tests: [`snapshot::of`]
+//! gives the findings and the readable bodies as texts for any snapshot library, [`policy_test::run`] runs PolicyTests,
+//! [`trace::Tracer`] decides single requests. `examples/snapshot.rs` prints what such a test would keep.
+//!
+//! ```
+//! use weft::source::Sources;
+//! use weft::trace::{Decision, Question, Tracer};
+//!
+//! let documents = "
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Mesh
+//! metadata: { name: shop }
+//! spec: { trustDomain: shop.example }
+//! ---
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Service
+//! metadata: { name: web }
+//! spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+//! ---
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Service
+//! metadata: { name: cart }
+//! spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.1 } ] } }
+//! ";
+//! let mesh = weft::compile(&Sources::in_memory([("shop.yaml", documents)])).mesh;
+//! let web = mesh.find("default", "web").ok_or("there is a web")?;
+//! let request = Question::parse(web, [10, 0, 0, 2].into(), "GET http://cart/", &[])?;
+//! // Nobody may call what no policy allows.
+//! assert_eq!(Tracer::new(&mesh).trace(&request)?.decision, Decision::Deny);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod source;
 pub mod yaml;
@@ -21,6 +55,7 @@ pub mod trace;
 pub mod graph;
 pub mod policy_test;
 pub mod junit;
+pub mod snapshot;
 pub mod emit;
 pub mod publish;
 pub mod schema;

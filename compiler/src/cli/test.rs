@@ -231,3 +231,47 @@ fn entries(directory: &Path) -> Result<Vec<String>, Failed> {
         .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()).map_err(failed))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn emitted(services: &[&str]) -> Vec<Emitted> {
+        let mut text = "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: { name: a }\nspec: { trustDomain: a.example }\n"
+            .to_owned();
+        for name in services {
+            text += &format!(
+                "---\napiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: {{ name: {name} }}\nspec: {{ ports: [ {{ \
+                 name: http, port: 80, protocol: http }} ] }}\n"
+            );
+        }
+        emit(&compile(&Sources::in_memory([("a.yaml", text)])).mesh).unwrap()
+    }
+
+    fn failed(directory: &Path, emitted: &[Emitted]) -> Vec<String> {
+        let outcomes = compare(directory, emitted).unwrap();
+        let failed = outcomes.into_iter().filter(|outcome| !outcome.passed());
+        failed.map(|outcome| outcome.name().to_owned()).collect()
+    }
+
+    #[test]
+    fn bodies_are_kept_compared_and_forgotten() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("snapshots");
+        let (two, three) = (emitted(&["b", "c"]), emitted(&["b", "d"]));
+        assert_eq!(failed(&directory, &two), ["body of default/b", "body of default/c"]);
+        assert_eq!(update(&directory, &two).unwrap(), 2);
+        assert_eq!(update(&directory, &two).unwrap(), 0);
+        assert!(failed(&directory, &two).is_empty());
+        fs::write(directory.join("default/b.yaml.snap"), "b: 1\n").unwrap();
+        fs::write(directory.join("default/README.md"), "not ours").unwrap();
+        assert_eq!(
+            failed(&directory, &three),
+            ["body of default/b", "body of default/c", "body of default/d"]
+        );
+        assert_eq!(update(&directory, &three).unwrap(), 3);
+        assert!(failed(&directory, &three).is_empty());
+        assert!(!directory.join("default/c.yaml.snap").exists());
+        assert!(directory.join("default/README.md").exists());
+    }
+}

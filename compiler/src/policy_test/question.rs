@@ -217,6 +217,14 @@ fn probe(body: &Body, inbound: &InboundPort, rules: &[AccessRule]) -> Result<Eng
 
 /// A request in the operation with that outcome, for a peer that matches these rules.
 fn find(access: &Access, matching: &[usize], operation: &OperationMatch, wanted: Verdict) -> Found {
+    let conditions =
+        matching.iter().filter_map(|at| access.rules.get(*at)).flat_map(|rule| &rule.to).map(pairs);
+    let conditions = conditions.fold(1, usize::saturating_add);
+    if conditions.saturating_mul(pairs(operation)) > MOST_PAIRS {
+        return Err(format!(
+            "methods and paths, of the rules and of the test, make more than {MOST_PAIRS} pairs"
+        ));
+    }
     let mut entries: Vec<Entry> = Vec::new();
     // Conditions that lead to the outcome, each with the number of entries that may take a request before.
     let mut ways: Vec<(Entry, usize)> = Vec::new();
@@ -253,6 +261,14 @@ fn find(access: &Access, matching: &[usize], operation: &OperationMatch, wanted:
         }
     }
     unknown.map_or(Ok(None), Err)
+}
+
+/// Conditions of the rules, times those of the question, that are looked at.
+const MOST_PAIRS: usize = 100_000;
+
+/// How many pairs of method and path there are.
+fn pairs(operation: &OperationMatch) -> usize {
+    operation.methods.len().max(1).saturating_mul(operation.paths.len().max(1))
 }
 
 /// An entry for each pair of method and path.
@@ -450,6 +466,18 @@ mod tests {
         let id: SpiffeId = IDS[0].parse().unwrap();
         let witness = port.witness(Some(&id), Verdict::Allow).unwrap().unwrap();
         assert_eq!(witness.request.unwrap().to_string(), "OPTIONS *");
+    }
+
+    #[test]
+    fn a_list_beyond_all_measure_is_not_decided() {
+        let many = |prefix: &str| (0..1000).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+        let paths: Vec<Value> = many("/").into_iter().map(|path| json!({ "exact": path })).collect();
+        let rule = json!({ "effect": "deny", "to": [{ "methods": many("M"), "paths": paths }] });
+        let mut port =
+            Port::new(engine(&[rule], "allow", "strict"), 80, &OperationMatch::default()).unwrap().unwrap();
+        let id: SpiffeId = IDS[0].parse().unwrap();
+        let why = port.witness(Some(&id), Verdict::Allow).unwrap_err();
+        assert_eq!(why, "methods and paths, of the rules and of the test, make more than 100000 pairs");
     }
 
     #[test]

@@ -32,6 +32,9 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
     }
 }
 
+/// What is said of callers.
+type MakeClaim = fn(Vec<Selector>) -> Claimed;
+
 /// Binds the names of one document.
 struct Binder<'b, 's> {
     context: &'b mut Context<'s>,
@@ -49,9 +52,9 @@ impl Binder<'_, '_> {
             Some(from) => From::Service(self.service(from)?),
             None => self.stranger(None),
         };
-        let question = self.question(from, case)?;
+        let question = self.question(from, case);
         let expectations = self.expectations(&case.expect);
-        Some(Case { at, question, expectations })
+        Some(Case { at, question: question?, expectations })
     }
 
     fn stranger(&self, identity: Option<weft_bundle::spiffe::SpiffeId>) -> From {
@@ -121,15 +124,11 @@ impl Binder<'_, '_> {
         if let Some(status) = status {
             add(status.span, Expected::Status(status.value));
         }
-        let texts: [(&Option<Spanned<String>>, fn(String) -> Expected); 4] = [
-            (location, Expected::Location),
-            (path, Expected::Path),
-            (host, Expected::Host),
-            (rule, Expected::Rule),
-        ];
-        for (text, expected) in texts {
+        let texts = [location, path, host, rule];
+        let whats = [Expected::Location, Expected::Path, Expected::Host, Expected::Rule];
+        for (text, what) in texts.into_iter().zip(whats) {
             if let Some(text) = text {
-                add(text.span, expected(text.value.clone()));
+                add(text.span, what(text.value.clone()));
             }
         }
         for (name, values) in headers {
@@ -248,31 +247,31 @@ impl Binder<'_, '_> {
             let requests =
                 self.requests(of, port.as_ref(), methods.as_ref(), paths.as_ref(), callers.span)?;
             let mut claims = Vec::new();
-            let lists: [(_, &[fn(Vec<Selector>) -> Claimed]); 4] = [
-                (exactly, &[Claimed::Only, Claimed::Include]),
-                (only, &[Claimed::Only]),
-                (include, &[Claimed::Include]),
-                (exclude, &[Claimed::Exclude]),
+            let lists = [
+                (exactly, Claimed::Only as MakeClaim),
+                (exactly, Claimed::Include),
+                (only, Claimed::Only),
+                (include, Claimed::Include),
+                (exclude, Claimed::Exclude),
             ];
-            for (list, kinds) in lists {
-                let Some(list) = list else { continue };
-                let selectors = self.selectors(list)?;
-                let span = list.span;
-                claims.extend(kinds.iter().map(|claimed| Claim { span, what: claimed(selectors.clone()) }));
+            for (list, claimed) in
+                lists.into_iter().filter_map(|(list, claimed)| Some((list.as_ref()?, claimed)))
+            {
+                claims.push(Claim { span: list.span, what: claimed(self.selectors(list)?) });
             }
             return Some(Invariant { at, requests, claims });
         }
-        let (reach, claimed): (_, fn(Vec<Selector>) -> Claimed) = match (denied, allowed) {
+        let (reach, claimed): (_, MakeClaim) = match (denied, allowed) {
             (Some(denied), _) => (denied, Claimed::Denied),
             (None, Some(allowed)) => (allowed, Claimed::Allowed),
             // Refused while reading.
             (None, None) => return None,
         };
         let weft::Reach { of, port, methods, paths, from } = &reach.value;
-        let requests = self.requests(of, port.as_ref(), methods.as_ref(), paths.as_ref(), reach.span)?;
+        let requests = self.requests(of, port.as_ref(), methods.as_ref(), paths.as_ref(), reach.span);
         let selectors = self.selectors(from.as_deref().unwrap_or_default())?;
         let claims = vec![Claim { span: of.span, what: claimed(selectors) }];
-        Some(Invariant { at, requests, claims })
+        Some(Invariant { at, requests: requests?, claims })
     }
 
     fn requests(
