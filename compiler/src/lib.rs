@@ -10,6 +10,40 @@
 //! What is found counts as [`findings`] say: levels, waivers, a baseline, a comparison with a base.
 //!
 //! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
+//!
+//! # In tests of your own
+//! A policy repository can be tested without this library: `weft test` runs its PolicyTests and compares its bodies with
+//! those of last time. A Rust project that holds policy, or makes it, can do the same in its own tests: [`snapshot::of`]
+//! gives the findings and the readable bodies as texts for any snapshot library, [`policy_test::run`] runs PolicyTests,
+//! [`trace::Tracer`] decides single requests. `examples/snapshot.rs` prints what such a test would keep.
+//!
+//! ```
+//! use weft::source::Sources;
+//! use weft::trace::{Decision, Question, Tracer};
+//!
+//! let documents = "
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Mesh
+//! metadata: { name: shop }
+//! spec: { trustDomain: shop.example }
+//! ---
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Service
+//! metadata: { name: web }
+//! spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+//! ---
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Service
+//! metadata: { name: cart }
+//! spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.1 } ] } }
+//! ";
+//! let mesh = weft::compile(&Sources::in_memory([("shop.yaml", documents)])).mesh;
+//! let web = mesh.find("default", "web").ok_or("there is a web")?;
+//! let request = Question::parse(web, [10, 0, 0, 2].into(), "GET http://cart/", &[])?;
+//! // Nobody may call what no policy allows.
+//! assert_eq!(Tracer::new(&mesh).trace(&request)?.decision, Decision::Deny);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod parallel;
 pub mod source;
@@ -24,6 +58,9 @@ pub mod progress;
 pub mod junit;
 pub mod lower;
 pub mod trace;
+pub mod graph;
+pub mod policy_test;
+pub mod snapshot;
 pub mod emit;
 pub mod publish;
 pub mod schema;

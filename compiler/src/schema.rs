@@ -56,6 +56,7 @@ const KINDS: &[Kind] = &[
     Kind { name: "ExternalService", file: "external-service.json", spec: spec::<weft::ExternalService> },
     Kind { name: "AccessPolicy", file: "access-policy.json", spec: spec::<weft::AccessPolicy> },
     Kind { name: "TrafficPolicy", file: "traffic-policy.json", spec: spec::<weft::TrafficPolicy> },
+    Kind { name: "PolicyTest", file: "policy-test.json", spec: spec::<weft::PolicyTest> },
 ];
 
 fn spec<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

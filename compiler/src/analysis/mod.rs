@@ -35,6 +35,9 @@ pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;
 pub mod stale_baseline;
+pub mod failed_case;
+pub mod failed_invariant;
+pub mod changed_body;
 
 use std::fmt;
 

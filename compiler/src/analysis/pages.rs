@@ -15,6 +15,14 @@ pub static PAGES: &[Page] = &[
         run: Some(ambiguous_routes::run),
     },
     Page {
+        name: "changed-body",
+        summary: "a readable body that is not the one kept by `weft test --update`",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("changed_body.rs"),
+        run: None,
+    },
+    Page {
         name: "conflicting-settings",
         summary: "two policies set one field of one target",
         level: Level::Error,
@@ -60,6 +68,22 @@ pub static PAGES: &[Page] = &[
         level: Level::Warn,
         adjustable: true,
         source: include_str!("expired_waiver.rs"),
+        run: None,
+    },
+    Page {
+        name: "failed-case",
+        summary: "a request of a PolicyTest that does not become what it should",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("failed_case.rs"),
+        run: None,
+    },
+    Page {
+        name: "failed-invariant",
+        summary: "a request that breaks an invariant of a PolicyTest",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("failed_invariant.rs"),
         run: None,
     },
     Page {

@@ -8,12 +8,14 @@ pub mod ca;
 pub mod check;
 pub mod completions;
 pub mod explain;
+pub mod graph;
 pub mod init;
 pub mod inspect;
 pub mod key;
 pub mod levels;
 pub mod man;
 pub mod schema;
+pub mod test;
 pub mod trace;
 pub mod verify;
 mod bar;
@@ -61,6 +63,8 @@ enum Command {
     Check(check::Args),
     Build(build::Args),
     Trace(trace::Args),
+    Test(test::Args),
+    Graph(graph::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Explain(explain::Args),
@@ -87,6 +91,8 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Graph(args) => graph::run(&args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Explain(args) => explain::run(&args),
@@ -138,6 +144,12 @@ fn refuse(message: impl fmt::Display) -> ExitCode {
     // Nothing can be done about a closed pipe.
     let _ = writeln!(anstream::stderr().lock(), "error: {message}");
     cannot()
+}
+
+/// Prints something worth knowing beside the answer.
+fn remark(message: impl fmt::Display) {
+    // Nothing can be done about a closed pipe.
+    let _ = writeln!(anstream::stderr().lock(), "note: {message}");
 }
 
 /// Prints an error with its causes, as cargo does, and gives the exit code for it.

@@ -45,6 +45,12 @@ fn findings<'a>(diagnostics: &'a [Diagnostic], sources: &'a Sources) -> Vec<Find
     diagnostics.iter().map(|diagnostic| Finding::new(diagnostic, sources, &mut positions)).collect()
 }
 
+/// The list alone, each finding as in [`render`].
+pub(crate) fn list(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<serde_json::Value> {
+    let findings = findings(diagnostics, sources).into_iter();
+    findings.map(|finding| serde_json::to_value(finding).unwrap_or_default()).collect()
+}
+
 #[derive(Serialize)]
 struct Output<'a> {
     diagnostics: Vec<Finding<'a>>,

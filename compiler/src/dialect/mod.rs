@@ -91,6 +91,8 @@ pub enum Kind {
     AccessPolicy(Spanned<weft::AccessPolicy>),
     /// `weft.dev/v1alpha1 TrafficPolicy`.
     TrafficPolicy(Spanned<weft::TrafficPolicy>),
+    /// `weft.dev/v1alpha1 PolicyTest`.
+    PolicyTest(Spanned<weft::PolicyTest>),
     /// `gateway.networking.k8s.io/v1 HTTPRoute`.
     HttpRoute(Spanned<gateway::HttpRoute>),
     /// `networking.istio.io/v1 VirtualService`.

@@ -102,6 +102,12 @@ const KINDS: &[Entry] = &[
         read: |r, n| r.weft(n, Kind::TrafficPolicy, weft::TrafficPolicy::check),
     },
     Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "PolicyTest",
+        read: |r, n| r.weft(n, Kind::PolicyTest, weft::PolicyTest::check),
+    },
+    Entry {
         group: gateway::GROUP,
         versions: &["v1", "v1beta1"],
         kind: "HTTPRoute",
@@ -423,7 +429,6 @@ fn group_of(api_version: &str) -> &str {
 const LATER: &[(&str, &[&str], &str)] = &[
     ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
     ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
-    ("weft.dev", &["PolicyTest"], "it needs the `weft test` command, which is not there yet"),
     (
         gateway::GROUP,
         &["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"],

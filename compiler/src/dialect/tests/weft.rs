@@ -108,11 +108,6 @@ spec:
   rules:
   - from: [ { token: { issuer: x } } ]
     when: "true"
----
-apiVersion: weft.dev/v1alpha1
-kind: PolicyTest
-metadata: { name: a }
-spec: {}
 "#
     );
 }
@@ -186,6 +181,65 @@ metadata: { name: c }
 spec:
   ports: [ { name: http, port: 80, protocol: http } ]
   endpoints: { dns: { name: x, record: TXT } }
+"#
+    );
+}
+
+#[test]
+fn policy_tests_that_ask_for_what_is_not_there() {
+    snapshot!(
+        r#"
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: a }
+spec:
+  cases:
+  - { name: a, from: "gateway:edge/public", request: { url: "http://a/", token: { sub: x } }, expect: { status: 200 } }
+"#
+    );
+}
+
+#[test]
+fn policy_tests_with_faults() {
+    snapshot!(
+        r#"
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: nothing }
+spec: {}
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: a }
+spec:
+  cases:
+  - { name: one, from: A_b, request: { url: "http://a/" }, expect: {} }
+  - { name: one, from: "spiffe://x", request: { method: get, url: "http://a/" }, expect: { access: allow } }
+  - name: three
+    request: { url: "http://a/", headers: { ":path": x, a: [ "1", "" ] } }
+    expect: { backend: a, backends: [], responseHeaders: { "a b": [] } }
+  invariants:
+  - { name: four }
+  - { name: five, callers: { of: a }, denied: { of: a, paths: [ { prefix: a/../b } ], methods: [] } }
+  - { name: six, allowed: { of: a/b/c, from: [ { notNamespace: A }, b_ ] } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: shapes }
+spec:
+  cases:
+  - { name: a, request: { url: "http://a/", headers: { a: [ "1", 2 ] } }, expect: { acces: allow } }
+  - { name: a, address: here, request: { url: "http://a/" }, expect: { access: maybe } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: selectors }
+spec:
+  invariants:
+  - { name: a, callers: { of: a, only: [ 1 ] } }
+  - { name: b, callers: { of: a, include: [ { namespace: a, service: b } ] } }
+  - { name: c, callers: { of: a, exclude: [ { nobody: a } ] } }
+  - { name: d, callers: { of: a, exactly: b } }
 "#
     );
 }

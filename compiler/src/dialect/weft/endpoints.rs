@@ -152,7 +152,7 @@ impl StaticEndpoint {
     }
 }
 
-fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<IpAddr>, D::Error> {
+pub(super) fn ip_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Spanned<IpAddr>, D::Error> {
     let text = Spanned::<String>::deserialize(deserializer)?;
     match text.parse() {
         Ok(address) => Ok(Spanned::new(address, text.span)),

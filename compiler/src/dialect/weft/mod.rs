@@ -11,6 +11,7 @@ pub mod traffic_policy;
 pub mod timing;
 pub mod balancing;
 pub mod protection;
+pub mod policy_test;
 pub mod reference;
 pub mod shapes;
 
@@ -19,6 +20,10 @@ pub use balancing::{Connection, HashKey, HashSource, LoadBalancer};
 pub use endpoints::{DnsRecord, EndpointPort, Endpoints, StaticEndpoint};
 pub use external_service::{ExternalPort, ExternalService, TlsOrigination};
 pub use mesh::{AccessDefault, AnalysisLevel, Mesh, MeshDefaults, TrustAnchor};
+pub use policy_test::{
+    Callers, Case, Expect, ExpectedShare, Invariant, Outcome, PolicyTest, Reach, Selector, SelectorBy,
+    TestRequest, Values,
+};
 pub use protection::{Affinity, Fault, HealthCheck, Limits, Outliers, RateLimit};
 pub use reference::{PortRef, ServiceRef, TargetKind, TargetRef};
 pub use service::{Port, Service, Subset};

@@ -194,7 +194,7 @@ fn operation(
     operation
 }
 
-fn path_match(path: &weft::PathMatch) -> PathMatch {
+pub(super) fn path_match(path: &weft::PathMatch) -> PathMatch {
     match path {
         weft::PathMatch::Exact(path) => PathMatch::Exact(path.value.clone()),
         weft::PathMatch::Prefix(path) => PathMatch::SegmentPrefix(path.value.clone()),
