@@ -62,7 +62,7 @@ fn access_rule(
     }
     // An operation without conditions is every operation, which an empty list says more plainly.
     let to = if to.iter().any(|condition| *condition == OperationMatch::default()) { Vec::new() } else { to };
-    Some(AccessRule { effect, origin: rule.at.origin.clone(), from, to, when: None })
+    Some(AccessRule { effect, origin: rule.at.origin.clone(), from, to, when: rule.when.clone() })
 }
 
 fn peer(mesh: &Mesh, who: &CallerKind) -> PeerMatch {

@@ -22,8 +22,8 @@ mod index;
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{
-    Effect, HeaderEdits, IdentityMatch, OperationMatch, Origin, PeerTls, Protocol, Redirect, RequestMatch,
-    Rewrite, Verdict,
+    Effect, HeaderEdits, IdentityMatch, OperationMatch, Origin, PeerTls, Predicate, Protocol, Redirect,
+    RequestMatch, Rewrite, Verdict,
 };
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
@@ -353,6 +353,8 @@ pub struct AccessRule {
     pub from: Vec<Caller>,
     /// Any of these operations; empty: everything.
     pub to: Vec<Operation>,
+    /// A further condition.
+    pub when: Option<Predicate>,
 }
 
 /// An operation in an access rule.

@@ -68,6 +68,7 @@ spec:
   rules:
   - from: [ { network: 10.0.0.0/8 }, { namespace: ops }, { service: web }, { identity: spiffe://test.example/a } ]
     to: [ { methods: [ GET ], paths: [ { prefix: /a }, { exact: /b }, { regex: /c+ } ] } ]
+    when: request.headers['x-env'] != 'test'
 ---
 apiVersion: weft.dev/v1alpha1
 kind: AccessPolicy
