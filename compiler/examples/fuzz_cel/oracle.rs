@@ -5,6 +5,13 @@
 //! * if there is only one choice, both say the same: true, false, or an error;
 //! * else the predicate says true or false only if every choice does.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test, also when it is run as an example; the random numbers are made for the lists"
+)]
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
