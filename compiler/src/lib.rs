@@ -50,6 +50,7 @@ pub mod source;
 pub mod yaml;
 pub mod diagnostic;
 pub mod dialect;
+pub mod cel;
 pub mod model;
 pub mod reach;
 pub mod analysis;

@@ -15,6 +15,7 @@ pub mod duplicate_key;
 pub mod unknown_kind;
 pub mod unknown_field;
 pub mod missing_field;
+pub mod invalid_expression;
 pub mod invalid_name;
 pub mod invalid_value;
 pub mod not_supported;

@@ -103,6 +103,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "invalid-expression",
+        summary: "a CEL expression that is none, does not fit its attributes, or never holds",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("invalid_expression.rs"),
+        run: None,
+    },
+    Page {
         name: "invalid-name",
         summary: "a name that Kubernetes would not take",
         level: Level::Error,

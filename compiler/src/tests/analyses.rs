@@ -20,6 +20,41 @@ macro_rules! silent {
 }
 
 cases! {
+    invalid_expression_points_inside: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules:
+  - when: request.headres['x-env'] == 'test'
+  - when: \"request.path == 1 || request.method == 'get'\"
+  - when: |
+      request.method == 'GET' &&
+      request.nope == 'a'
+  - when: token.issuer == 'https://issuer'
+";
+    a_condition_on_requests_of_a_tcp_port: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec:
+  ports: [ { name: sql, port: 5432, protocol: tcp }, { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 10.0.0.9 } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: db }
+spec:
+  targetRefs: [ { kind: Service, name: db } ]
+  action: allow
+  rules:
+  - when: source.namespace == 'ops'
+  - when: request.method == 'GET'
+  - to: [ { ports: [ http ] } ]
+    when: request.method == 'GET'
+";
     unknown_reference_offers_a_near_name: "
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -448,6 +483,15 @@ spec:
 }
 
 silent! {
+    an_expression_that_fits: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules: [ { when: has(request.headers.debug) && request.headers.debug == 'on' } ]
+";
     a_call_through_a_route_is_declared: "
 apiVersion: weft.dev/v1alpha1
 kind: Service

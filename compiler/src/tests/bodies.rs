@@ -270,4 +270,19 @@ spec:
   limits: { requests: 10 }
   outliers: { consecutiveErrors: 5 }
 ";
+
+    access_with_conditions_in_cel("default/cart"): "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules:
+  - from: [ { service: web } ]
+    when: request.headers['x-env'] != 'test'
+  - when: >-
+      source.namespace in ['ops', 'debug'] &&
+      size(request.path) < 64
+";
 }

@@ -66,6 +66,65 @@ fn access_sees_the_rewritten_path() {
 }
 
 #[test]
+fn a_condition_in_cel_decides_and_is_shown_with_its_line() {
+    let policy = |action: &str, when: &str| {
+        format!(
+            "apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{ name: cel }}
+spec:
+  targetRefs: [ {{ kind: Service, name: cart }} ]
+  action: {action}
+  rules:
+  - when: {when}
+"
+        )
+    };
+    let ask = |action, when, headers: &[&str]| {
+        let (_, compilation) = compile_text(&policy(action, when));
+        assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
+        let from = compilation.mesh.find("default", "web").unwrap();
+        let headers: Vec<String> = headers.iter().map(|header| (*header).to_owned()).collect();
+        let question =
+            Question::parse(from, "10.0.0.1".parse().unwrap(), "GET http://cart/a", &headers).unwrap();
+        let access = trace(&compilation.mesh, &question).unwrap().access.unwrap();
+        (access.allowed, access.line)
+    };
+    let when = "request.headers['x-env'] == 'test' && source.namespace == 'default'";
+    // The rule itself decides at line 8, the policy's presence at line 3, the mesh's default at line 4.
+    assert_eq!(ask("allow", when, &["x-env: test"]), (true, 8));
+    assert_eq!(ask("allow", when, &["x-env: prod"]), (false, 3));
+    assert_eq!(ask("allow", when, &[]), (false, 3));
+    assert_eq!(ask("allow", when, &["x-env: test", "x-env: prod"]), (false, 3));
+    assert_eq!(ask("deny", when, &["x-env: test"]), (false, 8));
+    assert!(ask("deny", when, &["x-env: prod"]).0);
+    assert_eq!(ask("deny", when, &[]), (false, 8), "what cannot be judged is denied");
+    assert!(ask("deny", "has(request.headers.debug) && request.headers.debug == 'on'", &[]).0);
+}
+
+#[test]
+fn who_may_call_knows_what_a_condition_says_of_callers() {
+    let dependencies = |action: &str, when: &str| {
+        let (_, compilation) = compile_text(&format!(
+            "apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{ name: cel }}
+spec: {{ targetRefs: [ {{ kind: Service, name: cart }} ], action: {action}, rules: [ {{ when: \"{when}\" }} ] }}
+"
+        ));
+        let web = compilation.mesh.find("default", "web").unwrap();
+        crate::model::callers::dependencies(&compilation.mesh, web).len()
+    };
+    assert_eq!(dependencies("allow", "source.namespace == 'default'"), 1);
+    assert_eq!(dependencies("allow", "source.namespace == 'ops'"), 0);
+    assert_eq!(dependencies("allow", "source.namespace == 'ops' || request.path == '/a'"), 1);
+    assert_eq!(dependencies("allow", "source.namespace == 'ops' && request.path == '/a'"), 0);
+    assert_eq!(dependencies("deny", "request.path == '/a'"), 1);
+    assert_eq!(dependencies("deny", "source.namespace != 'ops'"), 0);
+    assert_eq!(dependencies("deny", "source.namespace != 'ops' && request.path == '/a'"), 1);
+}
+
+#[test]
 fn redirects_show_where_to() {
     let trace = ask("GET http://cart/old/x?q=1");
     assert_eq!((trace.decision, trace.status), (Decision::Redirect, Some(302)));

@@ -70,7 +70,6 @@ impl AccessRule {
     fn check(&self, span: Span, checker: &mut Checker<'_>) {
         checker.not_empty(self.from.as_ref(), span, "from");
         checker.not_empty(self.to.as_ref(), span, "to");
-        checker.not_yet(self.when.as_ref(), "when", "a compiler from CEL to the predicates of bundles");
         for source in self.from.iter().flatten() {
             source.check(checker);
         }
@@ -143,7 +142,7 @@ pub enum AccessAction {
     Audit,
 }
 
-/// A condition on the caller and on the request; both must hold.
+/// A condition on the caller and on the request; all of it must hold.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessRule {
@@ -151,7 +150,9 @@ pub struct AccessRule {
     pub from: Option<Vec<Spanned<Source>>>,
     /// Any of these operations; every operation if not set.
     pub to: Option<Vec<Spanned<Operation>>>,
-    /// A further condition, in CEL. Not supported yet.
+    /// A further condition, in CEL, such as `request.headers['x-env'] != 'test'`. Where it asks about something that is
+    /// not there, a rule that allows does not hold, and one that denies or audits does. `weft explain
+    /// invalid-expression` lists the attributes and functions.
     pub when: Option<Spanned<String>>,
 }
 
