@@ -110,7 +110,10 @@ fn rules_on_one_host(at: &Path, rules: usize, regex_percent: usize) -> Outcome {
                 true => format!("regex: '/[a-z]+/{number}/.*x'"),
                 false => format!("prefix: /area-{}/{number}", number % 97),
             };
-            writeln!(text, "  - match: [ {{ uri: {{ {path} }} }} ]\n    route: [ {{ destination: {{ host: web }} }} ]")?;
+            writeln!(
+                text,
+                "  - match: [ {{ uri: {{ {path} }} }} ]\n    route: [ {{ destination: {{ host: web }} }} ]"
+            )?;
         }
         put(at, &format!("{file}.yaml"), &text)?;
     }
@@ -153,7 +156,11 @@ fn many_namespaces(at: &Path) -> Outcome {
     for number in 0..10_000 {
         let mut text = service(&format!("ns-{number}"), "web");
         let sets = ["v1", "v2"].map(|set| format!("{set}-{number}"));
-        write!(text, "  calls: [ {{ name: web, namespace: ns-{} }} ]\n# {sets:?}\n", (number + 1).min(9_999))?;
+        write!(
+            text,
+            "  calls: [ {{ name: web, namespace: ns-{} }} ]\n# {sets:?}\n",
+            (number + 1).min(9_999)
+        )?;
         if number == 9_999 {
             text = service("ns-9999", "web") + "  calls: []\n";
         }
@@ -190,7 +197,10 @@ fn many_lists(at: &Path) -> Outcome {
         text.push_str(&service("shop", &name));
         text.push_str(&route_head(&name).replace("name: web", &format!("name: {name}")));
         for pair in 0..12 {
-            rule(&mut text, &format!("path: {{ type: RegularExpression, value: '/.*[a-{}].{{{}}}' }}", 'k', 60 + pair))?;
+            rule(
+                &mut text,
+                &format!("path: {{ type: RegularExpression, value: '/.*[a-{}].{{{}}}' }}", 'k', 60 + pair),
+            )?;
         }
     }
     put(at, "mesh.yaml", &text)

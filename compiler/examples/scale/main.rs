@@ -111,6 +111,8 @@ fn report_growth(sizes: &[Size]) {
         [("check", &middle.check, &large.check), ("build", &middle.build, &large.build)]
     {
         let (wall, cpu) = (large.wall.as_secs_f64() / small.wall.as_secs_f64(), large.cpu / small.cpu);
-        println!("{name}: ten times the services cost {wall:.1} times the wall and {cpu:.1} times the CPU time (target <= 12)");
+        println!(
+            "{name}: ten times the services cost {wall:.1} times the wall and {cpu:.1} times the CPU time (target <= 12)"
+        );
     }
 }

@@ -187,7 +187,11 @@ impl Service {
 
     fn access(&self, text: &mut String) -> std::fmt::Result {
         self.header(text, "weft.dev/v1alpha1", "AccessPolicy", "-callers")?;
-        writeln!(text, "  targetRefs:\n  - kind: Service\n    name: {}\n  action: allow\n  rules:", self.name)?;
+        writeln!(
+            text,
+            "  targetRefs:\n  - kind: Service\n    name: {}\n  action: allow\n  rules:",
+            self.name
+        )?;
         let callers = self.callers();
         if self.namespace == PLATFORM {
             writeln!(text, "  - to:\n    - methods: [ GET, HEAD, POST ]")?;
@@ -217,7 +221,10 @@ impl Service {
         let policy = pick(&["peak-ewma", "round-robin", "random"], self.number);
         writeln!(text, "  loadBalancer:\n    policy: {policy}")?;
         if self.number % 5 == 0 {
-            writeln!(text, "  retry:\n    attempts: 1\n    perTry: 2s\n    on: [ connect-failure, \"503\" ]")?;
+            writeln!(
+                text,
+                "  retry:\n    attempts: 1\n    perTry: 2s\n    on: [ connect-failure, \"503\" ]"
+            )?;
         }
         Ok(())
     }
@@ -226,12 +233,18 @@ impl Service {
     fn route(&self, text: &mut String, place: usize, area: &str) -> std::fmt::Result {
         self.header(text, "gateway.networking.k8s.io/v1", "HTTPRoute", &format!("-{area}"))?;
         let name = &self.name;
-        writeln!(text, "  parentRefs:\n  - group: \"\"\n    kind: Service\n    name: {name}\n    port: {PORT}")?;
+        writeln!(
+            text,
+            "  parentRefs:\n  - group: \"\"\n    kind: Service\n    name: {name}\n    port: {PORT}"
+        )?;
         writeln!(text, "  rules:\n  - name: health\n    matches:\n    - path:\n        type: Exact")?;
         writeln!(text, "        value: /{area}/health\n{}", self.backend(&self.name, 1))?;
         self.canary_rule(text, area)?;
         if place == 3 && self.number % 3 == 0 {
-            writeln!(text, "  - name: by-number\n    matches:\n    - path:\n        type: RegularExpression")?;
+            writeln!(
+                text,
+                "  - name: by-number\n    matches:\n    - path:\n        type: RegularExpression"
+            )?;
             writeln!(text, "        value: \"/{area}/[0-9]+(/(lines|totals))?\"\n{}", self.backend(name, 1))?;
         } else {
             writeln!(text, "  - name: reads\n    matches:")?;
@@ -245,13 +258,19 @@ impl Service {
         let rest = if place == 3 { "/list" } else { "" };
         writeln!(text, "  - name: rest\n    matches:\n    - path:\n        type: PathPrefix")?;
         writeln!(text, "        value: /{area}{rest}\n    filters:\n    - type: RequestHeaderModifier")?;
-        writeln!(text, "      requestHeaderModifier:\n        set:\n        - name: x-area\n          value: {area}")?;
+        writeln!(
+            text,
+            "      requestHeaderModifier:\n        set:\n        - name: x-area\n          value: {area}"
+        )?;
         writeln!(text, "{}", self.backend(name, 1))
     }
 
     fn canary_rule(&self, text: &mut String, area: &str) -> std::fmt::Result {
         writeln!(text, "  - name: canary\n    matches:\n    - path:\n        type: PathPrefix")?;
-        writeln!(text, "        value: /{area}/v2\n      headers:\n      - name: x-canary\n        value: \"yes\"")?;
+        writeln!(
+            text,
+            "        value: /{area}/v2\n      headers:\n      - name: x-canary\n        value: \"yes\""
+        )?;
         match self.canary() {
             Some(canary) => {
                 writeln!(text, "{}", self.backend(&self.name, 90))?;

@@ -73,9 +73,7 @@ fn is_behind(mesh: &Mesh, declared: ServiceIndex, other: ServiceIndex) -> bool {
 fn named_service(mesh: &Mesh, who: &CallerKind) -> Option<ServiceIndex> {
     match who {
         CallerKind::Service(service) => Some(*service),
-        CallerKind::Identity(IdentityMatch::Exact(id)) => {
-            mesh.index.identity(id)
-        }
+        CallerKind::Identity(IdentityMatch::Exact(id)) => mesh.index.identity(id),
         CallerKind::Identity(IdentityMatch::Namespace { .. } | IdentityMatch::TrustDomain(_))
         | CallerKind::Network(_) => None,
     }

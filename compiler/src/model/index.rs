@@ -93,12 +93,7 @@ impl Index {
 }
 
 impl Allowed {
-    fn add<I: Iterator<Item = usize>>(
-        &mut self,
-        mesh: &Mesh,
-        rule: &AccessRule,
-        targets: impl Fn() -> I,
-    ) {
+    fn add<I: Iterator<Item = usize>>(&mut self, mesh: &Mesh, rule: &AccessRule, targets: impl Fn() -> I) {
         if rule.from.is_empty() {
             self.by_others.extend(targets());
         }

@@ -25,7 +25,14 @@ use crate::yaml::{Span, Spanned};
 
 /// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
 pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
-    let mut context = Context { sources, unread: &parsed.unread, lines: BTreeMap::new(), found: Vec::new(), guesses: GUESSES, by_name: None };
+    let mut context = Context {
+        sources,
+        unread: &parsed.unread,
+        lines: BTreeMap::new(),
+        found: Vec::new(),
+        guesses: GUESSES,
+        by_name: None,
+    };
     let documents = unique(&mut context, &parsed.documents);
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
