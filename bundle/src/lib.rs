@@ -12,6 +12,7 @@
 
 pub mod body;
 pub mod engine;
+pub mod feature;
 pub mod release;
 pub mod spiffe;
 pub mod duration;

@@ -16,6 +16,8 @@ pub struct TrustDomain(String);
 pub struct SpiffeId {
     trust_domain: TrustDomain,
     path: String,
+    /// Both, as they are written.
+    text: String,
 }
 
 /// Why a text is not a SPIFFE identity.
@@ -90,6 +92,11 @@ impl SpiffeId {
         &self.trust_domain
     }
 
+    /// The whole id as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
     /// The path, with its leading slash.
     pub fn path(&self) -> &str {
         &self.path
@@ -97,9 +104,20 @@ impl SpiffeId {
 
     /// The namespace, if the path has the form `/ns/<namespace>/sa/<service account>`.
     pub fn namespace(&self) -> Option<&str> {
+        self.names().map(|(namespace, _)| namespace)
+    }
+
+    /// The service account, if the path has that form.
+    pub fn service_account(&self) -> Option<&str> {
+        self.names().map(|(_, service_account)| service_account)
+    }
+
+    fn names(&self) -> Option<(&str, &str)> {
         let mut segments = self.path.split('/').skip(1);
         match (segments.next(), segments.next(), segments.next(), segments.next(), segments.next()) {
-            (Some("ns"), Some(namespace), Some("sa"), Some(_), None) => Some(namespace),
+            (Some("ns"), Some(namespace), Some("sa"), Some(service_account), None) => {
+                Some((namespace, service_account))
+            }
             _ => None,
         }
     }
@@ -120,13 +138,13 @@ impl std::str::FromStr for SpiffeId {
         if !path.split('/').all(good) {
             return Err(SpiffeError::Path);
         }
-        Ok(Self { trust_domain, path: format!("/{path}") })
+        Ok(Self { trust_domain, path: format!("/{path}"), text: text.to_owned() })
     }
 }
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "spiffe://{}{}", self.trust_domain, self.path)
+        f.write_str(&self.text)
     }
 }
 
@@ -159,6 +177,10 @@ mod tests {
         }
         let id: SpiffeId = "spiffe://prod.example/ns/shop/sa/cart".parse().unwrap();
         assert_eq!((id.trust_domain().as_str(), id.namespace()), ("prod.example", Some("shop")));
+        assert_eq!(
+            (id.service_account(), id.as_str()),
+            (Some("cart"), "spiffe://prod.example/ns/shop/sa/cart")
+        );
     }
 
     #[test]

@@ -307,9 +307,7 @@ impl Tracer<'_> {
     ) -> Result<Trace, BuildError> {
         let rule = routed.rule;
         let rewrite = rule.rewrite.as_ref();
-        let new_path = rewrite
-            .and_then(|rewrite| rewrite.path.as_ref())
-            .map(|rewrite| engine::rewrite_path(rewrite, routed.matched_path(), request.path));
+        let new_path = routed.rewritten_path(request.path);
         let path = match new_path.as_deref().map(CanonicalPath::parse) {
             Some(Ok(path)) => path,
             None => request.path.clone(),
@@ -393,7 +391,7 @@ impl Tracer<'_> {
         );
         let identity = match cluster.tls {
             UpstreamTls::Mutual(_) => Some(&self.engine.body().identity),
-            UpstreamTls::Off => None,
+            UpstreamTls::Off | UpstreamTls::Server(_) => None,
         };
         let access =
             if weight == 0 { None } else { self.ask(&cluster.service, cluster.port, identity, request)? };

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Retry, RetryOn};
 
@@ -205,7 +205,9 @@ impl<'a> Tries<'a> {
 
     /// A response that policy calls a failure is dropped for another try, if there may be one; else it is delivered.
     async fn after_answer(&mut self, answer: Answer, endpoint: Rc<Endpoint>, spare: Option<Spare>) -> After {
-        let fails = |retry: &Retry| status_fails(&retry.on, answer.0.status());
+        let fails = |retry: &Retry| {
+            status_fails(&retry.on, answer.0.status()) || grpc_fails(&retry.on, answer.0.headers())
+        };
         let wanted = self.plan.retry.is_some_and(|retry| fails(retry) && lists(retry, &self.method));
         match spare {
             Some(spare) if wanted && self.take_retry() => {
@@ -298,8 +300,15 @@ fn status_fails(on: &[RetryOn], status: StatusCode) -> bool {
         RetryOn::GatewayError => gateway,
         RetryOn::ServerError => status.is_server_error(),
         RetryOn::Status(code) => status.as_u16() == *code,
-        RetryOn::ConnectFailure | RetryOn::RefusedStream | RetryOn::Reset => false,
+        RetryOn::ConnectFailure | RetryOn::RefusedStream | RetryOn::Reset | RetryOn::Grpc(_) => false,
     })
+}
+
+/// Whether a gRPC response that failed before it had a message is one of those named. Its status is then among the headers
+/// (gRPC over HTTP/2, *Trailers-Only*); one that comes later cannot be called back.
+fn grpc_fails(on: &[RetryOn], headers: &HeaderMap) -> bool {
+    let code = headers.get("grpc-status").and_then(|code| code.to_str().ok());
+    on.iter().any(|condition| matches!(condition, RetryOn::Grpc(status) if code == Some(status.code())))
 }
 
 fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {

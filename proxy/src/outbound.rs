@@ -10,7 +10,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::{Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
-use weft_bundle::engine::{FrontendRef, Routed, edit_headers, redirect_location, rewrite_path, split};
+use weft_bundle::engine::{FrontendRef, Routed, edit_headers, redirect_location, split};
 
 use crate::answer::{self, Refusal};
 use crate::cluster::Cluster;
@@ -141,10 +141,7 @@ async fn forward(
 
     fields::strip_request(&mut head.headers);
     let rewrite = rule.rewrite.as_ref();
-    let path = match rewrite.and_then(|rewrite| rewrite.path.as_ref()) {
-        Some(rewrite) => rewrite_path(rewrite, routed.matched_path(), &target.path),
-        None => target.path.to_string(),
-    };
+    let path = routed.rewritten_path(&target.path).unwrap_or_else(|| target.path.to_string());
     let authority = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(&target.authority);
     edit_headers(&rule.request_headers, &mut head.headers);
     edit_headers(&backend.request_headers, &mut head.headers);

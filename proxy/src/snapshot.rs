@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use weft_bundle::body::{Body, PeerTls, Protocol, UpstreamTls};
 use weft_bundle::engine::{BuildError, Engine};
+use weft_bundle::feature;
 use weft_bundle::json;
 use weft_bundle::spiffe::SpiffeId;
 
@@ -147,6 +148,9 @@ impl Snapshot {
                 let (port, address) = (port.name.clone(), port.application.clone());
                 return Err(ApplyError::Application { port, address });
             }
+        }
+        if let Some((feature, place)) = feature::uses(&body).into_iter().find(|(one, _)| !one.is_served()) {
+            return Err(ApplyError::Unsupported(format!("{feature} ({place})")));
         }
         let engine = Engine::build(Arc::new(body)).map_err(ApplyError::Engine)?;
         Ok(Self { engine, generation, trust: Arc::new(trust) })

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Protocol;
+use super::{
+    ConnectionSettings, Discovery, HashPolicy, HealthCheck, Limits, Locality, Outliers, Protocol, ServerTls,
+    Warmup, is_false,
+};
 use crate::duration::DurationText;
 use crate::spiffe::SpiffeId;
 
@@ -32,6 +35,33 @@ pub struct Cluster {
     pub idle_timeout: DurationText,
     /// How many retries there may be at once.
     pub retry_budget: RetryBudget,
+    /// Where endpoints that are not listed here come from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discovery: Option<Discovery>,
+    /// What a consistent hash is of; there for balancers that hash.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<HashPolicy>,
+    /// Which endpoints are preferred for being near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locality: Option<Locality>,
+    /// How new endpoints are eased in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmup: Option<Warmup>,
+    /// How much may be in flight.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
+    /// When an endpoint is left out for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outliers: Option<Outliers>,
+    /// How endpoints are asked whether they are well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<HealthCheck>,
+    /// How connections are kept.
+    #[serde(default, skip_serializing_if = "ConnectionSettings::is_empty")]
+    pub connection: ConnectionSettings,
+    /// Whether it is outside the mesh: no identity is presented and no mesh header is added.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub external: bool,
 }
 
 /// How an upstream proves who it is.
@@ -42,6 +72,8 @@ pub enum UpstreamTls {
     Off,
     /// Mutual TLS; the peer must present one of these identities. Never empty, sorted.
     Mutual(Vec<SpiffeId>),
+    /// TLS as on the web: the peer presents a certificate for a name.
+    Server(ServerTls),
 }
 
 /// One address of a cluster.
@@ -71,6 +103,10 @@ pub enum LoadBalancer {
     RoundRobin,
     /// At random.
     Random,
+    /// By a ring of hashes.
+    RingHash,
+    /// By a Maglev table.
+    Maglev,
 }
 
 /// How many retries may be in flight at once: `percent` of the requests in flight, and never fewer than `min`.

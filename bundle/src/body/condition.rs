@@ -1,10 +1,16 @@
-//! Conditions on requests.
+//! Conditions on requests, and on connections whose requests cannot be seen.
+//!
+//! Patterns of host names, here and in [`super::Listener`], are lower case: a name, `*.suffix` for names with one label or
+//! more before the suffix, or `*` for all (Gateway API v1, `Hostname`).
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::is_false;
 
-/// A condition on a request. Every field that is set must hold; an empty one matches everything.
+/// A condition on a request or a connection. Every field that is set must hold; an empty one matches everything.
+///
+/// On a connection only `server_names` and `destinations` can hold; any other condition does not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestMatch {
@@ -29,6 +35,15 @@ pub struct RequestMatch {
     /// Query parameters; all must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<FieldMatch>,
+    /// Patterns of the host, which is the authority without its port; any will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// Patterns of the server name that a TLS client asks for (SNI); any will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub server_names: Vec<String>,
+    /// Networks of the address that the caller connected to, before any redirection; any will do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub destinations: Vec<IpNet>,
 }
 
 impl RequestMatch {
@@ -50,6 +65,11 @@ pub enum PathMatch {
     Prefix(String),
     /// The whole path, as a regular expression over bytes (RE2's language, ASCII classes).
     Regex(String),
+    /// Trailing bytes (Istio `AuthorizationPolicy`, `*suffix`).
+    Suffix(String),
+    /// The whole path, where `{*}` stands for one segment that is not empty and a final `{**}` for any rest, also an
+    /// empty one (Istio and Envoy URI templates).
+    Template(String),
 }
 
 /// A condition on a text.

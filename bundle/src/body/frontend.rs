@@ -1,5 +1,6 @@
 //! What a caller sees of a service on one port: conditions in order, each leading to a rule.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{Protocol, RequestMatch, Rule};
@@ -14,8 +15,11 @@ pub struct Frontend {
     pub port: u16,
     /// What is spoken on it.
     pub protocol: Protocol,
-    /// The host names it answers to, lower case, without port, sorted.
+    /// The host names it answers to, lower case, without port, sorted. An external service may have patterns.
     pub hosts: Vec<String>,
+    /// The addresses it answers to where callers connect to an address. Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpNet>,
     /// Ordered; the first that matches decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<Entry>,

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, PathMatch, PeerTls, Protocol};
+use super::{Limits, Origin, PathMatch, PeerTls, Predicate, Protocol, RateLimit};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 /// A port that peers call.
@@ -22,6 +22,15 @@ pub struct InboundPort {
     pub tls: PeerTls,
     /// Who may call.
     pub access: Access,
+    /// The tokens that callers may bring: keys of [`super::Body::token_providers`], sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
+    /// How many requests are taken; all must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rate_limits: Vec<RateLimit>,
+    /// How much may be in flight to the application.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
 }
 
 /// Who may call a port. Audit rules only record; the first deny or allow that matches decides; else `otherwise`.
@@ -67,7 +76,7 @@ pub enum Effect {
     Allow,
 }
 
-/// One rule of an access list: matches when a peer and an operation match.
+/// One rule of an access list: matches when a peer and an operation match, and the predicate holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccessRule {
@@ -81,6 +90,10 @@ pub struct AccessRule {
     /// Any of these operations; empty: every operation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<OperationMatch>,
+    /// A further condition. Where it is an error, because it asks about something that is not there, a rule that allows
+    /// does not hold, and one that denies or audits does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Predicate>,
 }
 
 /// A condition on the peer. Every field that is set must hold; within a field any value will do.
@@ -96,7 +109,7 @@ pub struct PeerMatch {
 }
 
 /// A condition on an identity, compared as parsed structure.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum IdentityMatch {
     /// This one.

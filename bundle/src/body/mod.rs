@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Body ── inbound: one InboundPort per port ── access: ordered AccessRules, then `otherwise`
+//!      ── listeners: of a gateway; each a Frontend for callers outside the mesh, and its access
 //!      ── outbound: one Frontend per (service, port) we may call
 //!      │        entries: ordered (match → rule number); first match wins, else `otherwise`
 //!      │        rules:   what to do: forward to weighted backends, redirect, or respond
@@ -15,11 +16,18 @@
 //! It never holds: private keys, clocks, host names of the build machine, names of services this one may not call.
 
 mod inbound;
+mod token;
 mod frontend;
+mod listener;
 mod condition;
+mod predicate;
 mod rule;
+mod policy;
+mod fraction;
 mod retry;
 mod cluster;
+mod upstream;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,12 +36,29 @@ use serde::{Deserialize, Serialize};
 
 pub use self::cluster::{Cluster, Endpoint, LoadBalancer, RetryBudget, UpstreamTls};
 pub use self::condition::{FieldMatch, PathMatch, RequestMatch, StringMatch};
+pub use self::fraction::Fraction;
 pub use self::frontend::{Entry, Frontend};
 pub use self::inbound::{
     Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch, Verdict,
 };
-pub use self::retry::{Retry, RetryOn, RetryOnError};
-pub use self::rule::{Action, Backend, HeaderEdits, PathRewrite, Redirect, Rewrite, Rule, Target, Timeouts};
+pub use self::listener::{ClientCertificates, Listener, ListenerTls, TerminatedTls};
+pub use self::policy::{
+    Abort, Cors, Delay, Fault, RateLimit, RateLimitKey, SessionCarrier, SessionPersistence,
+};
+pub use self::predicate::{
+    AddressAttribute, Attribute, ClaimPath, Comparison, FlagAttribute, ListAttribute, NumberAttribute,
+    Predicate,
+};
+pub use self::retry::{GrpcStatus, Retry, RetryOn, RetryOnError};
+pub use self::rule::{
+    Action, Backend, HeaderEdits, Mirror, PathRewrite, Redirect, Rewrite, Rule, Target, Timeouts,
+};
+pub use self::telemetry::{AccessLog, MetricLabel, SpanAttribute, Telemetry, Tracing};
+pub use self::token::{TokenLocation, TokenProvider};
+pub use self::upstream::{
+    Anchors, ConnectionSettings, Discovery, Distribution, HashKey, HashPolicy, HealthCheck, Keepalive,
+    Limits, Locality, Outliers, Probe, ServerTls, SubjectName, Warmup,
+};
 use crate::spiffe::{SpiffeId, TrustDomain};
 
 /// The version of the body's format that this crate reads and writes.
@@ -54,12 +79,22 @@ pub struct Body {
     /// The ports peers call, sorted by number.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inbound: Vec<InboundPort>,
+    /// What a gateway accepts from outside, sorted by port, then name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listeners: Vec<Listener>,
+    /// The issuers of tokens that inbound ports name, by id: `namespace/name`, and a number where one document has
+    /// several.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub token_providers: BTreeMap<String, TokenProvider>,
     /// The services this one may call, sorted by service, then port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound: Vec<Frontend>,
     /// The clusters that backends name, by cluster id: `namespace/name:port` or `namespace/name:port/subset`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, Cluster>,
+    /// What the proxy tells about requests.
+    #[serde(default, skip_serializing_if = "Telemetry::is_empty")]
+    pub telemetry: Telemetry,
 }
 
 /// The document, and the line in it, that something was compiled from.
@@ -101,6 +136,8 @@ pub enum Protocol {
     Tcp,
     /// TLS that the proxy does not end.
     Tls,
+    /// Datagrams.
+    Udp,
 }
 
 impl Protocol {
@@ -117,6 +154,7 @@ impl Protocol {
             Self::Grpc => "grpc",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Udp => "udp",
         }
     }
 }

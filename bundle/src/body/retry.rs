@@ -24,7 +24,7 @@ pub struct Retry {
 }
 
 /// What makes a try count as failed. Written as in documents: `connect-failure`, `reset`, `refused-stream`,
-/// `gateway-error`, `5xx`, or a status such as `503`.
+/// `gateway-error`, `5xx`, a status such as `503`, or a gRPC status such as `unavailable`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RetryOn {
     /// No connection could be made, TLS included.
@@ -39,6 +39,50 @@ pub enum RetryOn {
     ServerError,
     /// This status.
     Status(u16),
+    /// A gRPC response with this status.
+    Grpc(GrpcStatus),
+}
+
+/// The gRPC statuses that may make a try count as failed, by their names in Envoy's `x-envoy-retry-grpc-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GrpcStatus {
+    /// 1
+    Cancelled,
+    /// 4
+    DeadlineExceeded,
+    /// 8
+    ResourceExhausted,
+    /// 13
+    Internal,
+    /// 14
+    Unavailable,
+}
+
+impl GrpcStatus {
+    const ALL: [Self; 5] =
+        [Self::Cancelled, Self::DeadlineExceeded, Self::ResourceExhausted, Self::Internal, Self::Unavailable];
+
+    /// The name in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::ResourceExhausted => "resource-exhausted",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The code in `grpc-status`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Cancelled => "1",
+            Self::DeadlineExceeded => "4",
+            Self::ResourceExhausted => "8",
+            Self::Internal => "13",
+            Self::Unavailable => "14",
+        }
+    }
 }
 
 impl fmt::Display for RetryOn {
@@ -50,6 +94,7 @@ impl fmt::Display for RetryOn {
             Self::GatewayError => f.write_str("gateway-error"),
             Self::ServerError => f.write_str("5xx"),
             Self::Status(status) => write!(f, "{status}"),
+            Self::Grpc(status) => f.write_str(status.as_str()),
         }
     }
 }
@@ -62,7 +107,8 @@ impl fmt::Display for RetryOnError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is not one of connect-failure, refused-stream, reset, gateway-error, 5xx or a status",
+            "`{}` is not one of connect-failure, refused-stream, reset, gateway-error, 5xx, cancelled, \
+             deadline-exceeded, resource-exhausted, internal, unavailable or a status",
             self.0
         )
     }
@@ -80,10 +126,14 @@ impl std::str::FromStr for RetryOn {
             "reset" => Ok(Self::Reset),
             "gateway-error" => Ok(Self::GatewayError),
             "5xx" => Ok(Self::ServerError),
-            digits => match digits.parse() {
-                Ok(status @ 400..=599) => Ok(Self::Status(status)),
-                _ => Err(RetryOnError(digits.chars().take(40).collect())),
-            },
+            other => {
+                let grpc = GrpcStatus::ALL.into_iter().find(|status| status.as_str() == other);
+                match (grpc, other.parse()) {
+                    (Some(status), _) => Ok(Self::Grpc(status)),
+                    (None, Ok(status @ 400..=599)) => Ok(Self::Status(status)),
+                    (None, _) => Err(RetryOnError(other.chars().take(40).collect())),
+                }
+            }
         }
     }
 }

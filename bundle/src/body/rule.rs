@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, Retry};
+use super::{Cors, Fault, Fraction, Origin, Retry, SessionPersistence};
 use crate::duration::DurationText;
 
 /// What happens to a request.
@@ -28,6 +28,28 @@ pub struct Rule {
     /// Whether and when it is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Copies that go elsewhere; their answers are dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
+    /// What browsers of other origins may do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Faults to inject, before anything is forwarded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// Whether a caller stays with one endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionPersistence>,
+}
+
+/// A copy of a share of the requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// A key of [`super::Body::clusters`].
+    pub cluster: String,
+    /// The share that is copied.
+    pub share: Fraction,
 }
 
 /// What a rule does.
@@ -116,6 +138,14 @@ pub enum PathRewrite {
     Full(String),
     /// The part that the entry's path condition matched becomes this: a prefix for prefixes, all of it otherwise.
     Matched(String),
+    /// Every part that the expression matches becomes the substitution, in which `\\1` to `\\9` stand for its groups and
+    /// `\\0` for all of it (Istio `uriRegexRewrite`, RE2's `GlobalReplace`).
+    Regex {
+        /// The expression, not anchored.
+        pattern: String,
+        /// What each match becomes.
+        substitution: String,
+    },
 }
 
 /// An answer that sends the caller elsewhere. What is not set stays as in the request.

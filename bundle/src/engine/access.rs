@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::Request;
+use super::facts::Facts;
 use super::matcher::{MatchError, PathMatcher};
+use super::predicate::{PredicateMatcher, Truth};
 use crate::body::{
     Access, AccessDefault, AccessRule, Effect, IdentityMatch, OperationMatch, Origin, PeerMatch, Verdict,
 };
@@ -63,6 +65,7 @@ struct RuleMatcher {
     origin: Origin,
     from: Vec<PeerMatch>,
     to: Vec<OperationMatcher>,
+    when: Option<PredicateMatcher>,
 }
 
 #[derive(Debug)]
@@ -77,11 +80,11 @@ impl AccessMatcher {
         Ok(Self { rules, otherwise: access.otherwise.clone() })
     }
 
-    /// `request` is none for a port whose requests cannot be seen; a rule with a condition on them then holds for a
-    /// denial and does not hold for an allowance (fail closed; the compiler refuses such a rule anyway).
-    pub(super) fn decide(&self, peer: &Peer<'_>, request: Option<&Request<'_>>) -> Authorization<'_> {
+    /// Where requests cannot be seen, a rule with operations holds for a denial and does not hold for an allowance (fail
+    /// closed; the compiler refuses such a rule anyway).
+    pub(super) fn decide(&self, facts: &Facts<'_>) -> Authorization<'_> {
         let mut audits = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.matches(peer, request)) {
+        for rule in self.rules.iter().filter(|rule| rule.matches(facts)) {
             let origin = &rule.origin;
             let verdict = match rule.effect {
                 Effect::Audit => {
@@ -105,27 +108,39 @@ impl AccessMatcher {
 impl RuleMatcher {
     fn compile(rule: &AccessRule) -> Result<Self, MatchError> {
         let to = rule.to.iter().map(OperationMatcher::compile).collect::<Result<_, _>>()?;
+        let when = rule.when.as_ref().map(PredicateMatcher::compile).transpose()?;
         let mut from = rule.from.clone();
         for network in from.iter_mut().flat_map(|peer| &mut peer.networks) {
             *network = plain_network(*network);
         }
-        Ok(Self { effect: rule.effect, origin: rule.origin.clone(), from, to })
+        Ok(Self { effect: rule.effect, origin: rule.origin.clone(), from, to, when })
     }
 
-    fn matches(&self, peer: &Peer<'_>, request: Option<&Request<'_>>) -> bool {
-        let peer_matches = self.from.is_empty() || self.from.iter().any(|from| matches_peer(from, peer));
+    fn matches(&self, facts: &Facts<'_>) -> bool {
+        let peer_matches =
+            self.from.is_empty() || self.from.iter().any(|from| matches_peer(from, &facts.peer));
         peer_matches
             && (self.to.is_empty()
-                || match request {
+                || match facts.request {
                     Some(request) => self.to.iter().any(|operation| operation.matches(request)),
                     None => self.effect == Effect::Deny,
                 })
+            && self.when.as_ref().is_none_or(|when| self.holds(when.evaluate(facts)))
+    }
+
+    /// An error is the stricter answer: it allows nothing, it denies, and it is recorded.
+    fn holds(&self, when: Truth) -> bool {
+        match when {
+            Truth::True => true,
+            Truth::False => false,
+            Truth::Error => self.effect != Effect::Allow,
+        }
     }
 }
 
 /// A network of IPv4-mapped addresses as the IPv4 network it is: addresses of peers are looked at in that form, and a
 /// denial must not miss them because it is written in the other.
-fn plain_network(network: IpNet) -> IpNet {
+pub(super) fn plain_network(network: IpNet) -> IpNet {
     let IpNet::V6(mapped) = network else { return network };
     let length = mapped.prefix_len().checked_sub(96);
     match (mapped.addr().to_ipv4_mapped(), length) {
@@ -141,7 +156,7 @@ fn matches_peer(condition: &PeerMatch, peer: &Peer<'_>) -> bool {
         && (condition.networks.is_empty() || condition.networks.iter().any(network))
 }
 
-fn matches_identity(wanted: &IdentityMatch, id: &SpiffeId) -> bool {
+pub(super) fn matches_identity(wanted: &IdentityMatch, id: &SpiffeId) -> bool {
     match wanted {
         IdentityMatch::Exact(exact) => id == exact,
         IdentityMatch::Namespace { trust_domain, namespace } => {

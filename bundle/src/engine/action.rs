@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+use regex::bytes::Regex;
 
 use super::Request;
 use super::path::CanonicalPath;
@@ -25,8 +26,14 @@ pub fn split(backends: &[Backend], draw: u64) -> Option<&Backend> {
 /// condition that led to the rule; without one, all of the path counts as matched.
 ///
 /// For a segment prefix the table in Gateway API's `HTTPPathModifier.replacePrefixMatch` holds; a prefix of bytes is
-/// exchanged byte for byte, as in Istio's `rewrite.uri` and Envoy's `prefix_rewrite`.
-pub fn rewrite_path(rewrite: &PathRewrite, matched: Option<&PathMatch>, path: &CanonicalPath) -> String {
+/// exchanged byte for byte, as in Istio's `rewrite.uri` and Envoy's `prefix_rewrite`. `regex` is the compiled pattern of a
+/// [`PathRewrite::Regex`]; without it, which [`super::Engine::build`] rules out, the path stays.
+pub(super) fn rewrite_path(
+    rewrite: &PathRewrite,
+    matched: Option<&PathMatch>,
+    path: &CanonicalPath,
+    regex: Option<&Regex>,
+) -> String {
     let path = path.as_str();
     let new = match (rewrite, matched) {
         _ if path == "*" => return path.to_owned(),
@@ -39,8 +46,54 @@ pub fn rewrite_path(rewrite: &PathRewrite, matched: Option<&PathMatch>, path: &C
             format!("{new}{}", path.get(prefix.len()..).unwrap_or_default())
         }
         (PathRewrite::Matched(new), _) => new.clone(),
+        (PathRewrite::Regex { substitution, .. }, _) => match regex {
+            Some(regex) => {
+                let new = regex.replace_all(path.as_bytes(), replacement(substitution).as_bytes());
+                String::from_utf8_lossy(&new).into_owned()
+            }
+            None => path.to_owned(),
+        },
     };
     if new.starts_with('/') { new } else { format!("/{new}") }
+}
+
+/// An RE2 substitution (`\\1`) as the regex crate writes it (`${1}`).
+fn replacement(substitution: &str) -> String {
+    let mut out = String::with_capacity(substitution.len());
+    let mut characters = substitution.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '$' => out.push_str("$$"),
+            '\\' => match characters.next() {
+                Some(digit) if digit.is_ascii_digit() => {
+                    out.push_str("${");
+                    out.push(digit);
+                    out.push('}');
+                }
+                Some(escaped) => out.push(escaped),
+                None => {}
+            },
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+/// Whether RE2 takes a substitution for an expression: after a backslash only a backslash or the number of one of its
+/// groups.
+pub(super) fn is_substitution(substitution: &str, regex: &Regex) -> bool {
+    let mut characters = substitution.chars();
+    while let Some(character) = characters.next() {
+        if character == '\\' {
+            match characters.next() {
+                Some('\\') => {}
+                Some(digit)
+                    if digit.to_digit(10).is_some_and(|digit| (digit as usize) < regex.captures_len()) => {}
+                Some(_) | None => return false,
+            }
+        }
+    }
+    true
 }
 
 /// The `Location` of a redirect. The query of the request stays. The port is the redirect's, else none where the new
@@ -52,7 +105,7 @@ pub fn redirect_location(redirect: &Redirect, matched: Option<&PathMatch>, reque
     let port = redirect.port.or(if redirect.scheme.is_some() { None } else { port });
     let port = port.filter(|port| !matches!((scheme, port), ("http", 80) | ("https", 443)));
     let path = match &redirect.path {
-        Some(rewrite) => rewrite_path(rewrite, matched, request.path),
+        Some(rewrite) => rewrite_path(rewrite, matched, request.path, None),
         None => request.path.to_string(),
     };
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
@@ -78,7 +131,11 @@ pub(super) fn illegal_place<'t>(
     host: Option<&'t str>,
     path: Option<&'t PathRewrite>,
 ) -> Option<&'t str> {
-    let path = path.map(|(PathRewrite::Full(path) | PathRewrite::Matched(path))| path.as_str());
+    let path = path.and_then(|path| match path {
+        PathRewrite::Full(text) | PathRewrite::Matched(text) => Some(text.as_str()),
+        // What comes of it is looked at for each request.
+        PathRewrite::Regex { .. } => None,
+    });
     let scheme = scheme.filter(|scheme| !matches!(*scheme, "http" | "https"));
     scheme.or(host.filter(|host| !is_authority(host))).or(path.filter(|path| !is_path_text(path)))
 }
@@ -189,7 +246,7 @@ mod tests {
         ] {
             let matched = PathMatch::SegmentPrefix(prefix.into());
             let path = CanonicalPath::parse(path).unwrap();
-            let rewritten = rewrite_path(&PathRewrite::Matched(new.into()), Some(&matched), &path);
+            let rewritten = rewrite_path(&PathRewrite::Matched(new.into()), Some(&matched), &path, None);
             assert_eq!(rewritten, expected, "{path} {prefix} {new}");
         }
     }
@@ -198,8 +255,25 @@ mod tests {
     fn byte_prefixes_are_replaced_as_istio_does() {
         let path = CanonicalPath::parse("/v1x/y").unwrap();
         let rewrite = PathRewrite::Matched("/v2".into());
-        assert_eq!(rewrite_path(&rewrite, Some(&PathMatch::Prefix("/v1".into())), &path), "/v2x/y");
-        assert_eq!(rewrite_path(&rewrite, Some(&PathMatch::Exact("/v1x/y".into())), &path), "/v2");
+        assert_eq!(rewrite_path(&rewrite, Some(&PathMatch::Prefix("/v1".into())), &path, None), "/v2x/y");
+        assert_eq!(rewrite_path(&rewrite, Some(&PathMatch::Exact("/v1x/y".into())), &path, None), "/v2");
+    }
+
+    #[test]
+    fn expressions_are_replaced_as_re2_does() {
+        let rewrite = |pattern: &str, substitution: &str, path: &str| {
+            let regex = Regex::new(pattern).unwrap();
+            assert!(is_substitution(substitution, &regex), "{substitution}");
+            let rewrite =
+                PathRewrite::Regex { pattern: pattern.into(), substitution: substitution.to_owned() };
+            rewrite_path(&rewrite, None, &CanonicalPath::parse(path).unwrap(), Some(&regex))
+        };
+        assert_eq!(rewrite("/api/v([0-9]+)/(.*)", r"/\2/v\1", "/api/v2/users"), "/users/v2");
+        assert_eq!(rewrite("a", r"[\0]$1", "/a/b/a"), "/[a]$1/b/[a]$1");
+        let regex = Regex::new("(a)").unwrap();
+        for odd in [r"\2", r"\", r"\x"] {
+            assert!(!is_substitution(odd, &regex), "{odd}");
+        }
     }
 
     #[test]

@@ -5,10 +5,14 @@
 
 use http::HeaderMap;
 use http::header::HeaderName;
+use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
-use super::Request;
+use super::access::plain_network;
+use super::action::split_authority;
+use super::host::HostPattern;
 use super::path::CanonicalPath;
+use super::{Connection, Request};
 use crate::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
 
 /// The most memory one compiled expression may take, in bytes.
@@ -27,8 +31,19 @@ pub enum MatchError {
         /// What is wrong with it, in one line.
         why: String,
     },
+    /// The template of a path is wrong.
+    Template {
+        /// The template.
+        template: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The name is not that of a header field.
     HeaderName(String),
+    /// The text is not a pattern of host names.
+    HostPattern(String),
+    /// A predicate is beyond its limits, or has a part that means nothing.
+    Predicate(&'static str),
 }
 
 impl std::fmt::Display for MatchError {
@@ -38,7 +53,13 @@ impl std::fmt::Display for MatchError {
                 let shown: String = pattern.chars().take(60).collect();
                 write!(f, "the regular expression `{shown}` is refused: {why}")
             }
+            Self::Template { template, why } => {
+                let shown: String = template.chars().take(60).collect();
+                write!(f, "the path template `{shown}` is refused: {why}")
+            }
             Self::HeaderName(name) => write!(f, "`{name}` is not the name of a header field"),
+            Self::HostPattern(pattern) => write!(f, "`{pattern}` is not a pattern of host names"),
+            Self::Predicate(why) => write!(f, "the predicate is refused: {why}"),
         }
     }
 }
@@ -51,6 +72,13 @@ impl std::error::Error for MatchError {}
 /// [`MatchError::Regex`] if it is wrong, longer than 4096 bytes, or larger than 1 MiB when compiled.
 pub fn whole_regex(pattern: &str) -> Result<Regex, MatchError> {
     compile_whole(pattern, false)
+}
+
+/// Compiles an expression that is looked for anywhere in a text, in RE2's language like all others.
+pub(super) fn part_regex(pattern: &str) -> Result<Regex, MatchError> {
+    // Its limits are those of an expression for the whole text.
+    whole_regex(pattern)?;
+    build(pattern, false).map_err(|e| MatchError::Regex { pattern: pattern.to_owned(), why: last_line(&e) })
 }
 
 /// Case is an option of the builder and not a `(?i:…)` around the text, which a pattern could close.
@@ -83,8 +111,9 @@ fn last_line(error: &regex::Error) -> String {
     line.trim().trim_start_matches("error: ").to_owned()
 }
 
+/// A condition on a text, compiled.
 #[derive(Debug)]
-enum TextMatcher {
+pub(super) enum TextMatcher {
     Exact(Vec<u8>),
     Prefix(Vec<u8>),
     Suffix(Vec<u8>),
@@ -93,7 +122,7 @@ enum TextMatcher {
 }
 
 impl TextMatcher {
-    fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
+    pub(super) fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
         Ok(match condition {
             StringMatch::Exact(text) => Self::Exact(text.clone().into_bytes()),
             StringMatch::Prefix(text) => Self::Prefix(text.clone().into_bytes()),
@@ -103,7 +132,7 @@ impl TextMatcher {
         })
     }
 
-    fn matches(&self, text: &[u8]) -> bool {
+    pub(super) fn matches(&self, text: &[u8]) -> bool {
         match self {
             Self::Exact(exact) => text == exact,
             Self::Prefix(prefix) => text.starts_with(prefix),
@@ -126,7 +155,38 @@ enum PathKind {
     Exact(String),
     SegmentPrefix(String),
     Prefix(String),
+    Suffix(String),
     Regex(Regex),
+}
+
+/// The expression that matches a text and nothing else.
+pub fn literal_regex(text: &str) -> String {
+    regex::escape(text)
+}
+
+/// The expression, over whole paths, that a template stands for.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn template_regex(template: &str) -> Result<String, &'static str> {
+    if !template.starts_with('/') {
+        return Err("it does not begin with `/`");
+    }
+    let mut out = String::new();
+    let mut segments = template.strip_prefix('/').unwrap_or_default().split('/').peekable();
+    while let Some(segment) = segments.next() {
+        out.push('/');
+        match segment {
+            "{*}" => out.push_str("[^/]+"),
+            "{**}" if segments.peek().is_none() => out.push_str(".*"),
+            "{**}" => return Err("`{**}` stands only at the end"),
+            text if text.contains(['{', '}', '*']) => {
+                return Err("`{*}` and `{**}` are whole segments, and no other segment has `{`, `}` or `*`");
+            }
+            text => out.push_str(&regex::escape(text)),
+        }
+    }
+    Ok(out)
 }
 
 impl PathMatcher {
@@ -135,7 +195,13 @@ impl PathMatcher {
             PathMatch::Exact(path) => PathKind::Exact(path.clone()),
             PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path.trim_end_matches('/').to_owned()),
             PathMatch::Prefix(path) => PathKind::Prefix(path.clone()),
+            PathMatch::Suffix(path) => PathKind::Suffix(path.clone()),
             PathMatch::Regex(pattern) => PathKind::Regex(compile_whole(pattern, ignore_case)?),
+            PathMatch::Template(template) => {
+                let pattern = template_regex(template)
+                    .map_err(|why| MatchError::Template { template: template.clone(), why })?;
+                PathKind::Regex(compile_whole(&pattern, ignore_case)?)
+            }
         };
         Ok(Self { kind, ignore_case })
     }
@@ -148,6 +214,10 @@ impl PathMatcher {
                 self.begins(path, prefix) && matches!(path.as_bytes().get(prefix.len()), None | Some(b'/'))
             }
             PathKind::Prefix(prefix) => self.begins(path, prefix),
+            PathKind::Suffix(suffix) => {
+                let tail = path.len().checked_sub(suffix.len()).and_then(|start| path.get(start..));
+                tail.is_some_and(|tail| self.begins(tail, suffix))
+            }
             PathKind::Regex(regex) => regex.is_match(path.as_bytes()),
         }
     }
@@ -173,6 +243,11 @@ pub(super) struct RequestMatcher {
     authority: Option<TextMatcher>,
     headers: Vec<HeaderMatcher>,
     query: Vec<QueryMatcher>,
+    hosts: Vec<HostPattern>,
+    server_names: Vec<HostPattern>,
+    destinations: Vec<IpNet>,
+    /// Whether nothing is asked that only a request has.
+    connection_only: bool,
 }
 
 #[derive(Debug)]
@@ -203,9 +278,30 @@ impl RequestMatcher {
             authority: text(&condition.authority)?,
             headers: condition.headers.iter().map(HeaderMatcher::compile).collect::<Result<_, _>>()?,
             query: condition.query.iter().map(QueryMatcher::compile).collect::<Result<_, _>>()?,
+            hosts: patterns(&condition.hosts)?,
+            server_names: patterns(&condition.server_names)?,
+            destinations: condition.destinations.iter().copied().map(plain_network).collect(),
+            connection_only: *condition
+                == RequestMatch {
+                    server_names: condition.server_names.clone(),
+                    destinations: condition.destinations.clone(),
+                    ..RequestMatch::default()
+                },
         })
     }
 
+    /// Whether a connection whose requests cannot be seen satisfies it.
+    pub(super) fn matches_connection(&self, connection: &Connection<'_>) -> bool {
+        let named = |pattern: &HostPattern| connection.server_name.is_some_and(|name| pattern.matches(name));
+        let within = |network: &IpNet| {
+            connection.destination.is_some_and(|address| network.contains(&address.to_canonical()))
+        };
+        self.connection_only
+            && (self.server_names.is_empty() || self.server_names.iter().any(named))
+            && (self.destinations.is_empty() || self.destinations.iter().any(within))
+    }
+
+    /// Whether a request satisfies it. Its connection is not looked at: conditions on that lead nowhere here.
     pub(super) fn matches(&self, request: &Request<'_>) -> bool {
         let text =
             |m: &Option<TextMatcher>, value: &str| m.as_ref().is_none_or(|m| m.matches(value.as_bytes()));
@@ -215,7 +311,17 @@ impl RequestMatcher {
             && text(&self.authority, request.authority)
             && self.headers.iter().all(|header| header.matches(request.headers))
             && self.query.iter().all(|parameter| parameter.matches(request.query))
+            && self.server_names.is_empty()
+            && self.destinations.is_empty()
+            && (self.hosts.is_empty() || {
+                let (host, _) = split_authority(request.authority);
+                self.hosts.iter().any(|pattern| pattern.matches(host))
+            })
     }
+}
+
+fn patterns(texts: &[String]) -> Result<Vec<HostPattern>, MatchError> {
+    texts.iter().map(|text| HostPattern::parse(text)).collect()
 }
 
 impl HeaderMatcher {
@@ -288,6 +394,22 @@ mod tests {
         assert!(path(PathMatch::Prefix("/a".into()), false, "/ab"));
         assert!(path(PathMatch::Exact("/a.b".into()), false, "/a.b"));
         assert!(!path(PathMatch::Exact("/a.b".into()), false, "/axb"));
+    }
+
+    #[test]
+    fn templates_and_suffixes_are_those_of_istio() {
+        let template = |template: &str, text| path(PathMatch::Template(template.into()), false, text);
+        assert!(template("/a/{*}/c", "/a/b/c") && !template("/a/{*}/c", "/a/b/b/c"));
+        assert!(!template("/a/{*}/c", "/a/c") && !template("/a/{*}", "/a/"));
+        assert!(template("/a/{**}", "/a/") && template("/a/{**}", "/a/b/c") && !template("/a/{**}", "/a"));
+        assert!(template("/a.b", "/a.b") && !template("/a.b", "/axb"));
+        for wrong in ["a", "/{**}/a", "/a{*}", "/{a}", "/a*"] {
+            let condition = PathMatch::Template(wrong.into());
+            assert!(PathMatcher::compile(&condition, false).is_err(), "{wrong}");
+        }
+        assert!(path(PathMatch::Suffix(".js".into()), false, "/a/b.js"));
+        assert!(!path(PathMatch::Suffix("/long/long".into()), false, "/long"));
+        assert!(path(PathMatch::Suffix(".JS".into()), true, "/a/b.js"));
     }
 
     #[test]

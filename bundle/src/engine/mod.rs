@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! outbound: authority → Frontend → first matching Entry → Rule → split → Backend
+//! gateway:  port and host → Listener → its Frontend, as above; its access
 //! inbound:  port → audits, first deny or allow → Permit or Denial
 //! ```
 //!
@@ -11,26 +12,33 @@
 //! Routing reads paths in one canonical form ([`path`]); whoever forwards a request must forward that form.
 
 pub mod path;
+mod host;
 mod matcher;
+mod facts;
+mod predicate;
 mod access;
 mod action;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::HeaderMap;
+use regex::bytes::Regex;
 
 use self::access::AccessMatcher;
 pub use self::access::{Authorization, Denial, Peer, Permit};
 pub use self::action::{
-    FRAMING, edit_headers, is_authority, is_path_text, redirect_location, rewrite_path, split,
-    split_authority,
+    FRAMING, edit_headers, is_authority, is_path_text, redirect_location, split, split_authority,
 };
+pub use self::facts::{Facts, ResponseFacts, Token};
+pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
-pub use self::matcher::{MatchError, whole_regex};
+pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
-use crate::body::{Action, Body, Entry, Frontend, InboundPort, Rule, Target};
+pub use self::predicate::{PredicateMatcher, Truth};
+use crate::body::{Action, Body, Entry, Frontend, InboundPort, Listener, PathRewrite, Rule, Target};
 
 /// What is looked at of a request.
 #[derive(Clone, Copy, Debug)]
@@ -49,16 +57,29 @@ pub struct Request<'a> {
     pub headers: &'a HeaderMap,
 }
 
+/// What is looked at of a connection whose requests cannot be seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Connection<'a> {
+    /// The server name that its TLS client asks for, in lower case.
+    pub server_name: Option<&'a str>,
+    /// The address it was made to, before any redirection.
+    pub destination: Option<IpAddr>,
+}
+
 /// A body, ready to decide.
 #[derive(Debug)]
 pub struct Engine {
     body: Arc<Body>,
     /// Frontends by host and port.
     hosts: HashMap<String, Vec<(u16, usize)>>,
-    /// The conditions of each frontend's entries, in the body's order.
+    /// The conditions of each frontend's entries: outbound ones, then listeners, in the body's order.
     frontends: Vec<Vec<RequestMatcher>>,
-    /// The access list of each inbound port, in the body's order.
-    inbound: Vec<AccessMatcher>,
+    /// The access list of each inbound port, then of each listener, in the body's order.
+    access: Vec<AccessMatcher>,
+    /// The host patterns of each listener, in the body's order.
+    listeners: Vec<Vec<HostPattern>>,
+    /// The expressions of rewrites, by their text.
+    rewrites: HashMap<String, Regex>,
 }
 
 /// Why a body cannot be used.
@@ -126,7 +147,7 @@ impl<'e> FrontendRef<'e> {
         self.frontend
     }
 
-    /// Its place in [`Body::outbound`].
+    /// Its place in [`Body::outbound`]; behind them all for a listener's.
     pub fn index(self) -> usize {
         self.index
     }
@@ -146,6 +167,26 @@ impl<'e> InboundRef<'e> {
     }
 }
 
+/// A listener of an engine.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerRef<'e> {
+    index: usize,
+    listener: &'e Listener,
+    outbound: usize,
+}
+
+impl<'e> ListenerRef<'e> {
+    /// What the body says of it.
+    pub fn get(self) -> &'e Listener {
+        self.listener
+    }
+
+    /// Its decisions.
+    pub fn frontend(self) -> FrontendRef<'e> {
+        FrontendRef { index: self.outbound + self.index, frontend: &self.listener.frontend }
+    }
+}
+
 /// Where a request goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Routed<'e> {
@@ -153,12 +194,21 @@ pub struct Routed<'e> {
     pub entry: Option<(usize, &'e Entry)>,
     /// What to do.
     pub rule: &'e Rule,
+    /// The compiled expression of the rule's rewrite, if it has one.
+    rewrite: Option<&'e Regex>,
 }
 
 impl<'e> Routed<'e> {
     /// The path condition that led here, which rewrites of the matched part need.
     pub fn matched_path(&self) -> Option<&'e crate::body::PathMatch> {
         self.entry.and_then(|(_, entry)| entry.condition.path.as_ref())
+    }
+
+    /// The path that the rule's rewrite makes of a request's; none if it rewrites none. It may not be canonical, and then
+    /// must be refused.
+    pub fn rewritten_path(&self, path: &CanonicalPath) -> Option<String> {
+        let rewrite = self.rule.rewrite.as_ref()?.path.as_ref()?;
+        Some(action::rewrite_path(rewrite, self.matched_path(), path, self.rewrite))
     }
 }
 
@@ -180,8 +230,18 @@ impl Engine {
             }
             frontends.push(compile_frontend(&body, frontend)?);
         }
-        let inbound = compile_inbound(&body)?;
-        Ok(Self { body, hosts, frontends, inbound })
+        let mut access = compile_inbound(&body)?;
+        let mut listeners = Vec::with_capacity(body.listeners.len());
+        for listener in &body.listeners {
+            let place = || format!("listener `{}`", listener.name);
+            let refuse = |source| BuildError::Match { place: place(), source };
+            let hosts = listener.frontend.hosts.iter().map(|host| HostPattern::parse(host));
+            listeners.push(hosts.collect::<Result<Vec<_>, _>>().map_err(refuse)?);
+            frontends.push(compile_frontend(&body, &listener.frontend)?);
+            access.push(AccessMatcher::compile(&listener.access).map_err(refuse)?);
+        }
+        let rewrites = compile_rewrites(&body)?;
+        Ok(Self { body, hosts, frontends, access, listeners, rewrites })
     }
 
     /// The body it was built from.
@@ -196,17 +256,52 @@ impl Engine {
         Some(FrontendRef { index: *index, frontend: self.body.outbound.get(*index)? })
     }
 
+    /// The listener that takes a request for a lower-case host, or a connection for a server name, on a port: the one with
+    /// the most specific host pattern. What names none is taken only by a listener for every host.
+    pub fn listener(&self, port: u16, host: Option<&str>) -> Option<ListenerRef<'_>> {
+        let here = self.body.listeners.iter().zip(&self.listeners).enumerate();
+        let here = here.filter(|(_, (listener, _))| listener.frontend.port == port);
+        let patterns = here
+            .flat_map(|(index, (listener, hosts))| hosts.iter().map(move |host| ((index, listener), host)));
+        let (index, listener) = match host {
+            Some(host) => host::most_specific(patterns, host),
+            None => patterns.filter(|(_, pattern)| **pattern == HostPattern::Any).map(|(key, _)| key).next(),
+        }?;
+        Some(ListenerRef { index, listener, outbound: self.body.outbound.len() })
+    }
+
     /// What happens to a request: the first entry whose condition holds, else `otherwise`.
     pub fn route<'e>(&'e self, frontend: FrontendRef<'e>, request: &Request<'_>) -> Routed<'e> {
-        let FrontendRef { index, frontend } = frontend;
+        self.first(frontend, |matcher| matcher.matches(request))
+    }
+
+    /// What happens to a connection whose requests cannot be seen.
+    pub fn route_connection<'e>(
+        &'e self,
+        frontend: FrontendRef<'e>,
+        connection: &Connection<'_>,
+    ) -> Routed<'e> {
+        self.first(frontend, |matcher| matcher.matches_connection(connection))
+    }
+
+    fn first<'e>(
+        &'e self,
+        FrontendRef { index, frontend }: FrontendRef<'e>,
+        holds: impl Fn(&RequestMatcher) -> bool,
+    ) -> Routed<'e> {
         let matchers = self.frontends.get(index).map(Vec::as_slice).unwrap_or_default();
-        let hit = matchers.iter().zip(&frontend.entries).enumerate().find(|(_, (m, _))| m.matches(request));
+        let hit = matchers.iter().zip(&frontend.entries).enumerate().find(|(_, (matcher, _))| holds(matcher));
         let found =
             hit.and_then(|(place, (_, entry))| Some(((place, entry), frontend.rules.get(entry.rule)?)));
-        match found {
-            Some((entry, rule)) => Routed { entry: Some(entry), rule },
-            None => Routed { entry: None, rule: &frontend.otherwise },
-        }
+        let (entry, rule) = match found {
+            Some((entry, rule)) => (Some(entry), rule),
+            None => (None, &frontend.otherwise),
+        };
+        let rewrite = match rule.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
+            Some(PathRewrite::Regex { pattern, .. }) => self.rewrites.get(pattern),
+            Some(PathRewrite::Full(_) | PathRewrite::Matched(_)) | None => None,
+        };
+        Routed { entry, rule, rewrite }
     }
 
     /// The inbound port of that number.
@@ -215,7 +310,7 @@ impl Engine {
         Some(InboundRef { index, port })
     }
 
-    /// Whether a request may reach the application.
+    /// Whether a request may reach the application, knowing nothing but peer and request.
     ///
     /// # Panics
     /// Never for a port of this engine; a port of another engine may not be passed.
@@ -225,19 +320,39 @@ impl Engine {
         peer: &Peer<'_>,
         request: &Request<'_>,
     ) -> Authorization<'_> {
-        self.access(port).decide(peer, Some(request))
+        self.decide(port, &Facts { request: Some(request), ..Facts::of(*peer) })
     }
 
-    /// Whether a connection whose requests cannot be seen may reach the application.
+    /// Whether a connection whose requests cannot be seen may reach the application, knowing nothing but the peer.
     ///
     /// # Panics
     /// Never for a port of this engine; a port of another engine may not be passed.
     pub fn authorize_connection(&self, port: InboundRef<'_>, peer: &Peer<'_>) -> Authorization<'_> {
-        self.access(port).decide(peer, None)
+        self.decide(port, &Facts::of(*peer))
+    }
+
+    /// Whether a request, or a connection whose requests cannot be seen, may reach the application.
+    ///
+    /// # Panics
+    /// Never for a port of this engine; a port of another engine may not be passed.
+    pub fn decide(&self, port: InboundRef<'_>, facts: &Facts<'_>) -> Authorization<'_> {
+        let destination_port = facts.destination_port.or(Some(port.get().port));
+        self.access(port).decide(&Facts { destination_port, ..*facts })
+    }
+
+    /// Whether a caller from outside, or its connection, may use a listener.
+    ///
+    /// # Panics
+    /// Never for a listener of this engine; one of another engine may not be passed.
+    pub fn decide_listener(&self, listener: ListenerRef<'_>, facts: &Facts<'_>) -> Authorization<'_> {
+        let index = self.body.inbound.len() + listener.index;
+        let access = self.access.get(index).expect("a listener is used with the engine that it came from");
+        let destination_port = facts.destination_port.or(Some(listener.get().frontend.port));
+        access.decide(&Facts { destination_port, ..*facts })
     }
 
     fn access(&self, port: InboundRef<'_>) -> &AccessMatcher {
-        self.inbound.get(port.index).expect("an inbound port is used with the engine that it came from")
+        self.access.get(port.index).expect("an inbound port is used with the engine that it came from")
     }
 }
 
@@ -266,6 +381,34 @@ fn compile_inbound(body: &Body) -> Result<Vec<AccessMatcher>, BuildError> {
     body.inbound.iter().map(compile).collect()
 }
 
+/// The expressions of all rewrites. They are not anchored, and bounded like all others.
+fn compile_rewrites(body: &Body) -> Result<HashMap<String, Regex>, BuildError> {
+    let mut compiled = HashMap::new();
+    let listeners = body.listeners.iter().map(|listener| &listener.frontend);
+    for frontend in body.outbound.iter().chain(listeners) {
+        for rule in frontend.rules.iter().chain([&frontend.otherwise]) {
+            let path = rule.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref());
+            let Some(PathRewrite::Regex { pattern, substitution }) = path else { continue };
+            let place = || format!("{}:{}", frontend.service, frontend.port);
+            let regex = matcher::part_regex(pattern)
+                .map_err(|source| BuildError::Match { place: place(), source })?;
+            if !action::is_substitution(substitution, &regex) {
+                return Err(BuildError::IllegalText { place: place(), text: substitution.clone() });
+            }
+            compiled.insert(pattern.clone(), regex);
+        }
+    }
+    Ok(compiled)
+}
+
+/// What every cluster that a rule names must be: there.
+fn check_cluster(body: &Body, cluster: &str, place: &dyn Fn() -> String) -> Result<(), BuildError> {
+    match body.clusters.contains_key(cluster) {
+        true => Ok(()),
+        false => Err(BuildError::MissingCluster { place: place(), cluster: cluster.to_owned() }),
+    }
+}
+
 fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<(), BuildError> {
     let illegal = |text: &str| Err(BuildError::IllegalText { place: place(), text: text.to_owned() });
     let edits = |edits: &_| action::illegal_edit(edits).map_or(Ok(()), illegal);
@@ -278,6 +421,15 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
     }
     edits(&rule.request_headers)?;
     edits(&rule.response_headers)?;
+    for mirror in &rule.mirrors {
+        check_cluster(body, &mirror.cluster, place)?;
+        if !mirror.share.is_valid() {
+            return illegal(&format!("{} of {}", mirror.share.numerator, mirror.share.denominator));
+        }
+    }
+    if let Some(abort) = rule.fault.as_ref().and_then(|fault| fault.abort.as_ref()) {
+        status(abort.status)?;
+    }
     match &rule.action {
         Action::Forward(backends) => {
             for backend in backends {
@@ -285,10 +437,7 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
                 edits(&backend.response_headers)?;
                 match &backend.target {
                     Target::Status(code) => status(*code)?,
-                    Target::Cluster(cluster) if !body.clusters.contains_key(cluster) => {
-                        return Err(BuildError::MissingCluster { place: place(), cluster: cluster.clone() });
-                    }
-                    Target::Cluster(_) => {}
+                    Target::Cluster(cluster) => check_cluster(body, cluster, place)?,
                 }
             }
             Ok(())
@@ -297,6 +446,9 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
             place_of(redirect.scheme.as_deref(), redirect.host.as_deref(), redirect.path.as_ref())?;
             if let Some(host) = redirect.host.as_deref().filter(|host| split_authority(host).0 != *host) {
                 return illegal(host);
+            }
+            if let Some(PathRewrite::Regex { pattern, .. }) = &redirect.path {
+                return illegal(pattern);
             }
             let known = matches!(redirect.status, 301 | 302 | 303 | 307 | 308);
             if known { Ok(()) } else { illegal(&redirect.status.to_string()) }

@@ -202,8 +202,168 @@ fn a_denied_network_is_denied_in_every_spelling() {
 }
 
 #[test]
+fn a_condition_that_errors_denies_and_never_allows() {
+    let header = |name: &str| json!({"text": {"of": {"header": name}, "is": {"exact": "1"}}});
+    let decide = |effect: &str, when: serde_json::Value, headers: Option<&[(&'static str, &str)]>| {
+        let mut value = serde_json::to_value(body()).unwrap();
+        let otherwise = if effect == "allow" { "deny" } else { "allow" };
+        value["inbound"][0]["access"] = json!({
+            "rules": [{"effect": effect, "origin": origin(1), "when": when}],
+            "otherwise": {"effect": otherwise, "origin": origin(2)},
+        });
+        let engine = Engine::build(Arc::new(serde_json::from_value(value).unwrap())).unwrap();
+        let peer = Peer { identity: None, address: "10.0.0.1".parse().unwrap() };
+        let port = engine.inbound(80).unwrap();
+        let holds = |answer: Authorization<'_>| {
+            let decided = match answer.verdict {
+                Ok(permit) => permit.origin().line,
+                Err(denial) => denial.origin.line,
+            };
+            decided == 1 || !answer.audits.is_empty()
+        };
+        match headers {
+            Some(headers) => {
+                with_request("GET", "/", headers, |request| holds(engine.authorize(port, &peer, request)))
+            }
+            None => holds(engine.authorize_connection(port, &peer)),
+        }
+    };
+    let not_one = json!({"not": header("x")});
+    for (effect, strict) in [("allow", false), ("deny", true), ("audit", true)] {
+        assert!(decide(effect, header("x"), Some(&[("x", "1")])), "{effect}");
+        assert!(!decide(effect, header("x"), Some(&[("x", "2")])), "{effect}");
+        assert!(!decide(effect, not_one.clone(), Some(&[("x", "1")])), "{effect}");
+        for when in [header("x"), not_one.clone()] {
+            assert_eq!(decide(effect, when.clone(), Some(&[])), strict, "absent: {effect} {when}");
+            assert_eq!(
+                decide(effect, when.clone(), Some(&[("x", "1"), ("x", "2")])),
+                strict,
+                "{effect} {when}"
+            );
+            assert_eq!(decide(effect, when.clone(), None), strict, "no request to see: {effect} {when}");
+        }
+        let guarded = json!({"all": [{"has": {"header": "x"}}, header("x")]});
+        assert!(!decide(effect, guarded, Some(&[])), "{effect}");
+        let port = json!({"number": {"of": "destination_port", "is": "equal", "value": 80}});
+        assert!(decide(effect, port.clone(), None) && decide(effect, port, Some(&[])), "{effect}");
+    }
+}
+
+#[test]
 fn unknown_fields_in_a_body_are_refused() {
     let mut value = serde_json::to_value(body()).unwrap();
     value["outbound"][0]["entries"][0]["match"]["cookie"] = json!("x");
     assert!(serde_json::from_value::<Body>(value).is_err());
+}
+
+/// A gateway with three listeners: two for requests on one port, one for connections.
+fn gateway() -> Body {
+    let forward = |line| json!({"origin": origin(line), "action": {"forward": [{"target": {"cluster": "one"}, "weight": 1}]}});
+    let respond = |line| json!({"origin": origin(line), "action": {"respond": {"status": 404}}});
+    let listener = |name: &str, port: u16, protocol: &str, host: &str, entries, line: u32| {
+        json!({"name": name, "access": {"otherwise": {"effect": "allow", "origin": origin(line)}},
+            "frontend": {"service": "a/b", "port": port, "protocol": protocol, "hosts": [host], "entries": entries,
+                "rules": [forward(line), forward(line + 1)], "otherwise": respond(line + 2)}})
+    };
+    let mut value = serde_json::to_value(body()).unwrap();
+    value["listeners"] = json!([
+        listener("any", 80, "http", "*", json!([{"rule": 0}]), 20),
+        listener(
+            "shop",
+            80,
+            "http",
+            "*.shop.example",
+            json!([{"match": {"hosts": ["www.shop.example"]}, "rule": 0}, {"match": {"hosts": ["*.b.shop.example"]}, "rule": 1}]),
+            30
+        ),
+        listener(
+            "tls",
+            443,
+            "tls",
+            "*",
+            json!([{"match": {"server_names": ["*.a.example"]}, "rule": 0}, {"match": {"destinations": ["10.0.0.0/8"]}, "rule": 1}]),
+            40
+        ),
+    ]);
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn the_most_specific_listener_takes_a_request_and_only_its_routes_count() {
+    let engine = Engine::build(Arc::new(gateway())).unwrap();
+    let line = |host: &str| {
+        let path = CanonicalPath::parse("/").unwrap();
+        let headers = HeaderMap::new();
+        let request = Request {
+            method: "GET",
+            scheme: "http",
+            authority: &format!("{host}:80"),
+            path: &path,
+            query: None,
+            headers: &headers,
+        };
+        let listener = engine.listener(80, Some(host)).unwrap();
+        engine.route(listener.frontend(), &request).rule.origin.line
+    };
+    assert_eq!(line("www.shop.example"), 30);
+    assert_eq!(line("x.b.shop.example"), 31);
+    assert_eq!(line("other.shop.example"), 32, "not the listener for every host, which would forward");
+    assert_eq!(line("shop.example"), 20);
+    assert!(engine.listener(81, Some("shop.example")).is_none());
+    assert_eq!(engine.listener(80, None).unwrap().get().name, "any");
+}
+
+#[test]
+fn connections_are_routed_by_name_and_address() {
+    let engine = Engine::build(Arc::new(gateway())).unwrap();
+    let line = |server_name: Option<&str>, destination: &str| {
+        let frontend = engine.listener(443, server_name).unwrap().frontend();
+        let connection = Connection { server_name, destination: destination.parse().ok() };
+        engine.route_connection(frontend, &connection).rule.origin.line
+    };
+    assert_eq!(line(Some("x.a.example"), "192.0.2.1"), 40);
+    assert_eq!(line(Some("a.example"), "10.1.1.1"), 41);
+    assert_eq!(line(None, "::ffff:10.1.1.1"), 41);
+    assert_eq!(line(None, "192.0.2.1"), 42);
+    // A condition on requests never holds for a connection, and the other way round.
+    let http = engine.listener(80, Some("www.shop.example")).unwrap().frontend();
+    assert_eq!(engine.route_connection(http, &Connection::default()).rule.origin.line, 32);
+    let tls = engine.listener(443, None).unwrap().frontend();
+    assert_eq!(with_request("GET", "/", &[], |request| engine.route(tls, request).rule.origin.line), 42);
+}
+
+#[test]
+fn a_rewrite_by_expression_is_compiled_once_and_checked() {
+    let body = |pattern: &str, substitution: &str| {
+        let mut value = serde_json::to_value(body()).unwrap();
+        value["outbound"][0]["rules"][1]["rewrite"] =
+            json!({"path": {"regex": {"pattern": pattern, "substitution": substitution}}});
+        Engine::build(Arc::new(serde_json::from_value(value).unwrap()))
+    };
+    let engine = body("/v([0-9])/(.*)", r"/\2/\1").unwrap();
+    let frontend = engine.frontend("c", 80).unwrap();
+    let path = |path| {
+        with_request("POST", path, &[], |request| {
+            engine.route(frontend, request).rewritten_path(request.path)
+        })
+    };
+    assert_eq!(path("/v1/a/b").as_deref(), Some("/a/b/1"));
+    assert_eq!(path("/x").as_deref(), Some("/x"));
+    assert!(matches!(body("(", "/"), Err(BuildError::Match { .. })));
+    assert!(matches!(body("a", r"\1"), Err(BuildError::IllegalText { .. })));
+}
+
+#[test]
+fn what_no_proxy_does_yet_is_named_with_a_place() {
+    use crate::feature::{Feature, uses};
+    assert!(uses(&body()).is_empty());
+    let gateway = uses(&gateway());
+    assert_eq!(gateway.into_iter().collect::<Vec<_>>(), [(Feature::Gateway, "listener `any`".to_owned())]);
+    let mut value = serde_json::to_value(body()).unwrap();
+    value["outbound"][0]["rules"][0]["mirrors"] =
+        json!([{"cluster": "two", "share": {"numerator": 1, "denominator": 2}}]);
+    value["clusters"]["one"]["limits"] = json!({"requests": 3});
+    let uses = uses(&serde_json::from_value(value).unwrap());
+    assert_eq!(uses.get(&Feature::Mirror).map(String::as_str), Some("Test a/b (a.yaml:1)"));
+    assert_eq!(uses.get(&Feature::Limits).map(String::as_str), Some("cluster one"));
 }

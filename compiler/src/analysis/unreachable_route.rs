@@ -32,7 +32,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
-use weft_bundle::engine::whole_regex;
+use weft_bundle::engine::{literal_regex, template_regex, whole_regex};
 
 use super::repeated_headers;
 use crate::diagnostic::{Diagnostic, Severity};
@@ -269,8 +269,48 @@ pub(super) fn entry_of(condition: &RequestMatch) -> Entry {
         port: None,
         headers: condition.headers.iter().map(field).collect(),
         query: condition.query.iter().map(field).collect(),
-        facts: Vec::new(),
+        facts: facts(condition),
     }
+}
+
+/// Names and addresses, which are no part of a request's head. An address is written in bits, so that a network is a
+/// prefix.
+fn facts(condition: &RequestMatch) -> Vec<FieldCondition> {
+    let name = |name: &str, patterns: &[String]| any_of(name, patterns.iter().map(|text| host(text)));
+    let networks = condition.destinations.iter().map(|network| format!("{}[01]*", bits(network)));
+    [
+        name("host", &condition.hosts),
+        name("server name", &condition.server_names),
+        any_of("destination", networks),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn any_of(name: &str, patterns: impl Iterator<Item = String>) -> Option<FieldCondition> {
+    let patterns: Vec<String> = patterns.collect();
+    let value = FieldPattern::Text(StringPattern::Regex(format!("(?:{})", patterns.join("|"))));
+    (!patterns.is_empty()).then(|| FieldCondition { name: name.to_owned(), value, invert: false })
+}
+
+/// The expression for a pattern of host names, whose names are legal ones.
+fn host(pattern: &str) -> String {
+    const NAME: &str = "[0-9a-z._-]+";
+    match pattern.strip_prefix('*') {
+        Some(suffix) => format!("{NAME}{}", literal_regex(suffix)),
+        None => literal_regex(pattern),
+    }
+}
+
+/// The leading bits of a network's addresses, after a letter for the family.
+fn bits(network: &ipnet::IpNet) -> String {
+    let (family, bits) = match network {
+        ipnet::IpNet::V4(network) => ('4', format!("{:032b}", network.network().to_bits())),
+        ipnet::IpNet::V6(network) => ('6', format!("{:0128b}", network.network().to_bits())),
+    };
+    let length = usize::from(network.prefix_len());
+    std::iter::once(family).chain(bits.chars().take(length)).collect()
 }
 
 fn path_kind(path: &PathMatch) -> PathKind {
@@ -279,6 +319,11 @@ fn path_kind(path: &PathMatch) -> PathKind {
         PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path),
         PathMatch::Prefix(path) => PathKind::Prefix(path),
         PathMatch::Regex(pattern) => PathKind::Regex(pattern),
+        PathMatch::Suffix(text) => PathKind::Regex(format!(".*{}", literal_regex(&text))),
+        // A template that is none was reported while reading, and matches nothing.
+        PathMatch::Template(template) => {
+            PathKind::Regex(template_regex(&template).unwrap_or_else(|_| "[^\\x00-\\xff]".to_owned()))
+        }
     }
 }
 

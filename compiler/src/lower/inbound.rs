@@ -1,13 +1,14 @@
 //! Access policies on a port, as one ordered list: audits, denials, allowances, then an explicit end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{
-    Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch, Verdict,
+    Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, Limits, OperationMatch, PeerMatch,
+    TokenProvider, Verdict,
 };
 
 use crate::model::callers::policies_on;
-use crate::model::{self, CallerKind, Mesh, Port, ServiceIndex};
+use crate::model::{self, CallerKind, Mesh, Port, ServiceIndex, routing};
 
 /// The inbound ports of a body. Where two ports of a service lead to one, which resolve lets pass only if they mean the
 /// same, that is one.
@@ -18,6 +19,7 @@ pub(super) fn ports(mesh: &Mesh, index: ServiceIndex) -> Vec<InboundPort> {
 }
 
 fn port(mesh: &Mesh, service: ServiceIndex, port: &Port) -> InboundPort {
+    let settings = routing::settings(mesh, service, port.number, None, None);
     InboundPort {
         name: port.name.clone(),
         port: port.target,
@@ -25,7 +27,20 @@ fn port(mesh: &Mesh, service: ServiceIndex, port: &Port) -> InboundPort {
         application: port.application.clone(),
         tls: port.peer_tls,
         access: access(mesh, service, port),
+        tokens: token_providers(mesh, service).map(|(id, _)| id.clone()).collect(),
+        rate_limits: settings.rate_limits.unwrap_or_default(),
+        limits: Limits::default(),
     }
+}
+
+/// The issuers whose tokens a service reads, by id.
+pub(super) fn token_providers(
+    mesh: &Mesh,
+    service: ServiceIndex,
+) -> impl Iterator<Item = &(String, TokenProvider)> {
+    let policies = mesh.index.tokens(service).iter().filter_map(|place| mesh.tokens.get(*place));
+    let found: BTreeMap<_, _> = policies.flat_map(|policy| &policy.providers).map(|p| (&p.0, p)).collect();
+    found.into_values()
 }
 
 fn access(mesh: &Mesh, service: ServiceIndex, port: &Port) -> Access {
@@ -62,7 +77,7 @@ fn access_rule(
     }
     // An operation without conditions is every operation, which an empty list says more plainly.
     let to = if to.iter().any(|condition| *condition == OperationMatch::default()) { Vec::new() } else { to };
-    Some(AccessRule { effect, origin: rule.at.origin.clone(), from, to })
+    Some(AccessRule { effect, origin: rule.at.origin.clone(), from, to, when: rule.when.clone() })
 }
 
 fn peer(mesh: &Mesh, who: &CallerKind) -> PeerMatch {

@@ -6,6 +6,8 @@
 
 mod inbound;
 mod outbound;
+mod cluster;
+mod telemetry;
 
 use std::collections::BTreeMap;
 
@@ -29,7 +31,10 @@ pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
         identity: service.identity.clone(),
         trust_anchors: mesh.trust_anchors.clone(),
         inbound: inbound::ports(mesh, index),
+        listeners: Vec::new(),
+        token_providers: inbound::token_providers(mesh, index).cloned().collect(),
         outbound,
         clusters,
+        telemetry: telemetry::of_service(mesh, index),
     }
 }

@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{
-    Action, Backend, Cluster, Endpoint, Entry, Frontend, HeaderEdits, Origin, PeerTls, Retry, Rule, Target,
-    Timeouts, UpstreamTls,
+    Action, Backend, Cluster, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
 };
 use weft_bundle::duration::DurationText;
 
+use super::cluster::cluster;
 use crate::model::routing::{self, PlannedEntry};
-use crate::model::{BackendRef, BackendTarget, Mesh, Port, RuleAction, ServiceIndex, Settings};
-
-/// How much sooner a caller drops an unused connection than the callee, whose limit is a minute: a connection that the
-/// callee closes while a request is on its way is the most reported fault of other meshes.
-const POOL_IDLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(50);
+use crate::model::{
+    BackendRef, BackendTarget, Mesh, MirrorRef, Port, RuleAction, Service, ServiceIndex, Settings,
+};
 
 /// The frontends of a service, one per port, as a caller sees them. Adds the clusters they name.
 pub(super) fn frontends(
@@ -30,7 +28,8 @@ pub(super) fn frontends(
             service: service.id(),
             port: port.number,
             protocol: port.protocol,
-            hosts: hosts(&service.namespace, &service.name, namespace),
+            hosts: hosts(service, namespace),
+            addresses: service.addresses.clone(),
             entries,
             rules,
             otherwise,
@@ -39,14 +38,19 @@ pub(super) fn frontends(
     service.ports.iter().map(frontend).collect()
 }
 
-/// The names a service answers to: the short one only inside its own namespace.
-fn hosts(namespace: &str, name: &str, caller_namespace: &str) -> Vec<String> {
-    let qualified = [".svc.cluster.local", ".svc", ""].map(|suffix| format!("{name}.{namespace}{suffix}"));
-    let mut hosts: Vec<String> = qualified.into();
-    if namespace == caller_namespace {
-        hosts.push(name.to_owned());
+/// The names a service answers to, sorted: the short one only inside its own namespace. One outside the mesh has only the
+/// names that its document gives it.
+fn hosts(service: &Service, caller_namespace: &str) -> Vec<String> {
+    let Service { namespace, name, .. } = service;
+    let mut hosts = service.hosts.clone();
+    if !service.external {
+        hosts.extend([".svc.cluster.local", ".svc", ""].map(|suffix| format!("{name}.{namespace}{suffix}")));
+        if namespace == caller_namespace {
+            hosts.push(name.to_owned());
+        }
     }
     hosts.sort();
+    hosts.dedup();
     hosts
 }
 
@@ -66,7 +70,7 @@ fn decisions(
         let next = rules.len();
         let number = *numbers.entry((planned.route_index, planned.entry.rule)).or_insert(next);
         if number == next {
-            rules.push(rule(mesh, target, planned, clusters));
+            rules.push(rule(mesh, target, port, planned, clusters));
         }
         entries.push(Entry { condition: planned.entry.condition.clone(), rule: number });
     }
@@ -80,11 +84,13 @@ fn decisions(
 fn rule(
     mesh: &Mesh,
     target: ServiceIndex,
+    port: &Port,
     planned: &PlannedEntry<'_>,
     clusters: &mut BTreeMap<String, Cluster>,
 ) -> Rule {
     let source = planned.rule();
-    let settings = routing::settings(mesh, target, None, Some((planned.route_index, planned.entry.rule)));
+    let place = Some((planned.route_index, planned.entry.rule));
+    let settings = routing::settings(mesh, target, port.number, None, place);
     let action = match &source.action {
         RuleAction::Forward(backends) => {
             Action::Forward(backends.iter().map(|backend| self::backend(mesh, backend, clusters)).collect())
@@ -101,7 +107,16 @@ fn rule(
         rewrite: source.rewrite.clone(),
         timeouts: if forwards { timeouts(&settings) } else { Timeouts::default() },
         retry: if forwards { retry(&settings) } else { None },
+        mirrors: source.mirrors.iter().filter_map(|mirror| self::mirror(mesh, mirror, clusters)).collect(),
+        cors: source.cors.clone(),
+        fault: settings.fault.filter(|_| forwards),
+        session: settings.session.filter(|_| forwards),
     }
+}
+
+fn mirror(mesh: &Mesh, source: &MirrorRef, clusters: &mut BTreeMap<String, Cluster>) -> Option<Mirror> {
+    let cluster = cluster(mesh, source.target.as_ref()?, clusters);
+    Some(Mirror { cluster, share: source.share })
 }
 
 fn backend(mesh: &Mesh, source: &BackendRef, clusters: &mut BTreeMap<String, Cluster>) -> Backend {
@@ -117,52 +132,6 @@ fn backend(mesh: &Mesh, source: &BackendRef, clusters: &mut BTreeMap<String, Clu
     }
 }
 
-/// The id of the cluster behind a target; made if it is not there yet.
-fn cluster(mesh: &Mesh, target: &BackendTarget, clusters: &mut BTreeMap<String, Cluster>) -> String {
-    let service = mesh.service(target.service);
-    let subset = target.subset.as_deref();
-    let id = match subset {
-        Some(subset) => format!("{}:{}/{subset}", service.id(), target.port),
-        None => format!("{}:{}", service.id(), target.port),
-    };
-    if let Some(port) = service.port(target.port)
-        && !clusters.contains_key(&id)
-    {
-        let settings = routing::settings(mesh, target.service, subset, None);
-        let found = service.endpoints_of(subset.and_then(|name| service.subsets.get(name)));
-        let mut endpoints: Vec<Endpoint> = found
-            .map(|endpoint| Endpoint {
-                address: endpoint.address,
-                port: endpoint.port_number(port),
-                weight: endpoint.weight,
-                locality: endpoint.locality.clone(),
-            })
-            .collect();
-        endpoints.sort();
-        endpoints.dedup();
-        let tls = match port.peer_tls {
-            PeerTls::Off => UpstreamTls::Off,
-            PeerTls::Strict | PeerTls::Permissive => UpstreamTls::Mutual(vec![service.identity.clone()]),
-        };
-        let cluster = Cluster {
-            service: service.id(),
-            port: target.port,
-            subset: target.subset.clone(),
-            protocol: port.protocol,
-            tls,
-            endpoints,
-            load_balancer: settings.load_balancer.unwrap_or(weft_bundle::body::LoadBalancer::PeakEwma),
-            connect_timeout: settings.connect.unwrap_or_default(),
-            idle_timeout: DurationText::new(POOL_IDLE_TIMEOUT),
-            retry_budget: settings
-                .retry_budget
-                .unwrap_or(weft_bundle::body::RetryBudget { percent: 20, min: 3 }),
-        };
-        clusters.insert(id.clone(), cluster);
-    }
-    id
-}
-
 fn to_service_itself(
     mesh: &Mesh,
     target: ServiceIndex,
@@ -170,7 +139,7 @@ fn to_service_itself(
     clusters: &mut BTreeMap<String, Cluster>,
 ) -> Rule {
     let service = mesh.service(target);
-    let settings = routing::settings(mesh, target, None, None);
+    let settings = routing::settings(mesh, target, port.number, None, None);
     let itself = BackendTarget { service: target, port: port.number, subset: None };
     let backend = Backend {
         target: Target::Cluster(cluster(mesh, &itself, clusters)),
@@ -182,6 +151,8 @@ fn to_service_itself(
         timeouts: timeouts(&settings),
         retry: retry(&settings),
         action: Action::Forward(vec![backend]),
+        fault: settings.fault,
+        session: settings.session,
         ..respond(service.at.origin.clone(), 404)
     }
 }
@@ -195,6 +166,10 @@ fn respond(origin: Origin, status: u16) -> Rule {
         rewrite: None,
         timeouts: Timeouts::default(),
         retry: None,
+        mirrors: Vec::new(),
+        cors: None,
+        fault: None,
+        session: None,
     }
 }
 

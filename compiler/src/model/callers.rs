@@ -96,7 +96,8 @@ fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId, target: Service
     let everything = |operation: &Operation| {
         operation.is_for(target, port.number) && operation.condition == OperationMatch::default()
     };
-    (rule.to.is_empty() || rule.to.iter().any(everything))
+    rule.when.is_none()
+        && (rule.to.is_empty() || rule.to.iter().any(everything))
         && (rule.from.is_empty() || rule.from.iter().any(surely))
 }
 

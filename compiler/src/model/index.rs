@@ -6,15 +6,18 @@ use std::collections::BTreeMap;
 use weft_bundle::body::{Effect, IdentityMatch};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{AccessRule, CallerKind, Mesh, Route, RuleAction, ServiceIndex, TrafficTarget};
+use super::{AccessRule, CallerKind, Mesh, Route, RuleAction, ServiceIndex, TelemetryTarget, TrafficTarget};
 
-/// Places in [`Mesh::routes`], [`Mesh::access`] and [`Mesh::traffic`], each list in document order.
+/// Places in [`Mesh::routes`], [`Mesh::access`], [`Mesh::traffic`], [`Mesh::tokens`] and [`Mesh::telemetry`], each list in
+/// document order.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     routes: Lists,
     senders: Lists,
     access: Lists,
     traffic: BTreeMap<TrafficTarget, Vec<usize>>,
+    tokens: Lists,
+    telemetry: BTreeMap<TelemetryTarget, Vec<usize>>,
     identities: BTreeMap<SpiffeId, ServiceIndex>,
     allowed: Allowed,
 }
@@ -34,7 +37,8 @@ impl Index {
     /// The index of a mesh whose documents are all bound.
     pub(super) fn of(mesh: &Mesh) -> Self {
         let lists = || vec![Vec::new(); mesh.services.len()];
-        let mut index = Self { routes: lists(), senders: lists(), access: lists(), ..Self::default() };
+        let mut index =
+            Self { routes: lists(), senders: lists(), access: lists(), tokens: lists(), ..Self::default() };
         for (place, route) in mesh.routes.iter().enumerate() {
             route.attachments.iter().for_each(|attachment| add(&mut index.routes, attachment.service, place));
             destinations(route).for_each(|service| add(&mut index.senders, service, place));
@@ -54,6 +58,14 @@ impl Index {
         for (place, service) in mesh.indexed() {
             index.identities.entry(service.identity.clone()).or_insert(place);
         }
+        for (place, policy) in mesh.tokens.iter().enumerate() {
+            policy.services.iter().for_each(|service| add(&mut index.tokens, *service, place));
+        }
+        for (place, policy) in mesh.telemetry.iter().enumerate() {
+            for target in &policy.targets {
+                push(index.telemetry.entry(target.clone()).or_default(), place);
+            }
+        }
         index
     }
 
@@ -70,6 +82,16 @@ impl Index {
     /// The access policies for a service.
     pub(super) fn access(&self, service: ServiceIndex) -> &[usize] {
         list(&self.access, service)
+    }
+
+    /// The token policies for a service.
+    pub(crate) fn tokens(&self, service: ServiceIndex) -> &[usize] {
+        list(&self.tokens, service)
+    }
+
+    /// The telemetry policies for a target.
+    pub(crate) fn telemetry(&self, target: &TelemetryTarget) -> &[usize] {
+        self.telemetry.get(target).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The traffic policies for a target.

@@ -71,6 +71,8 @@ impl Rank {
             Some(PathMatch::Exact(path)) => (3, path.len()),
             Some(PathMatch::SegmentPrefix(path) | PathMatch::Prefix(path)) => (2, path.len()),
             Some(PathMatch::Regex(pattern)) => (1, pattern.len()),
+            // No dialect that ranks has these; they stand with expressions.
+            Some(PathMatch::Suffix(text) | PathMatch::Template(text)) => (1, text.len()),
             None => (2, 1), // as the prefix `/`, which is the default
         };
         let method = condition.method.is_some();
@@ -135,7 +137,7 @@ pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<Str
     names
 }
 
-/// The settings that hold for a rule's requests to a service, nearest level first; `rule` is the route and rule they
+/// The settings that hold for a rule's requests to a port of a service, nearest level first; `rule` is the route and rule they
 /// come through, if any.
 ///
 /// Timeouts and retries are those of the service that the caller names, as they span all tries and a try may go to
@@ -144,6 +146,7 @@ pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<Str
 pub fn settings(
     mesh: &Mesh,
     service: ServiceIndex,
+    port: u16,
     subset: Option<&str>,
     rule: Option<(usize, usize)>,
 ) -> Settings {
@@ -165,11 +168,17 @@ pub fn settings(
     }
     merged
         .or(&at_level(mesh, &TrafficTarget::Service(service)))
-        .or(&mesh.service(service).settings)
+        .or(service_settings(mesh, service, port))
         .or(&dialect)
         .or(&at_level(mesh, &TrafficTarget::Mesh))
         .or(&mesh.defaults)
         .or(&Settings::built_in())
+}
+
+/// What a dialect attaches to a port, else to its service.
+fn service_settings(mesh: &Mesh, service: ServiceIndex, port: u16) -> &Settings {
+    let service = mesh.service(service);
+    service.port(port).and_then(|port| port.settings.as_ref()).unwrap_or(&service.settings)
 }
 
 /// What the traffic policies on one target set; the first wins where two clash, which resolve has reported.

@@ -37,6 +37,7 @@ fn condition(entry: &Entry) -> RequestMatch {
         authority: entry.authority.as_ref().map(text),
         headers: entry.headers.iter().map(field).collect(),
         query: entry.query.iter().map(field).collect(),
+        ..RequestMatch::default()
     }
 }
 

@@ -114,7 +114,8 @@ impl Cluster {
             return Some(only);
         }
         match self.spec.load_balancer {
-            LoadBalancer::Random => self.by_weight(draw()),
+            // A body that asks for a hash is refused before it comes here.
+            LoadBalancer::Random | LoadBalancer::RingHash | LoadBalancer::Maglev => self.by_weight(draw()),
             LoadBalancer::RoundRobin => {
                 let turn = self.turn.get();
                 self.turn.set(turn.wrapping_add(1));

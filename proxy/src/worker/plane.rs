@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use weft_bundle::body::{Cluster, InboundPort, LoadBalancer, PeerTls, RetryBudget, UpstreamTls};
 use weft_bundle::engine::{FrontendRef, InboundRef};
+use weft_bundle::feature::Feature;
 
 use super::Shared;
 use super::listener::{Override, find_override};
@@ -122,6 +123,9 @@ impl Maker<'_> {
     fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
         let tls = match &cluster.tls {
             UpstreamTls::Off => None,
+            UpstreamTls::Server(_) => {
+                return Err(ApplyError::Unsupported(format!("{} (cluster {id})", Feature::ServerTls)));
+            }
             UpstreamTls::Mutual(ids) => Some(identity::client_tls(
                 &self.snapshot.trust,
                 &self.shared.deny,
@@ -151,7 +155,7 @@ impl Maker<'_> {
     fn section(&self, cluster: &Cluster) -> Result<Vec<u8>, ApplyError> {
         let body = self.snapshot.body();
         let trust = match &cluster.tls {
-            UpstreamTls::Off => Vec::new(),
+            UpstreamTls::Off | UpstreamTls::Server(_) => Vec::new(),
             UpstreamTls::Mutual(ids) => {
                 ids.iter().map(|id| (id, body.trust_anchors.get(id.trust_domain()))).collect()
             }

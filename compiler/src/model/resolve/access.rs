@@ -40,7 +40,8 @@ fn policy(
             .flatten()
             .map(|written| operation(context, document, written, &targets, mesh))
             .collect();
-        AccessRule { at: context.at(document, written.span, Some(format!("rules[{index}]"))), from, to }
+        let at = context.at(document, written.span, Some(format!("rules[{index}]")));
+        AccessRule { at, from, to, when: None }
     });
     let rules: Vec<AccessRule> = rules.collect();
     for target in &targets {
@@ -51,6 +52,7 @@ fn policy(
     let rules = rules.into_iter().zip(written).filter(|(rule, listed)| !(*listed && rule.from.is_empty()));
     let rules = rules.map(|(rule, _)| rule).collect();
     AccessPolicy {
+        gateways: Vec::new(),
         at: context.at_document(document),
         effect: match spec.action.value {
             AccessAction::Allow => Effect::Allow,

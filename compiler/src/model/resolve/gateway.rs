@@ -1,5 +1,7 @@
 //! HTTPRoutes attached to Services (GAMMA, GEP-1294), into routes ordered by specificity.
 
+use std::collections::BTreeMap;
+
 use weft_bundle::body::{
     FieldMatch, HeaderEdits, PathMatch, PathRewrite, Redirect, RequestMatch, Rewrite, StringMatch,
 };
@@ -12,8 +14,8 @@ use crate::dialect::gateway::{
 };
 use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{
-    Attachment, BackendRef, BackendTarget, Mesh, Order, Route, RouteEntry, RouteRule, RuleAction, Scope,
-    Settings,
+    Attachment, BackendRef, BackendTarget, Mesh, Order, Route, RouteEntry, RouteKind, RouteRule, RuleAction,
+    Scope, Settings,
 };
 use crate::yaml::Spanned;
 
@@ -60,7 +62,9 @@ fn route(
     Route {
         at: context.at_document(document),
         namespace: document.namespace().to_owned(),
+        kind: RouteKind::Http,
         attachments,
+        listeners: Vec::new(),
         order: Order::Specificity,
         priority: convert::priority(context, document),
         entries,
@@ -119,8 +123,14 @@ fn attach(
 }
 
 fn rule_entries(rule: &Spanned<HttpRule>, index: usize) -> Vec<RouteEntry> {
-    let entry =
-        |condition, span| RouteEntry { condition, port: None, source_namespace: None, rule: index, span };
+    let entry = |condition, span| RouteEntry {
+        condition,
+        port: None,
+        source_namespace: None,
+        source_labels: BTreeMap::new(),
+        rule: index,
+        span,
+    };
     if rule.matches.is_empty() {
         let span = rule.name.as_ref().map_or(rule.span, |name| name.span);
         return vec![entry(RequestMatch::default(), span)];
@@ -192,6 +202,8 @@ fn rule(
         request_headers: effects.request,
         response_headers: effects.response,
         rewrite: effects.rewrite,
+        mirrors: Vec::new(),
+        cors: None,
         settings: Settings {
             request: timeouts.and_then(|timeouts| timeouts.request.as_deref().copied()),
             per_try: timeouts.and_then(|timeouts| timeouts.backend_request.as_deref().copied()),

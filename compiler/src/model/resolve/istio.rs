@@ -5,6 +5,8 @@
 //! (istio:pilot/pkg/networking/core/route/retry/retry.go). Its default also names two conditions on `grpc-status`, which
 //! proxies here do not read; a document that asks for one is refused.
 
+use std::collections::BTreeMap;
+
 use weft_bundle::body::{
     FieldMatch, HeaderEdits, LoadBalancer, PathMatch, PathRewrite, Redirect, RequestMatch, RetryOn, Rewrite,
     StringMatch,
@@ -19,8 +21,8 @@ use crate::dialect::istio::{
 };
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{
-    Attachment, BackendRef, BackendTarget, Mesh, Order, Route, RouteEntry, RouteRule, RuleAction, Scope,
-    ServiceIndex, Settings, Subset,
+    Attachment, BackendRef, BackendTarget, Mesh, Order, Route, RouteEntry, RouteKind, RouteRule, RuleAction,
+    Scope, ServiceIndex, Settings, Subset,
 };
 use crate::yaml::{Map, Spanned};
 
@@ -102,7 +104,9 @@ fn route(
     Route {
         at: context.at_document(document),
         namespace: document.namespace().to_owned(),
+        kind: RouteKind::Http,
         attachments,
+        listeners: Vec::new(),
         order: Order::Listed,
         priority: convert::priority(context, document),
         entries,
@@ -185,7 +189,14 @@ fn rule_entries(rule: &Spanned<HttpRoute>, index: usize) -> Vec<RouteEntry> {
     if rule.matches.is_empty() {
         let span = rule.name.as_ref().map_or(rule.span, |name| name.span);
         let condition = RequestMatch { path: whole, ..RequestMatch::default() };
-        return vec![RouteEntry { condition, port: None, source_namespace: None, rule: index, span }];
+        return vec![RouteEntry {
+            condition,
+            port: None,
+            source_namespace: None,
+            source_labels: BTreeMap::new(),
+            rule: index,
+            span,
+        }];
     }
     let mut entries = Vec::new();
     for written in &rule.matches {
@@ -195,6 +206,7 @@ fn rule_entries(rule: &Spanned<HttpRoute>, index: usize) -> Vec<RouteEntry> {
             condition,
             port: written.port.as_deref().copied(),
             source_namespace: written.source_namespace.as_ref().map(|namespace| namespace.value.clone()),
+            source_labels: BTreeMap::new(),
             rule: index,
             span: written.span,
         });
@@ -225,6 +237,7 @@ fn condition(written: &HttpMatchRequest) -> RequestMatch {
         authority,
         headers,
         query: fields(&written.query_params).collect(),
+        ..RequestMatch::default()
     }
 }
 
@@ -271,7 +284,16 @@ fn rule(
     });
     let retries = written.retries.as_deref().map(retry).unwrap_or_default();
     let settings = Settings { request: written.timeout.as_deref().copied(), ..retries };
-    RouteRule { at, action, request_headers, response_headers, rewrite, settings }
+    RouteRule {
+        at,
+        action,
+        request_headers,
+        response_headers,
+        rewrite,
+        mirrors: Vec::new(),
+        cors: None,
+        settings,
+    }
 }
 
 /// Envoy drops the request's port where it changes the host; Gateway API, whose rules the engine has, keeps it unless

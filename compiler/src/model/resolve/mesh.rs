@@ -13,7 +13,7 @@ use crate::analysis::{Level, PAGES, Page};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessDefault, AnalysisLevel, TrustAnchor};
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{At, Index, Mesh, Settings};
+use crate::model::{At, Mesh};
 use crate::yaml::INVALID_VALUE;
 use crate::yaml::{Span, Spanned};
 
@@ -36,9 +36,6 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
     let settings =
         convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()));
     Mesh {
-        name: document.name().to_owned(),
-        at: context.at_document(document),
-        trust_domain: spec.trust_domain.value.clone(),
         trust_anchors: BTreeMap::from([(spec.trust_domain.value.clone(), anchors(context, document, spec))]),
         default_access: match defaults.access.as_deref() {
             Some(AccessDefault::Allow) => Verdict::Allow,
@@ -47,11 +44,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
         default_peer_tls: defaults.peer_tls.as_deref().copied().unwrap_or(weft_bundle::body::PeerTls::Strict),
         defaults: settings,
         levels: levels(context, document, spec),
-        services: Vec::new(),
-        routes: Vec::new(),
-        access: Vec::new(),
-        traffic: Vec::new(),
-        index: Index::default(),
+        ..Mesh::new(document.name(), context.at_document(document), spec.trust_domain.value.clone())
     }
 }
 
@@ -64,21 +57,8 @@ fn missing(context: &mut Context<'_>) -> Mesh {
         context.report(Diagnostic::error("missing-mesh", message).help(example));
     }
     let origin = Origin { object: "Mesh (missing)".to_owned(), rule: None, file: String::new(), line: 0 };
-    Mesh {
-        name: String::new(),
-        at: At { origin, span: Span::default() },
-        trust_domain: "missing.invalid".parse::<TrustDomain>().expect("a literal trust domain"),
-        trust_anchors: BTreeMap::new(),
-        default_access: Verdict::Deny,
-        default_peer_tls: weft_bundle::body::PeerTls::Strict,
-        defaults: Settings::default(),
-        levels: BTreeMap::new(),
-        services: Vec::new(),
-        routes: Vec::new(),
-        access: Vec::new(),
-        traffic: Vec::new(),
-        index: Index::default(),
-    }
+    let trust_domain = "missing.invalid".parse::<TrustDomain>().expect("a literal trust domain");
+    Mesh::new("", At { origin, span: Span::default() }, trust_domain)
 }
 
 /// Base64 DER of every certificate, sorted, each once.

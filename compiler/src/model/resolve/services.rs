@@ -95,16 +95,12 @@ fn weft_service(
     }
     let endpoints = spec.endpoints.as_deref().map(|endpoints| endpoints.fixed.as_slice()).unwrap_or_default();
     let endpoints = endpoints.iter().map(|endpoint| weft_endpoint(endpoint)).collect();
+    let at = context.at_document(document);
     Some(Service {
-        namespace: document.namespace().to_owned(),
-        name: document.name().to_owned(),
-        at: context.at_document(document),
-        identity,
         ports,
         endpoints,
         subsets: weft_subsets(context, document, spec),
-        calls: None,
-        settings: Settings::default(),
+        ..Service::new(document.namespace(), document.name(), at, identity)
     })
 }
 
@@ -136,6 +132,8 @@ fn weft_port(port: &Spanned<weft::Port>, mesh: &Mesh) -> Port {
         application: application.unwrap_or_else(|| format!("127.0.0.1:{number}")),
         peer_tls: port.peer_tls.as_deref().copied().unwrap_or(mesh.default_peer_tls),
         span: port.span,
+        server_tls: None,
+        settings: None,
     }
 }
 
@@ -240,17 +238,8 @@ fn kube_service(
     let ports: Vec<Port> =
         tcp.map(|port| kube_port(context, document, port, slices, mesh.default_peer_tls)).collect();
     one_protocol_per_target(context, document, &ports);
-    Some(Service {
-        namespace: document.namespace().to_owned(),
-        name: document.name().to_owned(),
-        at: context.at_document(document),
-        identity: identity(context, document, mesh, document.name())?,
-        ports,
-        endpoints,
-        subsets: BTreeMap::new(),
-        calls: None,
-        settings: Settings::default(),
-    })
+    let (at, identity) = (context.at_document(document), identity(context, document, mesh, document.name())?);
+    Some(Service { ports, endpoints, ..Service::new(document.namespace(), document.name(), at, identity) })
 }
 
 /// Two ports may lead to one port of the workloads, which then cannot tell them apart.
@@ -319,6 +308,8 @@ fn kube_port(
         application: format!("127.0.0.1:{target}"),
         peer_tls,
         span: port.span,
+        server_tls: None,
+        settings: None,
     }
 }
 

@@ -1,0 +1,93 @@
+//! What a proxy tells about the requests it handles.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fraction, is_false};
+
+/// What a proxy tells about requests, beside its metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// The access log; on, with every field, if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
+    /// Traces; none are begun if not set, those of callers go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracing: Option<Tracing>,
+    /// More labels of request metrics, from a closed set, each with what it holds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metric_labels: BTreeMap<String, MetricLabel>,
+}
+
+impl Telemetry {
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The access log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessLog {
+    /// Whether nothing is logged.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub off: bool,
+    /// The fields, in order; all if empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+}
+
+/// Traces.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tracing {
+    /// The share of requests without a trace of their own that begin one.
+    pub sampling: Fraction,
+    /// The OTLP endpoint, a URL; spans are not exported if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Attributes of every span.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, SpanAttribute>,
+}
+
+/// Where the value of a span's attribute comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SpanAttribute {
+    /// This text.
+    Literal(String),
+    /// A request header field, lower case.
+    Header {
+        /// Its name.
+        name: String,
+        /// The value without it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        default: String,
+    },
+    /// A variable in the environment of the proxy.
+    Environment {
+        /// Its name.
+        name: String,
+        /// The value without it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        default: String,
+    },
+}
+
+/// What a label of a metric holds: never a text that a caller chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricLabel {
+    /// The method, if it is a standard one, else `other`.
+    Method,
+    /// The deciding rule.
+    Rule,
+    /// The peer's namespace.
+    PeerNamespace,
+    /// The peer's service account.
+    PeerServiceAccount,
+}

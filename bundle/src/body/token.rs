@@ -1,0 +1,56 @@
+//! JSON Web Tokens that a service's callers may bring.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Origin, is_false};
+
+/// An issuer of tokens, and what is done with them. A token that is there must be valid, or the request is answered with
+/// 401; that there is none is for access rules to judge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenProvider {
+    /// Where it is written.
+    pub origin: Origin,
+    /// The issuer, compared with `iss`.
+    pub issuer: String,
+    /// Audiences of which a token must have one; empty: any, also none. Sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub audiences: Vec<String>,
+    /// The keys: a JSON Web Key Set, as canonical JSON text, pinned in the repository.
+    pub jwks: String,
+    /// Where a token is looked for, in order.
+    pub locations: Vec<TokenLocation>,
+    /// Whether the token stays in the request that is forwarded.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forward: bool,
+    /// The header field, lower case, that carries the payload as base64url to the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_header: Option<String>,
+    /// Header fields, lower case, and the claims that they carry to the application, as paths. What a caller sends in
+    /// these fields is dropped.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claim_headers: BTreeMap<String, Vec<String>>,
+    /// Claims that are lists written as text with spaces, beside `scope`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub space_delimited_claims: Vec<String>,
+}
+
+/// Where a token is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum TokenLocation {
+    /// A header field, after a prefix such as `Bearer `.
+    Header {
+        /// The name, lower case.
+        name: String,
+        /// What comes before the token.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prefix: String,
+    },
+    /// A query parameter.
+    Query(String),
+    /// A cookie.
+    Cookie(String),
+}

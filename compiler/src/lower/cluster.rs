@@ -1,0 +1,132 @@
+//! The clusters behind backends: endpoints, how one is chosen, how it proves who it is, and what protects it.
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::{
+    Cluster, ConnectionSettings, Discovery, Endpoint, Limits, LoadBalancer, Outliers, PeerTls, RetryBudget,
+    UpstreamTls,
+};
+use weft_bundle::duration::DurationText;
+
+use crate::model::{BackendTarget, Mesh, Port, Service, Settings, Subset, routing};
+
+/// The id of the cluster behind a target; made if it is not there yet.
+pub(super) fn cluster(
+    mesh: &Mesh,
+    target: &BackendTarget,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> String {
+    let service = mesh.service(target.service);
+    let subset = target.subset.as_deref();
+    let id = match subset {
+        Some(subset) => format!("{}:{}/{subset}", service.id(), target.port),
+        None => format!("{}:{}", service.id(), target.port),
+    };
+    if let Some(port) = service.port(target.port)
+        && !clusters.contains_key(&id)
+    {
+        clusters.insert(id.clone(), made(mesh, target, service, port));
+    }
+    id
+}
+
+fn made(mesh: &Mesh, target: &BackendTarget, service: &Service, port: &Port) -> Cluster {
+    let name = target.subset.as_deref();
+    let subset = name.and_then(|name| service.subsets.get(name));
+    let settings = routing::settings(mesh, target.service, port.number, name, None);
+    Cluster {
+        service: service.id(),
+        port: target.port,
+        subset: target.subset.clone(),
+        protocol: port.protocol,
+        tls: tls(service, port),
+        endpoints: endpoints(service, subset, port),
+        load_balancer: settings.load_balancer.unwrap_or(LoadBalancer::PeakEwma),
+        connect_timeout: settings.connect.unwrap_or_default(),
+        idle_timeout: settings.pool_idle.unwrap_or_default(),
+        retry_budget: settings.retry_budget.unwrap_or(RetryBudget { percent: 20, min: 3 }),
+        discovery: discovery(service, subset, port),
+        hash: settings.hash.clone(),
+        locality: settings.locality.clone(),
+        warmup: settings.warmup,
+        limits: limits(&settings),
+        outliers: outliers(&settings),
+        health_check: settings.health_check.clone(),
+        connection: connection(&settings),
+        external: service.external,
+    }
+}
+
+fn tls(service: &Service, port: &Port) -> UpstreamTls {
+    match (&port.server_tls, port.peer_tls) {
+        (Some(server), _) => UpstreamTls::Server(server.clone()),
+        (None, PeerTls::Off) => UpstreamTls::Off,
+        (None, PeerTls::Strict | PeerTls::Permissive) => UpstreamTls::Mutual(vec![service.identity.clone()]),
+    }
+}
+
+/// Sorted, each once.
+fn endpoints(service: &Service, subset: Option<&Subset>, port: &Port) -> Vec<Endpoint> {
+    let found = service.endpoints_of(subset);
+    let mut endpoints: Vec<Endpoint> = found
+        .map(|endpoint| Endpoint {
+            address: endpoint.address,
+            port: endpoint.port_number(port),
+            weight: endpoint.weight,
+            locality: endpoint.locality.clone(),
+        })
+        .collect();
+    endpoints.sort();
+    endpoints.dedup();
+    endpoints
+}
+
+/// Where other endpoints come from, for one port and subset of the service.
+fn discovery(service: &Service, subset: Option<&Subset>, port: &Port) -> Option<Discovery> {
+    Some(match service.discovery.clone()? {
+        Discovery::Dns { host, .. } => Discovery::Dns { host, port: port.target },
+        Discovery::File { path, .. } => {
+            Discovery::File { path, labels: subset.map(|subset| subset.labels.clone()).unwrap_or_default() }
+        }
+        other @ (Discovery::DnsService { .. } | Discovery::OriginalDestination) => other,
+    })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        connections: settings.max_connections,
+        pending: settings.max_pending,
+        requests: settings.max_requests,
+        retries: settings.max_retries,
+    }
+}
+
+/// None unless something says when an endpoint is left out.
+fn outliers(settings: &Settings) -> Option<Outliers> {
+    let millis = |millis| DurationText::new(std::time::Duration::from_millis(millis));
+    let (errors, gateway) = (settings.consecutive_errors, settings.consecutive_gateway_errors);
+    let local = settings.consecutive_local_failures;
+    if [errors, gateway, local].into_iter().flatten().all(|count| count == 0) {
+        return None;
+    }
+    Some(Outliers {
+        consecutive_errors: errors.unwrap_or(0),
+        consecutive_gateway_errors: gateway.unwrap_or(0),
+        consecutive_local_failures: local.unwrap_or(0),
+        interval: settings.ejection_interval.unwrap_or(millis(10_000)),
+        base_ejection: settings.base_ejection.unwrap_or(millis(30_000)),
+        max_ejected_percent: settings.max_ejected_percent.unwrap_or(50),
+        min_healthy_percent: settings.min_healthy_percent.unwrap_or(0),
+    })
+}
+
+fn connection(settings: &Settings) -> ConnectionSettings {
+    ConnectionSettings {
+        max_requests: settings.requests_per_connection.filter(|requests| *requests > 0),
+        max_age: settings.connection_age.filter(|age| !age.is_zero()),
+        max_streams: settings.streams_per_connection,
+        keepalive: settings.keepalive,
+        upgrade_to_http2: settings.upgrade_to_http2.unwrap_or(false),
+        proxy_protocol: settings.proxy_protocol,
+    }
+}

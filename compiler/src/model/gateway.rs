@@ -1,0 +1,58 @@
+//! Gateways: where callers from outside the mesh come in.
+//!
+//! A gateway is a workload with an identity of its own and a bundle of its own, whose id is its namespace and name. Where a
+//! service of that name is in the mesh, the service's workloads are the gateway, and one bundle holds both.
+
+use weft_bundle::body::{ListenerTls, Protocol};
+use weft_bundle::engine::HostPattern;
+use weft_bundle::spiffe::SpiffeId;
+
+use super::{At, ServiceIndex};
+use crate::yaml::Span;
+
+/// A gateway of [`super::Mesh::gateways`], by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GatewayIndex(pub usize);
+
+/// A gateway.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The document that declares it.
+    pub at: At,
+    /// The identity of its workloads, which the services behind it see.
+    pub identity: SpiffeId,
+    /// The service whose workloads it is, if it is one of the mesh.
+    pub service: Option<ServiceIndex>,
+    /// Sorted by port, then name; names are unique.
+    pub listeners: Vec<GatewayListener>,
+}
+
+impl Gateway {
+    /// `namespace/name`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A port and host names on which a gateway accepts.
+#[derive(Clone, Debug)]
+pub struct GatewayListener {
+    /// The name.
+    pub name: String,
+    /// The port that callers connect to.
+    pub port: u16,
+    /// What is routed on it: requests, connections by server name, connections, or datagrams.
+    pub protocol: Protocol,
+    /// The names that callers use. Never empty.
+    pub hosts: Vec<HostPattern>,
+    /// What it does with TLS; clear text if none.
+    pub tls: Option<ListenerTls>,
+    /// The document that declares it, with the listener's name.
+    pub at: At,
+    /// The bytes to underline.
+    pub span: Span,
+}

@@ -1,0 +1,154 @@
+//! Services: what clients call, where it is, and what it declares.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use weft_bundle::body::{Discovery, PeerTls, Protocol, ServerTls};
+use weft_bundle::spiffe::SpiffeId;
+
+use super::{At, Settings};
+use crate::yaml::Span;
+
+/// A service of [`Mesh::services`], by place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceIndex(pub usize);
+
+/// A service: the name clients use, and what one bundle is for.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+    /// The document that declares it.
+    pub at: At,
+    /// The identity of its workloads.
+    pub identity: SpiffeId,
+    /// Sorted by number.
+    pub ports: Vec<Port>,
+    /// Sorted by address.
+    pub endpoints: Vec<Endpoint>,
+    /// By name.
+    pub subsets: BTreeMap<String, Subset>,
+    /// The dependencies it declares; none if it declares nothing, which is not the same as an empty list.
+    pub calls: Option<Vec<Call>>,
+    /// Traffic settings that a dialect attaches to the service itself (Istio's `DestinationRule.trafficPolicy`).
+    pub settings: Settings,
+    /// Whether it is outside the mesh. Such a service has no workloads of ours, and no bundle is made for it.
+    pub external: bool,
+    /// More names that it answers to, in every namespace: lower case, patterns only for external ones. Sorted.
+    pub hosts: Vec<String>,
+    /// Addresses that it answers to where callers connect to an address. Sorted.
+    pub addresses: Vec<IpNet>,
+    /// Where endpoints come from that are not listed here, by port; the port of a name is the port's target.
+    pub discovery: Option<Discovery>,
+    /// Namespaces whose callers see it; every one if none.
+    pub visible_to: Option<Vec<String>>,
+}
+
+impl Service {
+    /// A service of the mesh about which nothing else is said.
+    pub fn new(namespace: &str, name: &str, at: At, identity: SpiffeId) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            at,
+            identity,
+            ports: Vec::new(),
+            endpoints: Vec::new(),
+            subsets: BTreeMap::new(),
+            calls: None,
+            settings: Settings::default(),
+            external: false,
+            hosts: Vec::new(),
+            addresses: Vec::new(),
+            discovery: None,
+            visible_to: None,
+        }
+    }
+
+    /// `namespace/name`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// The port of that number.
+    pub fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    /// The endpoints whose labels have all of a subset's.
+    pub fn endpoints_of<'s>(&'s self, subset: Option<&'s Subset>) -> impl Iterator<Item = &'s Endpoint> {
+        let wanted = subset.map(|subset| &subset.labels);
+        self.endpoints.iter().filter(move |endpoint| {
+            wanted.is_none_or(|labels| {
+                labels.iter().all(|(key, value)| endpoint.labels.get(key) == Some(value))
+            })
+        })
+    }
+}
+
+/// A port of a service.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// The name.
+    pub name: String,
+    /// The number callers use.
+    pub number: u16,
+    /// What is spoken on it.
+    pub protocol: Protocol,
+    /// The number that endpoints without one of their own listen on.
+    pub target: u16,
+    /// Where the application listens, `ip:port`.
+    pub application: String,
+    /// Whether peers must prove who they are.
+    pub peer_tls: PeerTls,
+    /// TLS as on the web, for what is not of the mesh; then `peer_tls` says nothing.
+    pub server_tls: Option<ServerTls>,
+    /// Traffic settings for this port (Istio's `portLevelSettings`), which replace the service's own.
+    pub settings: Option<Settings>,
+    /// The bytes to underline.
+    pub span: Span,
+}
+
+/// One address of a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address.
+    pub address: std::net::IpAddr,
+    /// Port numbers of its own, by port name; `""` stands for every port.
+    pub ports: BTreeMap<String, u16>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its share among its neighbours.
+    pub weight: u32,
+    /// `region/zone/subzone`.
+    pub locality: Option<String>,
+}
+
+impl Endpoint {
+    /// The number it listens on for a port of its service.
+    pub fn port_number(&self, port: &Port) -> u16 {
+        self.ports.get(&port.name).or_else(|| self.ports.get("")).copied().unwrap_or(port.target)
+    }
+}
+
+/// The endpoints of a service that have some labels.
+#[derive(Clone, Debug)]
+pub struct Subset {
+    /// Where it is declared.
+    pub at: At,
+    /// What endpoints must carry.
+    pub labels: BTreeMap<String, String>,
+    /// Traffic settings of its own (Istio's `DestinationRule.subsets[].trafficPolicy`).
+    pub settings: Settings,
+}
+
+/// A declared dependency.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// What is called.
+    pub service: ServiceIndex,
+    /// Where that is written.
+    pub span: Span,
+}
