@@ -12,7 +12,7 @@
 use std::fmt::Write;
 
 /// Services of one team.
-pub const TEAM: usize = 50;
+pub(crate) const TEAM: usize = 50;
 /// How many services a service calls.
 const CALLS: usize = 8;
 /// How far apart in its team the services may be that a service calls.
@@ -27,7 +27,7 @@ const WORDS: [&str; 12] = [
 ];
 
 /// The files of a repository of this many services, a multiple of [`TEAM`]: paths and texts, sorted by path.
-pub fn files(services: usize, seed: u64) -> Vec<(String, String)> {
+pub(crate) fn files(services: usize, seed: u64) -> Vec<(String, String)> {
     let mesh = "apiVersion: weft.dev/v1alpha1
 kind: Mesh
 metadata:
@@ -50,14 +50,14 @@ spec:
 }
 
 /// The path of a file, and its text with one rule sent elsewhere: what a pull request might change.
-pub fn changed(number: usize, seed: u64) -> (String, String) {
+pub(crate) fn changed(number: usize, seed: u64) -> (String, String) {
     let service = Service::new(number, seed);
-    let text = service.documents().replacen("/items/v2", "/items/v3", 2);
+    let text = service.documents().replacen("/v2\n", "/v3\n", 1);
     (format!("{}/{}.yaml", service.namespace, service.name), text)
 }
 
 /// `namespace/name` of a service.
-pub fn id(number: usize, seed: u64) -> String {
+pub(crate) fn id(number: usize, seed: u64) -> String {
     let service = Service::new(number, seed);
     format!("{}/{}", service.namespace, service.name)
 }
@@ -147,7 +147,9 @@ impl Service {
         self.access(&mut text).expect("a string takes what is written");
         self.traffic(&mut text).expect("a string takes what is written");
         for (place, area) in AREAS.iter().enumerate() {
-            self.route(&mut text, place, area).expect("a string takes what is written");
+            // No two services have the same lists, as nothing is to be gained from what would not be so in life.
+            let area = format!("{area}-{}", self.number);
+            self.route(&mut text, place, &area).expect("a string takes what is written");
         }
         text
     }
@@ -197,7 +199,7 @@ impl Service {
             writeln!(text, "  - to:\n    - methods: [ GET, HEAD, POST ]")?;
         } else {
             writeln!(text, "  - from:\n    - namespace: {PLATFORM}")?;
-            writeln!(text, "    to:\n    - methods: [ GET ]\n      paths:\n      - exact: /items/health")?;
+            writeln!(text, "    to:\n    - methods: [ GET ]\n      paths:\n      - exact: /health")?;
             if !callers.is_empty() {
                 writeln!(text, "  - from:")?;
             }

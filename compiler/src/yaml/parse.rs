@@ -39,8 +39,8 @@ pub fn parse(file: FileId, bytes: &[u8]) -> Stream {
     parse_fully(file, bytes)
 }
 
-/// The same by the scanner that knows all of YAML.
-pub(super) fn parse_fully(file: FileId, bytes: &[u8]) -> Stream {
+/// The same by the scanner that knows all of YAML, which is asked for whatever is not plain.
+pub fn parse_fully(file: FileId, bytes: &[u8]) -> Stream {
     let (text, invalid) = decode(bytes);
     let mut reader = Reader::new(file, &text, &invalid);
     reader.read();
