@@ -27,6 +27,7 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
+pub use dialect::Known;
 use model::Mesh;
 use source::Sources;
 
@@ -50,7 +51,13 @@ impl Compilation {
 
 /// Parses, resolves and analyses documents.
 pub fn compile(sources: &Sources) -> Compilation {
-    let mut parsed = dialect::parse(sources);
+    compile_knowing(sources, &mut Known::default())
+}
+
+/// The same for one revision after another: files that are the same in both are read once. See
+/// [`source::Sources::align`].
+pub fn compile_knowing(sources: &Sources, known: &mut Known) -> Compilation {
+    let mut parsed = dialect::parse_knowing(sources, known);
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
     let (mesh, found) = model::resolve::resolve(sources, &parsed);
     // A name that is none is not also an unknown one: what was found while reading says it.

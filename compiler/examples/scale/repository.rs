@@ -56,12 +56,6 @@ pub(crate) fn changed(number: usize, seed: u64) -> (String, String) {
     (format!("{}/{}.yaml", service.namespace, service.name), text)
 }
 
-/// `namespace/name` of a service.
-pub(crate) fn id(number: usize, seed: u64) -> String {
-    let service = Service::new(number, seed);
-    format!("{}/{}", service.namespace, service.name)
-}
-
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers everywhere, and none left over from one service to the next.
 struct Draw(u64);
 
@@ -222,7 +216,7 @@ impl Service {
         writeln!(text, "  timeouts:\n    request: 10s\n    idle: 2m")?;
         let policy = pick(&["peak-ewma", "round-robin", "random"], self.number);
         writeln!(text, "  loadBalancer:\n    policy: {policy}")?;
-        if self.number % 5 == 0 {
+        if self.number.is_multiple_of(5) {
             writeln!(
                 text,
                 "  retry:\n    attempts: 1\n    perTry: 2s\n    on: [ connect-failure, \"503\" ]"
@@ -242,7 +236,7 @@ impl Service {
         writeln!(text, "  rules:\n  - name: health\n    matches:\n    - path:\n        type: Exact")?;
         writeln!(text, "        value: /{area}/health\n{}", self.backend(&self.name, 1))?;
         self.canary_rule(text, area)?;
-        if place == 3 && self.number % 3 == 0 {
+        if place == 3 && self.number.is_multiple_of(3) {
             writeln!(
                 text,
                 "  - name: by-number\n    matches:\n    - path:\n        type: RegularExpression"

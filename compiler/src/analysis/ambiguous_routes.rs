@@ -61,7 +61,7 @@ fn of_service(mesh: &Mesh, index: ServiceIndex, service: &Service) -> Vec<(Pair,
     findings
 }
 
-/// Two routes by place, the smaller first.
+/// Two routes, or two entries of a list, by place, the smaller first.
 type Pair = (usize, usize);
 
 /// Routes that each want the frontend to themselves, and that no priority tells apart.
@@ -128,7 +128,7 @@ fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<Pair>) -> Vec<
     {
         let pair = (a.route_index.min(b.route_index), a.route_index.max(b.route_index));
         let shared =
-            format!("may match one request (too many conditions rank equal to compare each with each)");
+            "may match one request (too many conditions rank equal to compare each with each)".to_owned();
         if seen.insert(pair) {
             findings.push((pair, report(a, b, port, &shared)));
         }
@@ -145,7 +145,7 @@ const MOST_LOOKS: usize = 500_000_000;
 /// Pairs of entries, by place and in order, of different routes, equal in rank and in priority, that are not plainly
 /// apart; and the first pair beyond
 /// [`MOST_PAIRS`] or [`MOST_LOOKS`].
-fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<(usize, usize)>, Option<(usize, usize)>) {
+fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option<Pair>) {
     let mut pairs = Vec::new();
     let mut looks = MOST_LOOKS;
     let mut start = 0;

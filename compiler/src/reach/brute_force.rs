@@ -388,8 +388,10 @@ pub(super) fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Valu
 }
 
 /// The test below, without end: what `examples/fuzz_reach` draws its cases from.
+#[allow(dead_code, reason = "only the fuzzer makes one")]
 pub(super) struct Oracle(Universe);
 
+#[allow(dead_code, reason = "only the fuzzer makes one")]
 impl Oracle {
     pub(super) fn new() -> Self {
         Self(Universe::new())

@@ -30,9 +30,6 @@ pub struct Stream {
 
 /// Reads every document of a file.
 pub fn parse(file: FileId, bytes: &[u8]) -> Stream {
-    if let Some(diagnostic) = utf_16(file, bytes) {
-        return Stream { documents: Vec::new(), diagnostics: vec![diagnostic] };
-    }
     if let Some(stream) = std::str::from_utf8(bytes).ok().and_then(|text| plain::parse(file, text)) {
         return stream;
     }
@@ -41,6 +38,9 @@ pub fn parse(file: FileId, bytes: &[u8]) -> Stream {
 
 /// The same by the scanner that knows all of YAML, which is asked for whatever is not plain.
 pub fn parse_fully(file: FileId, bytes: &[u8]) -> Stream {
+    if let Some(diagnostic) = utf_16(file, bytes) {
+        return Stream { documents: Vec::new(), diagnostics: vec![diagnostic] };
+    }
     let (text, invalid) = decode(bytes);
     let mut reader = Reader::new(file, &text, &invalid);
     reader.read();
