@@ -17,6 +17,7 @@ mod traffic;
 mod traffic_settings;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weft_bundle::body::Origin;
 
@@ -225,9 +226,9 @@ impl Context<'_> {
 }
 
 /// The documents without those whose kind, namespace and name an earlier one has.
-fn unique<'d>(context: &mut Context<'_>, documents: &'d [ParsedDocument]) -> Vec<&'d ParsedDocument> {
+fn unique<'d>(context: &mut Context<'_>, documents: &'d [Arc<ParsedDocument>]) -> Vec<&'d ParsedDocument> {
     let mut seen: BTreeMap<(String, String), &ParsedDocument> = BTreeMap::new();
-    let mut kept = Vec::with_capacity(documents.len());
+    let mut kept: Vec<&ParsedDocument> = Vec::with_capacity(documents.len());
     for document in documents {
         let group = document.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         match seen.entry((group, document.object())) {
