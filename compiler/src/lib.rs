@@ -32,6 +32,7 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
+use dialect::Parsed;
 use findings::{Checks, Judged};
 use model::Mesh;
 use progress::{Progress, Silent, Stage};
@@ -62,7 +63,32 @@ pub fn compile(sources: &Sources) -> Compilation {
 
 /// Parses, resolves and analyses documents. `checks` says how findings count, `progress` is told how far it has come.
 pub fn compile_with(sources: &Sources, checks: &Checks, progress: &dyn Progress) -> Compilation {
-    let mut parsed = dialect::parse_watched(sources, progress);
+    let files = dialect::parse_files(sources, None, progress);
+    compile_parsed(sources, files.join(sources), checks, progress)
+}
+
+/// Compiles two states of one repository. What both hold alike is parsed once; for that, their files are
+/// [aligned](Sources::align), so spans hold for the sources as they are afterwards.
+pub fn compile_both(
+    base: &mut Sources,
+    head: &mut Sources,
+    checks: &Checks,
+    progress: &dyn Progress,
+) -> (Compilation, Compilation) {
+    base.align(head);
+    let new = dialect::parse_files(head, None, progress);
+    let old = dialect::parse_files(base, Some((head, &new)), progress);
+    let old = compile_parsed(base, old.join(base), checks, progress);
+    (old, compile_parsed(head, new.join(head), checks, progress))
+}
+
+/// Resolves and analyses what was parsed.
+fn compile_parsed(
+    sources: &Sources,
+    mut parsed: Parsed,
+    checks: &Checks,
+    progress: &dyn Progress,
+) -> Compilation {
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
     progress.begin(Stage::Resolving, 0);
     let (mesh, found) = model::resolve::resolve(sources, &parsed);

@@ -17,8 +17,8 @@ use crate::diagnostic::human::Style;
 use crate::diagnostic::{Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif};
 use crate::findings::{Baseline, Checks, Comparison, Levels, compare};
 use crate::progress::{Progress, Stage};
-use crate::source::{GitTree, Source, SourceError, Sources};
-use crate::{Compilation, compile_with};
+use crate::source::{GitTree, SourceError, Sources};
+use crate::{Compilation, compile_both, compile_with};
 
 /// Checks policy documents and says what is wrong with them
 #[derive(clap::Args, Debug)]
@@ -136,43 +136,50 @@ struct Base {
 
 fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>> {
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
-    let checks = args.levels.checks();
+    let left = Left { checks: args.levels.checks(), baseline };
     progress.begin(Stage::Reading, 0);
-    let sources = args.place.read()?;
-    let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), progress);
-    let Some(revision) = &args.base else { return Ok(Checked { sources, diagnostics, summary, base: None }) };
-
-    progress.begin(Stage::Reading, 0);
-    let old = read_base(&args.place.path, revision)?;
-    let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
-    // What is equal has equal findings, and need not be compiled again.
-    let before = match same(&old, &sources) {
-        true => diagnostics.clone(),
-        false if old.files.is_empty() && old.diagnostics.is_empty() => Vec::new(),
-        false => findings_of(&old, &checks, baseline.as_ref(), progress).0,
+    let mut sources = args.place.read()?;
+    let Some(revision) = &args.base else {
+        let (diagnostics, summary) = left.of(&sources, compile_with(&sources, &left.checks, progress));
+        return Ok(Checked { sources, diagnostics, summary, base: None });
     };
-    let Comparison { introduced, unchanged, fixed } = compare(before, &old, diagnostics, &sources);
+
+    let mut old = read_base(&args.place.path, revision, &sources)?;
+    let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
+    let (before, (now, summary)) = if same(&old, &sources) {
+        // What is equal has equal findings, and need not be compiled twice.
+        let now = left.of(&sources, compile_with(&sources, &left.checks, progress));
+        (now.0.clone(), now)
+    } else if old.files.is_empty() && old.diagnostics.is_empty() {
+        (Vec::new(), left.of(&sources, compile_with(&sources, &left.checks, progress)))
+    } else {
+        let (base, head) = compile_both(&mut old, &mut sources, &left.checks, progress);
+        (left.of(&old, base).0, left.of(&sources, head))
+    };
+    let Comparison { introduced, unchanged, fixed } = compare(before, &old, now, &sources);
     let base = Some(Base { commit, sources: old, fixed, unchanged });
     Ok(Checked { summary: summary.of(&introduced), sources, diagnostics: introduced, base })
 }
 
-/// What is found and not hidden.
-fn findings_of(
-    sources: &Sources,
-    checks: &Checks,
-    baseline: Option<&Baseline>,
-    progress: &dyn Progress,
-) -> (Vec<Diagnostic>, Summary) {
-    let Compilation { mesh, diagnostics, summary } = compile_with(sources, checks, progress);
-    let Some(baseline) = baseline else { return (diagnostics, summary) };
-    let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
-    let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
-    (left.diagnostics, summary)
+/// What is left of findings when those are hidden that a baseline lists.
+struct Left {
+    checks: Checks,
+    baseline: Option<Baseline>,
+}
+
+impl Left {
+    fn of(&self, sources: &Sources, compilation: Compilation) -> (Vec<Diagnostic>, Summary) {
+        let Compilation { mesh, diagnostics, summary } = compilation;
+        let Some(baseline) = &self.baseline else { return (diagnostics, summary) };
+        let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, &self.checks));
+        let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
+        (left.diagnostics, summary)
+    }
 }
 
 /// What a directory held at a revision; nothing if it was not there yet.
-fn read_base(path: &Path, revision: &str) -> Result<Sources, SourceError> {
-    match GitTree::new(path, revision).read() {
+fn read_base(path: &Path, revision: &str, now: &Sources) -> Result<Sources, SourceError> {
+    match GitTree::new(path, revision).read_knowing(now) {
         Err(SourceError::NoSuchDirectory { .. }) => Ok(Sources::default()),
         other => other,
     }

@@ -260,7 +260,8 @@ impl Writer<'_> {
     /// Where it is. Code scanning takes no result without a file, so one without a place is at the first.
     fn location(&mut self, diagnostic: &Diagnostic) -> Option<Location> {
         let first = || {
-            let file = self.sources.files.first()?;
+            // An empty one may stand for a file that only the base has.
+            let file = self.sources.files.iter().find(|file| !file.bytes.is_empty())?;
             Some(Physical { artifact_location: artifact(&file.path), region: None })
         };
         let physical = match diagnostic.span {

@@ -14,6 +14,7 @@
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::source::FileId;
 use crate::yaml::{self, Span, Spanned};
@@ -29,7 +30,7 @@ pub mod istio;
 pub mod kubernetes;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
-pub use parse::{parse, parse_watched};
+pub use parse::{ParsedFiles, parse, parse_files};
 
 /// A kind, or a version of one, that is not read.
 pub const UNKNOWN_KIND: &str = "unknown-kind";
@@ -127,8 +128,9 @@ impl fmt::Display for ParsedDocument {
 /// Everything that was read, and what was wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// In the order of the sources: by file, then position.
-    pub documents: Vec<ParsedDocument>,
+    /// In the order of the sources: by file, then position. Behind a pointer, because two states of a repository share
+    /// what they hold alike.
+    pub documents: Vec<Arc<ParsedDocument>>,
     /// In the same order.
     pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
     /// Documents of other programs, left alone.

@@ -1,5 +1,7 @@
 //! From sources to documents: dispatch by `apiVersion` and `kind`, then each kind's own struct, then its own checks.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::check::Checker;
@@ -16,22 +18,45 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
-    parse_watched(sources, &Silent)
+    parse_files(sources, None, &Silent).join(sources)
 }
 
-/// Reads every document of every file, a step each.
-pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
+/// What each file of some sources gave.
+#[derive(Clone, Debug, Default)]
+pub struct ParsedFiles {
+    files: Vec<Parsed>,
+}
+
+/// Reads every file, a step each. What another state of the repository holds alike, under the same number, is taken
+/// from there instead of being read again; [`Sources::align`] makes numbers agree.
+pub fn parse_files(
+    sources: &Sources,
+    other: Option<(&Sources, &ParsedFiles)>,
+    progress: &dyn Progress,
+) -> ParsedFiles {
     progress.begin(Stage::Parsing, sources.files.len());
     let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
-    let read = parallel::map(&files, |_, (file, source)| {
-        let parsed = parse_file(*file, &source.bytes);
+    let shared = |place: usize, file: FileId, source: &SourceFile| {
+        let (known, parsed) = other?;
+        let same = known.file(file).is_some_and(|known| known == source);
+        parsed.files.get(place).filter(|_| same).cloned()
+    };
+    let files = parallel::map(&files, |place, (file, source)| {
+        let parsed = shared(place, *file, source).unwrap_or_else(|| parse_file(*file, &source.bytes));
         progress.step();
         parsed
     });
-    let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
-    read.into_iter().for_each(|file| parsed.add(file));
-    diagnostic::sort(&mut parsed.diagnostics);
-    parsed
+    ParsedFiles { files }
+}
+
+impl ParsedFiles {
+    /// All of it as one, with what was wrong with the sources themselves.
+    pub fn join(self, sources: &Sources) -> Parsed {
+        let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
+        self.files.into_iter().for_each(|file| parsed.add(file));
+        diagnostic::sort(&mut parsed.diagnostics);
+        parsed
+    }
 }
 
 /// Reads every document of one file.
@@ -306,7 +331,7 @@ impl<'a> Reader<'a> {
         check(&spec, &mut checker);
         let mut findings = self.parsed.diagnostics.iter().skip(self.before);
         let sound = !findings.any(|finding| finding.severity == Severity::Error);
-        self.parsed.documents.push(ParsedDocument {
+        self.parsed.documents.push(Arc::new(ParsedDocument {
             file: self.file,
             span: self.document.span(node),
             sound,
@@ -314,7 +339,7 @@ impl<'a> Reader<'a> {
             kind: header.kind,
             metadata: header.metadata,
             spec: kind(spec),
-        });
+        }));
     }
 
     /// Kind, namespace and name as far as they can be seen without reading the object.

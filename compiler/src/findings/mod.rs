@@ -15,6 +15,7 @@ pub mod levels;
 pub mod waiver;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use time::Date;
 
@@ -52,7 +53,7 @@ pub struct Judged {
 pub fn judge(
     found: Vec<Diagnostic>,
     mesh: &Mesh,
-    documents: &[ParsedDocument],
+    documents: &[Arc<ParsedDocument>],
     sources: &Sources,
     checks: &Checks,
 ) -> Judged {

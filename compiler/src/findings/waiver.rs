@@ -11,6 +11,7 @@
 //! nor can findings about waivers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use time::{Date, Month};
 
@@ -40,7 +41,7 @@ pub(super) struct Outcome {
 /// Sorts out which findings are waived, and says what is wrong with the waivers.
 pub(super) fn apply(
     found: Vec<Diagnostic>,
-    documents: &[ParsedDocument],
+    documents: &[Arc<ParsedDocument>],
     sources: &Sources,
     levels: &Levels,
     today: Option<Date>,
@@ -111,7 +112,7 @@ impl Waiver {
 }
 
 /// The waivers of all documents that are well formed; the others are findings.
-fn read(documents: &[ParsedDocument], sources: &Sources, found: &mut Vec<Diagnostic>) -> Vec<Waiver> {
+fn read(documents: &[Arc<ParsedDocument>], sources: &Sources, found: &mut Vec<Diagnostic>) -> Vec<Waiver> {
     let mut waivers = Vec::new();
     for document in documents {
         let Some(annotation) = document.metadata.annotation(ANNOTATION) else { continue };

@@ -99,6 +99,23 @@ impl Sources {
         sources
     }
 
+    /// Gives both the same paths, so that a file has one number in both: where one lacks a file of the other, an empty
+    /// one stands for it, which says nothing.
+    pub fn align(&mut self, other: &mut Self) {
+        let lacking = |of: &Self, from: &Self| -> Vec<SourceFile> {
+            let has = |path: &str| of.files.binary_search_by(|file| file.path.as_str().cmp(path)).is_ok();
+            let paths = from.files.iter().map(|file| &file.path).filter(|path| !has(path));
+            paths.map(|path| SourceFile { path: path.clone(), bytes: Vec::new() }).collect()
+        };
+        let (ours, theirs) = (lacking(self, other), lacking(other, self));
+        for (sources, new) in [(self, ours), (other, theirs)] {
+            if !new.is_empty() {
+                sources.files.extend(new);
+                sources.files.sort_by(|a, b| a.path.cmp(&b.path));
+            }
+        }
+    }
+
     fn push(&mut self, file: SourceFile) {
         match Role::of(&file.path) {
             Some(Role::Policy) => self.files.push(file),

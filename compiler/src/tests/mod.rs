@@ -97,3 +97,67 @@ fn body(text: &str, service: &str) -> String {
     let found = emitted.iter().find(|emitted| emitted.service == service).unwrap();
     format!("{}\n\n────────\n\n{}", text.trim(), render(&found.body))
 }
+
+/// Sharing what two states hold alike changes nothing of what is found in either.
+#[test]
+fn two_states_compiled_together_are_as_each_alone() {
+    let route = |service: &str| {
+        format!(
+            "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {service} }}
+spec:
+  parentRefs: [ {{ group: '', kind: Service, name: {service} }} ]
+  rules: [ {{ backendRefs: [ {{ name: {service}, port: 81 }} ] }} ]
+"
+        )
+    };
+    let shop = ("shop.yaml", SHOP.to_owned());
+    let cases = [
+        // Nothing changes; one changes; one comes at the front; one goes from the front; all at once.
+        (vec![shop.clone()], vec![shop.clone()]),
+        (vec![shop.clone(), ("z.yaml", route("web"))], vec![shop.clone(), ("z.yaml", route("cart"))]),
+        (vec![shop.clone()], vec![("a.yaml", route("web")), shop.clone()]),
+        (vec![("a.yaml", route("crat")), shop.clone()], vec![shop.clone()]),
+        (
+            vec![("a.yaml", route("web")), ("b.yaml", "kind: [".to_owned()), shop.clone()],
+            vec![
+                ("b.yaml", route("cart")),
+                ("c.yaml", route("cart")),
+                shop.clone(),
+                ("t.yaml", SHOP.to_owned()),
+            ],
+        ),
+    ];
+    for (before, after) in cases {
+        let (base, head) = (Sources::in_memory(before), Sources::in_memory(after));
+        let (mut shared_base, mut shared_head) = (base.clone(), head.clone());
+        let checks = crate::findings::Checks::default();
+        let (old, new) =
+            crate::compile_both(&mut shared_base, &mut shared_head, &checks, &crate::progress::Silent);
+        for (alone, together, compiled) in [(&base, &shared_base, old), (&head, &shared_head, new)] {
+            let expected = compile(alone);
+            let shown = |found: &[_], sources: &Sources| human::render(found, sources, Style::Plain);
+            assert_eq!(shown(&compiled.diagnostics, together), shown(&expected.diagnostics, alone));
+            assert_eq!(compiled.summary, expected.summary);
+        }
+    }
+}
+
+/// What two states hold alike is the very same document in both.
+#[test]
+fn what_two_states_hold_alike_is_read_once() {
+    let mut head = Sources::in_memory([("a.yaml", "kind: x\n"), ("shop.yaml", SHOP)]);
+    let mut base = Sources::in_memory([("shop.yaml", SHOP), ("z.yaml", SHOP)]);
+    base.align(&mut head);
+    let paths = |sources: &Sources| sources.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&base), ["a.yaml", "shop.yaml", "z.yaml"]);
+    assert_eq!(paths(&head), paths(&base));
+    let new = crate::dialect::parse_files(&head, None, &crate::progress::Silent);
+    let old = crate::dialect::parse_files(&base, Some((&head, &new)), &crate::progress::Silent).join(&base);
+    let new = new.join(&head);
+    assert_eq!((new.documents.len(), old.documents.len()), (3, 6));
+    for (new, old) in new.documents.iter().zip(&old.documents) {
+        assert!(std::sync::Arc::ptr_eq(new, old), "{new}");
+    }
+}

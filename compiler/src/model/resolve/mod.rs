@@ -14,6 +14,7 @@ mod services;
 mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weft_bundle::body::Origin;
 
@@ -221,10 +222,10 @@ impl Context<'_> {
 }
 
 /// The documents without those whose kind, namespace and name an earlier one has.
-fn unique<'d>(context: &mut Context<'_>, documents: &'d [ParsedDocument]) -> Vec<&'d ParsedDocument> {
+fn unique<'d>(context: &mut Context<'_>, documents: &'d [Arc<ParsedDocument>]) -> Vec<&'d ParsedDocument> {
     let mut seen: BTreeMap<(String, String), &ParsedDocument> = BTreeMap::new();
     let mut kept = Vec::with_capacity(documents.len());
-    for document in documents {
+    for document in documents.iter().map(Arc::as_ref) {
         let group = document.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         match seen.entry((group, document.object())) {
             std::collections::btree_map::Entry::Vacant(entry) => {
