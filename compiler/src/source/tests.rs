@@ -294,7 +294,7 @@ fn contents_that_are_known_are_not_asked_for() {
     let expected = tree.read().unwrap();
     assert_eq!(tree.read_knowing(&now).unwrap().files, expected.files);
     // They are known by what they hold, never by where they are.
-    let mut lying = now.clone();
+    let mut lying = now;
     lying.files[0].bytes = b"a: 9".to_vec();
     assert_eq!(tree.read_knowing(&lying).unwrap().files, expected.files);
 }
