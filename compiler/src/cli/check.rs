@@ -17,7 +17,7 @@ use crate::diagnostic::human::Style;
 use crate::diagnostic::{Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif};
 use crate::findings::{Baseline, Checks, Comparison, Levels, compare};
 use crate::progress::{Progress, Stage};
-use crate::source::{GitTree, Source, SourceError, Sources};
+use crate::source::{GitTree, SourceError, Sources};
 use crate::{Compilation, Known, compile_with};
 
 /// Checks policy documents and says what is wrong with them
@@ -150,7 +150,7 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
         let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
         return Ok(Checked { sources, diagnostics, summary, base: None });
     };
-    let mut old = read_base(&args.place.path, revision)?;
+    let mut old = read_base(&args.place.path, revision, &sources)?;
     let is_new = old.files.is_empty() && old.diagnostics.is_empty();
     sources.align(&mut old);
     let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
@@ -188,9 +188,9 @@ fn findings_of(
     found
 }
 
-/// What a directory held at a revision; nothing if it was not there yet.
-fn read_base(path: &Path, revision: &str) -> Result<Sources, SourceError> {
-    match GitTree::new(path, revision).read() {
+/// What a directory held at a revision; nothing if it was not there yet. Git is asked only for what is not the same now.
+fn read_base(path: &Path, revision: &str, now: &Sources) -> Result<Sources, SourceError> {
+    match GitTree::new(path, revision).read_knowing(now) {
         Err(SourceError::NoSuchDirectory { .. }) => Ok(Sources::default()),
         other => other,
     }
