@@ -12,6 +12,7 @@ use super::{
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::parallel;
+use crate::progress::{Progress, Silent, Stage};
 use crate::source::{FileId, SourceFile, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -19,7 +20,7 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
-    parse_knowing(sources, &mut Known::default())
+    parse_knowing(sources, &mut Known::default(), &Silent)
 }
 
 /// The files that were read last, with what was in them: two revisions of a repository have nearly all in common.
@@ -31,15 +32,17 @@ pub struct Known {
 /// SHA-256 of a file, which stands for its bytes.
 type Content = [u8; 32];
 
-/// Reads documents, except those of files that are known: same number, same bytes. Then these files are the known ones.
+/// Reads documents, a step for each file, except those that are known: same number, same bytes. Then these files are the known ones.
 /// [`Sources::align`] gives the files of two revisions the same numbers.
-pub fn parse_knowing(sources: &Sources, known: &mut Known) -> Parsed {
+pub fn parse_knowing(sources: &Sources, known: &mut Known, progress: &dyn Progress) -> Parsed {
+    progress.begin(Stage::Parsing, sources.files.len());
     let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
     let read = parallel::map(&files, |_, (file, source)| {
         let content = content(&source.bytes);
         let before = known.files.get(file).filter(|(known, _)| *known == content);
         let parsed = before
             .map_or_else(|| Arc::new(parse_file(*file, &source.bytes)), |(_, parsed)| Arc::clone(parsed));
+        progress.step();
         (content, parsed)
     });
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
@@ -91,7 +94,7 @@ struct Entry {
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
 /// Every kind that we read.
-const KINDS: [Entry; 9] = [
+const KINDS: &[Entry] = &[
     Entry {
         group: "weft.dev",
         versions: &["v1alpha1"],
@@ -107,6 +110,12 @@ const KINDS: [Entry; 9] = [
     Entry {
         group: "weft.dev",
         versions: &["v1alpha1"],
+        kind: "ExternalService",
+        read: |r, n| r.weft(n, Kind::ExternalService, weft::ExternalService::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
         kind: "AccessPolicy",
         read: |r, n| r.weft(n, Kind::AccessPolicy, weft::AccessPolicy::check),
     },
@@ -115,6 +124,12 @@ const KINDS: [Entry; 9] = [
         versions: &["v1alpha1"],
         kind: "TrafficPolicy",
         read: |r, n| r.weft(n, Kind::TrafficPolicy, weft::TrafficPolicy::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "PolicyTest",
+        read: |r, n| r.weft(n, Kind::PolicyTest, weft::PolicyTest::check),
     },
     Entry {
         group: gateway::GROUP,
@@ -435,11 +450,9 @@ fn group_of(api_version: &str) -> &str {
 }
 
 /// Kinds that exist and are not read, each with what it needs.
-const LATER: [(&str, &[&str], &str); 11] = [
-    ("weft.dev", &["ExternalService"], "it needs egress with TLS origination, which is not there yet"),
+const LATER: &[(&str, &[&str], &str)] = &[
     ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
     ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
-    ("weft.dev", &["PolicyTest"], "it needs the `weft test` command, which is not there yet"),
     (
         gateway::GROUP,
         &["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"],

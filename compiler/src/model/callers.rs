@@ -21,14 +21,15 @@ pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex>
         return calls.iter().map(|call| call.service).collect();
     }
     let namespace = &mesh.service(caller).namespace;
-    let direct = callees(mesh, caller);
+    let sees = |target: &ServiceIndex| mesh.service(*target).is_visible_to(namespace);
+    let direct: BTreeSet<ServiceIndex> = callees(mesh, caller).into_iter().filter(sees).collect();
     let senders: BTreeSet<usize> =
         direct.iter().flat_map(|target| mesh.index.senders(*target)).copied().collect();
     let leading = senders.iter().filter_map(|place| mesh.routes.get(*place));
     let leading = leading.filter(|route| leads_to_callee(mesh, caller, route));
     let fronts = leading.flat_map(|route| &route.attachments).filter(|a| a.scope.includes(namespace));
     let fronts: Vec<ServiceIndex> = fronts.map(|attachment| attachment.service).collect();
-    direct.into_iter().chain(fronts).filter(|target| *target != caller).collect()
+    direct.into_iter().chain(fronts).filter(|target| *target != caller && sees(target)).collect()
 }
 
 /// The services that a service may call; itself too, if it may.

@@ -252,4 +252,22 @@ spec:
   action: allow
   rules: []
 ";
+
+    /// A way out of a closed mesh: TLS is begun by the proxy, and the address of a name is looked up by it.
+    a_service_outside_the_mesh("default/web"): "
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: pay }
+spec:
+  hosts: [ pay.example ]
+  ports: [ { name: http, port: 80, protocol: http, target: 443, tls: {} } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: pay }
+spec:
+  targetRefs: [ { kind: Service, name: pay } ]
+  limits: { requests: 10 }
+  outliers: { consecutiveErrors: 5 }
+";
 }

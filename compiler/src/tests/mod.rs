@@ -7,6 +7,8 @@ mod traces;
 
 use crate::diagnostic::human::{self, Style};
 use crate::emit::{emit, render};
+use crate::findings::Checks;
+use crate::progress::Silent;
 use crate::source::Sources;
 use crate::{Compilation, compile};
 
@@ -86,7 +88,7 @@ fn a_revision_compiles_alike_after_another() {
     assert_eq!(paths(&base), paths(&head));
     let mut known = crate::Known::default();
     for sources in [&head, &base, &head] {
-        let after = crate::compile_knowing(sources, &mut known);
+        let after = crate::compile_knowing(sources, &Checks::default(), &Silent, &mut known);
         let alone = compile(sources);
         assert_eq!((after.diagnostics, after.summary), (alone.diagnostics, alone.summary));
         assert_eq!(format!("{:?}", after.mesh), format!("{:?}", alone.mesh));

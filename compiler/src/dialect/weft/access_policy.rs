@@ -11,6 +11,8 @@ use weft_bundle::spiffe::SpiffeId;
 use super::super::check::Checker;
 use super::reference::{PortRef, TargetKind, TargetRef};
 use super::shapes;
+use crate::diagnostic::Diagnostic;
+use crate::dialect::NOT_SUPPORTED;
 use crate::yaml::scalar::Short;
 use crate::yaml::{Span, Spanned, Unread};
 
@@ -34,6 +36,19 @@ impl AccessPolicy {
         }
         for target in &spec.target_refs {
             target.check(checker);
+            if target.kind.value.is_route() {
+                checker.report(
+                    Diagnostic::error(NOT_SUPPORTED, "an access policy for a route is not supported")
+                        .at(target.kind.span)
+                        .with_note("access is decided where a request arrives, after rewrites and splits")
+                        .help("target the Services behind the route, and name paths and methods in `to`"),
+                );
+            }
+            checker.not_yet(
+                target.subset.as_ref(),
+                "subset",
+                "a bundle of its own for each subset: all workloads of a service have one",
+            );
             if target.kind.value == TargetKind::Mesh {
                 checker.invalid_because(
                     target.kind.span,

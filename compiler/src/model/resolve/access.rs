@@ -120,7 +120,7 @@ fn target(
     Some(AccessTarget { service, port, span: target.span })
 }
 
-fn port_number(
+pub(super) fn port_number(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     port: &Spanned<PortRef>,
@@ -194,7 +194,7 @@ fn operation(
     operation
 }
 
-fn path_match(path: &weft::PathMatch) -> PathMatch {
+pub(super) fn path_match(path: &weft::PathMatch) -> PathMatch {
     match path {
         weft::PathMatch::Exact(path) => PathMatch::Exact(path.value.clone()),
         weft::PathMatch::Prefix(path) => PathMatch::SegmentPrefix(path.value.clone()),
