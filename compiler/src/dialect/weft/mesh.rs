@@ -23,6 +23,8 @@ pub struct Mesh {
     /// What holds unless a nearer policy says otherwise.
     #[serde(default)]
     pub defaults: MeshDefaults,
+    /// The namespace whose Istio policies are for the whole mesh; `istio-system` if not set.
+    pub root_namespace: Option<Spanned<String>>,
     /// How seriously each analysis is taken, by its name.
     #[serde(default)]
     pub analyses: Map<Spanned<AnalysisLevel>>,
@@ -40,6 +42,9 @@ impl Mesh {
                     "name a file relative to this document",
                 );
             }
+        }
+        if let Some(namespace) = &spec.root_namespace {
+            checker.label(namespace, "a namespace");
         }
         if let Some(retry) = &spec.defaults.retry {
             retry.check(spec.defaults.timeouts.as_deref(), checker);

@@ -1,7 +1,7 @@
 //! Documents to a mesh: every name bound to what it means, or reported.
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
-//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`),
+//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`, `istio_access`),
 //! traffic (`traffic`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
 //! is left out, so that the other documents are still checked.
 
@@ -9,9 +9,12 @@ mod access;
 mod convert;
 mod gateway;
 mod istio;
+mod istio_access;
+mod istio_condition;
 mod mesh;
 mod services;
 mod traffic;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +44,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     gateway::resolve(&mut context, &documents, &mut mesh);
     istio::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
+    istio_access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
     (mesh, context.found)
