@@ -80,7 +80,7 @@ impl Index {
     }
 
     /// The access policies for a service.
-    pub(super) fn access(&self, service: ServiceIndex) -> &[usize] {
+    pub(crate) fn access(&self, service: ServiceIndex) -> &[usize] {
         list(&self.access, service)
     }
 

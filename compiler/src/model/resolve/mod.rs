@@ -2,8 +2,8 @@
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
 //! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`, `istio_access`),
-//! traffic (`traffic`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
-//! is left out, so that the other documents are still checked.
+//! traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`,
+//! and what it was for is left out, so that the other documents are still checked.
 
 mod access;
 mod convert;
@@ -12,8 +12,11 @@ mod istio;
 mod istio_access;
 mod istio_condition;
 mod mesh;
+mod policy_test;
 mod services;
+mod external;
 mod traffic;
+mod traffic_settings;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +49,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     access::resolve(&mut context, &documents, &mut mesh);
     istio_access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
+    policy_test::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
     (mesh, context.found)
 }
