@@ -30,6 +30,7 @@ pub mod unreachable_route;
 mod repeated_headers;
 pub mod ambiguous_routes;
 pub mod dead_backend;
+pub mod denied_by_default;
 pub mod dependency_cycle;
 pub mod undeclared_call;
 pub mod invalid_waiver;

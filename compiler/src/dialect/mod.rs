@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
-//! | `networking.istio.io` | [`istio`] |
+//! | `networking.istio.io`, `security.istio.io` | [`istio`] |
 //! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
@@ -100,6 +100,8 @@ pub enum Kind {
     VirtualService(Spanned<istio::VirtualService>),
     /// `networking.istio.io/v1 DestinationRule`.
     DestinationRule(Spanned<istio::DestinationRule>),
+    /// `security.istio.io/v1 AuthorizationPolicy`.
+    AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.

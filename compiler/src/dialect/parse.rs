@@ -92,6 +92,7 @@ struct Entry {
 }
 
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
 
 /// Every kind that we read.
 const KINDS: &[Entry] = &[
@@ -148,6 +149,12 @@ const KINDS: &[Entry] = &[
         versions: ISTIO_VERSIONS,
         kind: "DestinationRule",
         read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
+    },
+    Entry {
+        group: istio::SECURITY_GROUP,
+        versions: SECURITY_VERSIONS,
+        kind: "AuthorizationPolicy",
+        read: |r, n| r.custom(n, Kind::AuthorizationPolicy, istio::AuthorizationPolicy::check),
     },
     Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.kube_service(n) },
     Entry {
@@ -474,9 +481,9 @@ const LATER: &[(&str, &[&str], &str)] = &[
         "an EnvoyFilter patches the configuration of Envoy, and proxies here are not Envoy: there is nothing to patch",
     ),
     (
-        "security.istio.io",
-        &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"],
-        "it is not translated yet; a Weft AccessPolicy says who may call, and the Mesh how peers prove who they are",
+        istio::SECURITY_GROUP,
+        &["PeerAuthentication", "RequestAuthentication"],
+        "it is not translated yet; the Mesh says how peers prove who they are",
     ),
     (
         "telemetry.istio.io",
