@@ -86,6 +86,30 @@ impl Reachability {
     /// [`Unknown`] if a pattern is too large or the search too long.
     pub fn overlaps(&mut self, a: usize, b: usize) -> Result<Option<Request>, Unknown> {
         self.effort.next_question();
+        let target = self.both(a, b)?;
+        Ok(self.any_values(&target)?.ok().map(|values| self.request(&values)))
+    }
+
+    /// A request that `first` takes from `second`: both match it, and no entry before `first` does. None if there is none.
+    ///
+    /// # Errors
+    /// [`Unknown`] if a pattern is too large or the search too long.
+    pub fn taken(&mut self, first: usize, second: usize) -> Result<Option<Request>, Unknown> {
+        self.effort.next_question();
+        let target = self.both(first, second)?;
+        // Taken out while they are read, as in `decide`.
+        let entries = std::mem::take(&mut self.entries);
+        let answer = self.decide_among(&entries, first, &target);
+        self.entries = entries;
+        match answer? {
+            Reach::Reachable { witness } => Ok(Some(witness)),
+            Reach::Unreachable { .. } | Reach::Impossible { .. } => Ok(None),
+            Reach::Unknown { why } => Err(Unknown { why }),
+        }
+    }
+
+    /// What two entries ask together.
+    fn both(&self, a: usize, b: usize) -> Result<Conditions, Unknown> {
         let mut both: BTreeMap<DimensionId, Vec<PredicateId>> = BTreeMap::new();
         for conditions in [a, b].iter().filter_map(|at| self.entries.get(*at)) {
             transparent(conditions)?;
@@ -97,8 +121,7 @@ impl Reachability {
             predicates.sort_unstable();
             predicates.dedup();
         }
-        let target = Conditions { by_dimension: both, opaque: None };
-        Ok(self.any_values(&target)?.ok().map(|values| self.request(&values)))
+        Ok(Conditions { by_dimension: both, opaque: None })
     }
 
     /// Whether entry `wide` matches every request that entry `narrow` matches.
