@@ -120,7 +120,10 @@ fn taken(
     if !is_surprising(a, b)? || matches!(list.reach(second), Reach::Unreachable { .. }) {
         return Ok(None);
     }
-    list.taken(first, second)
+    match list.reach_all(&[first, second], first) {
+        Reach::Reachable { witness } => Ok(Some(witness)),
+        Reach::Unreachable { .. } | Reach::Impossible { .. } | Reach::Unknown { .. } => Ok(None),
+    }
 }
 
 /// What is cheap to know of a condition.

@@ -281,7 +281,8 @@ pub(super) fn bits(network: &ipnet::IpNet) -> String {
     std::iter::once(family).chain(bits.chars().take(length)).collect()
 }
 
-fn path_kind(path: &PathMatch) -> PathKind {
+/// The kind of path condition, as the reachability core reads it.
+pub(crate) fn path_kind(path: &PathMatch) -> PathKind {
     match path.clone() {
         PathMatch::Exact(path) => PathKind::Exact(path),
         PathMatch::SegmentPrefix(path) => PathKind::SegmentPrefix(path),

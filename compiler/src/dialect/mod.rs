@@ -29,7 +29,7 @@ pub mod istio;
 pub mod kubernetes;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
-pub use parse::parse;
+pub use parse::{parse, parse_watched};
 
 /// A kind, or a version of one, that is not read.
 pub const UNKNOWN_KIND: &str = "unknown-kind";
@@ -85,10 +85,14 @@ pub enum Kind {
     Mesh(Spanned<weft::Mesh>),
     /// `weft.dev/v1alpha1 Service`.
     Service(Spanned<weft::Service>),
+    /// `weft.dev/v1alpha1 ExternalService`.
+    ExternalService(Spanned<weft::ExternalService>),
     /// `weft.dev/v1alpha1 AccessPolicy`.
     AccessPolicy(Spanned<weft::AccessPolicy>),
     /// `weft.dev/v1alpha1 TrafficPolicy`.
     TrafficPolicy(Spanned<weft::TrafficPolicy>),
+    /// `weft.dev/v1alpha1 PolicyTest`.
+    PolicyTest(Spanned<weft::PolicyTest>),
     /// `gateway.networking.k8s.io/v1 HTTPRoute`.
     HttpRoute(Spanned<gateway::HttpRoute>),
     /// `networking.istio.io/v1 VirtualService`.

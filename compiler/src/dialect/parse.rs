@@ -8,6 +8,7 @@ use super::{
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::parallel;
+use crate::progress::{Progress, Silent, Stage};
 use crate::source::{FileId, SourceFile, Sources};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
@@ -15,8 +16,18 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
+    parse_watched(sources, &Silent)
+}
+
+/// Reads every document of every file, a step each.
+pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
+    progress.begin(Stage::Parsing, sources.files.len());
     let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
-    let read = parallel::map(&files, |_, (file, source)| parse_file(*file, &source.bytes));
+    let read = parallel::map(&files, |_, (file, source)| {
+        let parsed = parse_file(*file, &source.bytes);
+        progress.step();
+        parsed
+    });
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
     read.into_iter().for_each(|file| parsed.add(file));
     diagnostic::sort(&mut parsed.diagnostics);
@@ -59,7 +70,7 @@ struct Entry {
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
 /// Every kind that we read.
-const KINDS: [Entry; 9] = [
+const KINDS: &[Entry] = &[
     Entry {
         group: "weft.dev",
         versions: &["v1alpha1"],
@@ -75,6 +86,12 @@ const KINDS: [Entry; 9] = [
     Entry {
         group: "weft.dev",
         versions: &["v1alpha1"],
+        kind: "ExternalService",
+        read: |r, n| r.weft(n, Kind::ExternalService, weft::ExternalService::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
         kind: "AccessPolicy",
         read: |r, n| r.weft(n, Kind::AccessPolicy, weft::AccessPolicy::check),
     },
@@ -83,6 +100,12 @@ const KINDS: [Entry; 9] = [
         versions: &["v1alpha1"],
         kind: "TrafficPolicy",
         read: |r, n| r.weft(n, Kind::TrafficPolicy, weft::TrafficPolicy::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "PolicyTest",
+        read: |r, n| r.weft(n, Kind::PolicyTest, weft::PolicyTest::check),
     },
     Entry {
         group: gateway::GROUP,
@@ -403,11 +426,9 @@ fn group_of(api_version: &str) -> &str {
 }
 
 /// Kinds that exist and are not read, each with what it needs.
-const LATER: [(&str, &[&str], &str); 11] = [
-    ("weft.dev", &["ExternalService"], "it needs egress with TLS origination, which is not there yet"),
+const LATER: &[(&str, &[&str], &str)] = &[
     ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
     ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
-    ("weft.dev", &["PolicyTest"], "it needs the `weft test` command, which is not there yet"),
     (
         gateway::GROUP,
         &["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"],

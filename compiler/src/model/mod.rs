@@ -23,6 +23,7 @@ mod policy;
 pub mod settings;
 pub mod routing;
 pub mod callers;
+pub mod policy_test;
 pub mod resolve;
 mod index;
 
@@ -87,6 +88,8 @@ pub struct Mesh {
     pub tokens: Vec<TokenPolicy>,
     /// In the order of their files, then lines.
     pub telemetry: Vec<TelemetryPolicy>,
+    /// What must hold, in the order of their files, then lines.
+    pub tests: Vec<policy_test::PolicyTest>,
     /// Which of the above concern which service.
     pub index: Index,
 }
@@ -110,6 +113,7 @@ impl Mesh {
             traffic: Vec::new(),
             tokens: Vec::new(),
             telemetry: Vec::new(),
+            tests: Vec::new(),
             index: Index::default(),
         }
     }

@@ -72,6 +72,11 @@ impl Service {
         format!("{}/{}", self.namespace, self.name)
     }
 
+    /// Whether callers of a namespace see it.
+    pub fn is_visible_to(&self, namespace: &str) -> bool {
+        self.visible_to.as_ref().is_none_or(|seen| seen.iter().any(|seen| seen == namespace))
+    }
+
     /// The port of that number.
     pub fn port(&self, number: u16) -> Option<&Port> {
         self.ports.iter().find(|port| port.number == number)

@@ -86,42 +86,17 @@ impl Reachability {
     /// [`Unknown`] if a pattern is too large or the search too long.
     pub fn overlaps(&mut self, a: usize, b: usize) -> Result<Option<Request>, Unknown> {
         self.effort.next_question();
-        let target = self.both(a, b)?;
+        let target = conjunction(&self.entries, &[a, b])?;
         Ok(self.any_values(&target)?.ok().map(|values| self.request(&values)))
     }
 
-    /// A request that `first` takes from `second`: both match it, and no entry before `first` does. None if there is none.
-    ///
-    /// # Errors
-    /// [`Unknown`] if a pattern is too large or the search too long.
-    pub fn taken(&mut self, first: usize, second: usize) -> Result<Option<Request>, Unknown> {
+    /// Says whether a request that *all* of some entries match gets past the first `end` entries.
+    pub fn reach_all(&mut self, all: &[usize], end: usize) -> Reach {
         self.effort.next_question();
-        let target = self.both(first, second)?;
-        // Taken out while they are read, as in `decide`.
         let entries = std::mem::take(&mut self.entries);
-        let answer = self.decide_among(&entries, first, &target);
+        let answer = conjunction(&entries, all).and_then(|target| self.decide_among(&entries, end, &target));
         self.entries = entries;
-        match answer? {
-            Reach::Reachable { witness } => Ok(Some(witness)),
-            Reach::Unreachable { .. } | Reach::Impossible { .. } => Ok(None),
-            Reach::Unknown { why } => Err(Unknown { why }),
-        }
-    }
-
-    /// What two entries ask together.
-    fn both(&self, a: usize, b: usize) -> Result<Conditions, Unknown> {
-        let mut both: BTreeMap<DimensionId, Vec<PredicateId>> = BTreeMap::new();
-        for conditions in [a, b].iter().filter_map(|at| self.entries.get(*at)) {
-            transparent(conditions)?;
-            for (dimension, predicates) in &conditions.by_dimension {
-                both.entry(*dimension).or_default().extend(predicates);
-            }
-        }
-        for predicates in both.values_mut() {
-            predicates.sort_unstable();
-            predicates.dedup();
-        }
-        Ok(Conditions { by_dimension: both, opaque: None })
+        answer.unwrap_or_else(|unknown| Reach::Unknown { why: unknown.why })
     }
 
     /// Whether entry `wide` matches every request that entry `narrow` matches.
@@ -357,6 +332,22 @@ impl Reachability {
         }
         values
     }
+}
+
+/// What all of some entries demand.
+fn conjunction(entries: &[Conditions], all: &[usize]) -> Result<Conditions, Unknown> {
+    let mut by_dimension: BTreeMap<DimensionId, Vec<PredicateId>> = BTreeMap::new();
+    for conditions in all.iter().filter_map(|at| entries.get(*at)) {
+        transparent(conditions)?;
+        for (dimension, predicates) in &conditions.by_dimension {
+            by_dimension.entry(*dimension).or_default().extend(predicates);
+        }
+    }
+    for predicates in by_dimension.values_mut() {
+        predicates.sort_unstable();
+        predicates.dedup();
+    }
+    Ok(Conditions { by_dimension, opaque: None })
 }
 
 fn transparent(conditions: &Conditions) -> Result<(), Unknown> {

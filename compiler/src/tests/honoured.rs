@@ -1,186 +1,11 @@
-//! Nothing is dropped in silence: whatever field is taken out of these documents, a body changes or something is found.
+//! Nothing is dropped in silence: whatever field is taken out of the documents of `fixtures/honoured/`, in which every field
+//! that is honoured is set to something else than its default, a body changes or something is found.
 
 use serde_json::Value;
 
 use crate::compile;
 use crate::emit::emit;
 use crate::source::Sources;
-
-/// One document of each kind, with every field that is honoured set to something else than its default.
-const DOCUMENTS: &str = r#"
-apiVersion: weft.dev/v1alpha1
-kind: Mesh
-metadata: { name: test }
-spec:
-  trustDomain: test.example
-  defaults:
-    access: allow
-    peerTLS: permissive
-    timeouts: { request: 9s, perTry: 8s, idle: 7s, connect: 6s }
-    retry:
-      attempts: 2
-      on: [ '503' ]
-      methods: [ PUT ]
-      budget: { percent: 10, min: 1 }
-      backoff: { base: 10ms, max: 20ms }
-  analyses: { dependency-cycle: note }
----
-apiVersion: weft.dev/v1alpha1
-kind: Service
-metadata: { name: web }
-spec:
-  serviceAccount: robot
-  ports: [ { name: http, port: 80, protocol: http2, application: '127.0.0.1:8080', peerTLS: strict }, { name: alt, port: 82, protocol: http } ]
-  endpoints:
-    static:
-    - { address: 10.0.0.1, port: { http: 81 }, labels: { version: v1 }, weight: 2, locality: a/b }
-    - { address: 10.0.0.9 }
-  subsets: [ { name: v1, labels: { version: v1 } } ]
-  calls: [ { name: web }, { name: cart, namespace: shop }, { name: pay, namespace: shop }, { name: plain } ]
----
-apiVersion: weft.dev/v1alpha1
-kind: Service
-metadata: { name: cart, namespace: shop }
-spec:
-  identity: spiffe://test.example/ns/other/sa/cart
-  ports: [ { name: http, port: 80, protocol: http }, { name: alt, port: 81, protocol: http } ]
-  endpoints:
-    static:
-    - { address: 10.0.0.2, port: { http: 90 } }
-    - { address: 10.0.0.3, labels: { version: v2 } }
----
-apiVersion: weft.dev/v1alpha1
-kind: Service
-metadata: { name: robot, namespace: ops }
-spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: web, namespace: default } ] }
----
-apiVersion: weft.dev/v1alpha1
-kind: Service
-metadata: { name: plain }
-spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.4 } ] } }
----
-apiVersion: weft.dev/v1alpha1
-kind: AccessPolicy
-metadata: { name: web }
-spec:
-  targetRefs: [ { kind: Service, name: cart, namespace: shop, port: http }, { kind: Service, name: web } ]
-  action: deny
-  rules:
-  - from: [ { network: 10.0.0.0/8 }, { namespace: ops }, { service: web }, { identity: spiffe://test.example/a } ]
-    to: [ { methods: [ GET ], paths: [ { prefix: /a }, { exact: /b }, { regex: /c+ } ] } ]
----
-apiVersion: weft.dev/v1alpha1
-kind: AccessPolicy
-metadata: { name: alt }
-spec:
-  targetRefs: [ { kind: Service, name: cart, namespace: shop } ]
-  action: audit
-  rules: [ { to: [ { ports: [ alt ] } ] } ]
----
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: web }
-spec:
-  targetRefs: [ { kind: Service, name: web }, { kind: Service, name: cart, namespace: shop } ]
-  timeouts: { request: 5s, idle: 4s, connect: 3s }
-  retry:
-    attempts: 3
-    perTry: 1s
-    on: [ '502' ]
-    methods: [ POST ]
-    budget: { percent: 30, min: 5 }
-    backoff: { base: 30ms, max: 40ms }
-  loadBalancer: { policy: random }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: cart, namespace: shop, annotations: { weft.dev/priority: '1' } }
-spec:
-  parentRefs: [ { kind: Service, name: cart, port: 80 } ]
-  hostnames: [ cart.example ]
-  rules:
-  - name: first
-    matches:
-    - path: { type: Exact, value: /a }
-      headers: [ { type: RegularExpression, name: x, value: a+ } ]
-      queryParams: [ { type: RegularExpression, name: q, value: b+ } ]
-      method: GET
-    filters:
-    - { type: RequestHeaderModifier, requestHeaderModifier: { set: [ { name: a, value: b } ], add: [ { name: c, value: d } ], remove: [ e ] } }
-    - { type: ResponseHeaderModifier, responseHeaderModifier: { set: [ { name: a, value: b } ] } }
-    - { type: URLRewrite, urlRewrite: { hostname: x, path: { type: ReplaceFullPath, replaceFullPath: /z } } }
-    backendRefs:
-    - name: cart
-      port: 80
-      weight: 3
-      filters: [ { type: RequestHeaderModifier, requestHeaderModifier: { remove: [ f ] } } ]
-    - { name: web, namespace: default, port: 80 }
-    timeouts: { request: 2s, backendRequest: 1500ms }
-  - filters:
-    - type: RequestRedirect
-      requestRedirect: { scheme: https, hostname: y, port: 8443, statusCode: 301, path: { type: ReplacePrefixMatch, replacePrefixMatch: /n } }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: { name: rival, namespace: shop }
-spec:
-  parentRefs: [ { kind: Service, name: cart, sectionName: http } ]
-  rules:
-  - matches: [ { path: { type: Exact, value: /a }, headers: [ { name: y, value: a } ], queryParams: [ { name: r, value: b } ], method: GET } ]
-    backendRefs: [ { name: cart, port: 80 } ]
----
-apiVersion: networking.istio.io/v1
-kind: VirtualService
-metadata: { name: web }
-spec:
-  hosts: [ web ]
-  exportTo: [ ., shop ]
-  http:
-  - name: first
-    match:
-    - uri: { prefix: /a }
-      scheme: { exact: http }
-      method: { regex: 'GET|PUT' }
-      authority: { prefix: w }
-      headers: { x: { exact: a } }
-      withoutHeaders: { y: {} }
-      queryParams: { q: { regex: b+ } }
-      ignoreUriCase: true
-    rewrite: { uri: /b, authority: v }
-    timeout: 2s
-    retries: { attempts: 4, perTryTimeout: 900ms, retryOn: '503', backoff: 50ms }
-    headers: { request: { set: { a: b }, add: { c: d }, remove: [ e ] }, response: { remove: [ f ] } }
-    route:
-    - { destination: { host: web, subset: v1, port: { number: 80 } }, weight: 90, headers: { request: { remove: [ g ] } } }
-    - { destination: { host: cart.shop, port: { number: 81 }, subset: v2 }, weight: 10 }
-  - match: [ { uri: { exact: /c }, port: 80 } ]
-    redirect: { uri: /d, authority: u, port: 8443, scheme: https, redirectCode: 308 }
-  - directResponse: { status: 503, body: { string: closed } }
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: cart }
-spec:
-  host: cart.shop
-  subsets: [ { name: v2, labels: { version: v2 }, trafficPolicy: { loadBalancer: { simple: ROUND_ROBIN } } } ]
----
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: plain }
-spec: { host: plain, trafficPolicy: { loadBalancer: { simple: LEAST_REQUEST } } }
----
-apiVersion: v1
-kind: Service
-metadata: { name: pay, namespace: shop }
-spec: { ports: [ { name: http-web, port: 80, targetPort: web, appProtocol: grpc } ] }
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: pay-1, namespace: shop, labels: { kubernetes.io/service-name: pay } }
-addressType: IPv4
-ports: [ { name: http-web, port: 8080 } ]
-endpoints: [ { addresses: [ 10.2.0.1 ], zone: eu-1a }, { addresses: [ 10.2.0.2 ], conditions: { ready: false } } ]
-"#;
 
 /// An endpoint that is not ready is none; that it is not ready must make a difference.
 const SAYS_NOTHING: [&str; 2] = ["/endpoints/1", "/endpoints/1/addresses/0"];
@@ -231,9 +56,9 @@ fn without(document: &Value, pointer: &str) -> Value {
     document
 }
 
-#[test]
-fn no_field_can_be_left_out_without_a_difference() {
-    let documents: Vec<Value> = DOCUMENTS
+/// Takes each key and item out of the documents of `fixtures/honoured/`, one at a time.
+fn check(text: &str) {
+    let documents: Vec<Value> = text
         .split("\n---\n")
         .map(|text| serde_json::to_value(serde_yaml::from_str::<serde_yaml::Value>(text).unwrap()).unwrap())
         .collect();
@@ -251,4 +76,20 @@ fn no_field_can_be_left_out_without_a_difference() {
         }
     }
     assert!(silent.is_empty(), "no difference without:\n{}", silent.join("\n"));
+}
+
+/// Small meshes, as each key costs a compilation of its mesh.
+macro_rules! honoured {
+    ($($name:ident: $file:literal,)*) => {$(
+        #[test]
+        fn $name() {
+            check(include_str!(concat!("../../../fixtures/honoured/", $file)));
+        }
+    )*};
+}
+
+honoured! {
+    a_mesh_of_routes_and_policies: "mesh.yaml",
+    traffic_policies: "traffic.yaml",
+    services_outside_the_mesh: "external.yaml",
 }

@@ -2,7 +2,7 @@
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
 //! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`),
-//! traffic (`traffic`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
+//! traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
 //! is left out, so that the other documents are still checked.
 
 mod access;
@@ -10,8 +10,11 @@ mod convert;
 mod gateway;
 mod istio;
 mod mesh;
+mod policy_test;
 mod services;
+mod external;
 mod traffic;
+mod traffic_settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +45,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     istio::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
+    policy_test::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
     (mesh, context.found)
 }
