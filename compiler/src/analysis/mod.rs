@@ -28,6 +28,8 @@ pub mod protocol_mismatch;
 pub mod http_rule_on_tcp;
 pub mod unreachable_route;
 mod repeated_headers;
+pub mod partially_shadowed_route;
+mod scene;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod denied_by_default;

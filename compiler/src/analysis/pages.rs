@@ -1,7 +1,7 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Level, Page, ambiguous_routes, dead_backend, dependency_cycle, undeclared_call, unreachable_route,
+    Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route, undeclared_call, unreachable_route,
 };
 
 /// All names, sorted.
@@ -173,6 +173,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("not_supported.rs"),
         run: None,
+    },
+    Page {
+        name: "partially-shadowed-route",
+        summary: "an earlier rule takes part of what a more specific one matches",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("partially_shadowed_route.rs"),
+        run: Some(partially_shadowed_route::run),
     },
     Page {
         name: "protocol-mismatch",

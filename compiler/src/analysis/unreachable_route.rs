@@ -226,7 +226,7 @@ fn outside(route: &Route, entry: &RouteEntry) -> Diagnostic {
         .help("correct the port or namespace, or remove it")
 }
 
-fn rule_name<'m>(planned: &PlannedEntry<'m>) -> &'m str {
+pub(super) fn rule_name<'m>(planned: &PlannedEntry<'m>) -> &'m str {
     planned.rule().at.origin.rule.as_deref().unwrap_or_default()
 }
 
@@ -304,7 +304,7 @@ fn host(pattern: &str) -> String {
 }
 
 /// The leading bits of a network's addresses, after a letter for the family.
-fn bits(network: &ipnet::IpNet) -> String {
+pub(super) fn bits(network: &ipnet::IpNet) -> String {
     let (family, bits) = match network {
         ipnet::IpNet::V4(network) => ('4', format!("{:032b}", network.network().to_bits())),
         ipnet::IpNet::V6(network) => ('6', format!("{:0128b}", network.network().to_bits())),
