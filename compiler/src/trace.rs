@@ -3,41 +3,65 @@
 //! Nothing is simulated. The caller's and the callee's bodies are lowered as for a release, and the very functions of
 //! [`weft_bundle::engine`] that the proxies call decide on them. A split is shown as its shares, not drawn.
 
+mod connection;
+mod outside;
+
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
-use weft_bundle::body::{Action, Backend, Origin, Rule, Target, UpstreamTls};
+use weft_bundle::body::{Action, Backend, Fraction, Mirror, Origin, Rule, Target, UpstreamTls};
 use weft_bundle::engine::path::CanonicalPath;
-use weft_bundle::engine::{self, BuildError, Engine, Peer, Request, Routed};
+use weft_bundle::engine::{self, BuildError, Engine, Facts, Peer, Request, Routed};
 use weft_bundle::spiffe::SpiffeId;
 
 use crate::diagnostic::did_you_mean;
-use crate::lower::lower;
+use crate::lower::{lower, lower_gateway};
 use crate::model::callers::dependencies;
-use crate::model::{Mesh, ServiceIndex};
+use crate::model::{GatewayIndex, Mesh, ServiceIndex};
 
 /// The request to trace.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// The calling service.
-    pub from: ServiceIndex,
+    /// Who calls.
+    pub from: Caller,
     /// The address it calls from, for rules about networks.
     pub address: IpAddr,
     /// The method.
     pub method: String,
-    /// `http` or `https`.
+    /// `http` or `https`; `tcp` or `tls` for a connection whose requests are not looked at.
     pub scheme: String,
     /// Host and port.
     pub authority: String,
-    /// The path as sent.
+    /// The path as sent. Of a TLS connection: the server name, after a `/`, if it is not the host.
     pub path: String,
     /// What follows `?`.
     pub query: Option<String>,
     /// Header fields.
     pub headers: HeaderMap,
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A service of the mesh.
+    Service(ServiceIndex),
+    /// Someone outside, at a gateway.
+    Gateway(GatewayIndex),
+}
+
+impl From<ServiceIndex> for Caller {
+    fn from(service: ServiceIndex) -> Self {
+        Self::Service(service)
+    }
+}
+
+impl From<GatewayIndex> for Caller {
+    fn from(gateway: GatewayIndex) -> Self {
+        Self::Gateway(gateway)
+    }
 }
 
 /// Why a text is not a request.
@@ -54,12 +78,12 @@ impl std::error::Error for QuestionError {}
 
 impl Question {
     /// The request that a text such as `GET http://reviews:9080/reviews/1?x=y` and headers such as `end-user: jason`
-    /// describe. Without a method it is `GET`.
+    /// describe. Without a method it is `GET`. `tcp://db:5432` and `tls://db:443` are connections.
     ///
     /// # Errors
     /// What is wrong with the text or a header.
     pub fn parse(
-        from: ServiceIndex,
+        from: impl Into<Caller>,
         address: IpAddr,
         text: &str,
         headers: &[String],
@@ -71,7 +95,8 @@ impl Question {
         let method = http::Method::from_bytes(method.as_bytes())
             .map_err(|_| wrong("the method has odd characters"))?;
         let (scheme, rest) = url.trim().split_once("://").ok_or_else(|| wrong("it has no `http://host`"))?;
-        if scheme != "http" && scheme != "https" {
+        let connection = matches!(scheme, "tcp" | "tls");
+        if !connection && scheme != "http" && scheme != "https" {
             return Err(wrong("the scheme is not `http` or `https`"));
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -86,6 +111,9 @@ impl Question {
         if authority.len() > host.len() && port.is_none_or(|port| port == 0) {
             return Err(wrong("the port is not a number from 1 to 65535"));
         }
+        if connection && port.is_none() {
+            return Err(wrong("a connection is to a port"));
+        }
         if target.contains('#') {
             return Err(wrong("what follows `#` is never sent"));
         }
@@ -95,7 +123,7 @@ impl Question {
         };
         let headers = headers.iter().map(|line| header(line)).collect::<Result<HeaderMap, _>>()?;
         Ok(Self {
-            from,
+            from: from.into(),
             address,
             method: method.to_string(),
             scheme: scheme.to_owned(),
@@ -127,7 +155,7 @@ pub struct Trace {
     pub location: Option<String>,
     /// The shares of a split.
     pub backends: Vec<BackendShare>,
-    /// Copies that are sent elsewhere.
+    /// Copies that are sent elsewhere; the weight is of a million requests.
     pub mirrors: Vec<BackendShare>,
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -215,7 +243,7 @@ pub struct Access {
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// The stage: `frontend`, `route`, `rewrite`, `split`, `access`.
+    /// The stage: `listener`, `frontend`, `route`, `rewrite`, `split`, `mirror`, `access`.
     pub stage: &'static str,
     /// What was decided, in words.
     pub text: String,
@@ -232,9 +260,16 @@ pub struct Step {
 /// # Errors
 /// When a body cannot be loaded, which is a fault of the compiler.
 pub fn trace(mesh: &Mesh, question: &Question) -> Result<Trace, BuildError> {
-    let engine = Engine::build(Arc::new(lower(mesh, question.from)))?;
+    let body = match question.from {
+        Caller::Service(service) => lower(mesh, service),
+        Caller::Gateway(gateway) => lower_gateway(mesh, gateway),
+    };
+    let engine = Engine::build(Arc::new(body))?;
     let mut tracer = Tracer { mesh, question, engine: &engine, steps: Vec::new() };
-    let mut trace = tracer.run()?;
+    let mut trace = match question.scheme.as_str() {
+        "tcp" | "tls" => tracer.connection()?,
+        _ => tracer.run()?,
+    };
     trace.steps = tracer.steps;
     Ok(trace)
 }
@@ -258,21 +293,6 @@ impl Tracer<'_> {
         };
         let (host, port) = engine::split_authority(&question.authority);
         let port = port.unwrap_or(if question.scheme == "https" { 443 } else { 80 });
-        let Some(frontend) = self.engine.frontend(host, port) else {
-            let text = self.why_unknown(host, port);
-            self.say("frontend", text, None);
-            return Ok(respond(502, None));
-        };
-        let service = &frontend.get().service;
-        self.say("frontend", format!("`{host}:{port}` is service `{service}`, port {port}"), None);
-        if !frontend.get().protocol.is_http() {
-            let text = format!(
-                "port {port} speaks {}; there are no requests to route",
-                frontend.get().protocol.as_str()
-            );
-            self.say("frontend", text, None);
-            return Ok(respond(502, None));
-        }
         let request = Request {
             method: &question.method,
             scheme: &question.scheme,
@@ -280,6 +300,29 @@ impl Tracer<'_> {
             path: &path,
             query: question.query.as_deref(),
             headers: &question.headers,
+        };
+        let frontend = match question.from {
+            Caller::Gateway(gateway) => match self.enter(gateway, (host, port), &request) {
+                Ok(frontend) => frontend,
+                Err(trace) => return Ok(*trace),
+            },
+            Caller::Service(caller) => {
+                let Some(frontend) = self.engine.frontend(host, port) else {
+                    let text = self.why_unknown(caller, host, port);
+                    self.say("frontend", text, None);
+                    return Ok(respond(502, None));
+                };
+                let service = &frontend.get().service;
+                self.say("frontend", format!("`{host}:{port}` is service `{service}`, port {port}"), None);
+                let speaks = frontend.get().protocol;
+                if !speaks.is_http() {
+                    let text =
+                        format!("port {port} speaks {}; there are no requests to route", speaks.as_str());
+                    self.say("frontend", text, None);
+                    return Ok(respond(502, None));
+                }
+                frontend
+            }
         };
         let routed = self.engine.route(frontend, &request);
         self.say_route(&routed);
@@ -332,28 +375,25 @@ impl Tracer<'_> {
             engine::edit_headers(&rule.request_headers, &mut headers);
             engine::edit_headers(&backend.request_headers, &mut headers);
             let arriving = Request { path: &path, authority, headers: &headers, ..*request };
-            shares.push(self.share(backend, total, rule, &arriving)?);
+            shares.push(self.share(backend, total, rule, Some(&arriving))?);
         }
-        let weighted = || shares.iter().filter(|share| share.weight > 0);
-        let answers = || weighted().filter_map(|share| share.access.clone());
-        let access = answers().find(|access| !access.allowed).or_else(|| answers().next());
-        let refused = answers().next().is_some() && answers().all(|access| !access.allowed);
-        let nowhere = weighted().all(|share| share.status.is_some());
-        let (decision, status) = match (refused, nowhere) {
-            (true, _) => (Decision::Deny, Some(403)),
-            (false, true) => (Decision::Respond, weighted().find_map(|share| share.status).or(Some(503))),
-            (false, false) => (Decision::Forward, None),
-        };
-        let rule = Some(Place::from(&rule.origin));
-        Ok(Trace {
-            decision,
-            status,
-            location: None,
-            backends: shares,
-            mirrors: Vec::new(),
-            rule,
-            access,
-            steps: Vec::new(),
+        let mirrors = rule.mirrors.iter().filter_map(|mirror| self.copy(mirror, rule)).collect();
+        Ok(Trace { mirrors, ..settle(shares, rule) })
+    }
+
+    fn copy(&mut self, mirror: &Mirror, rule: &Rule) -> Option<BackendShare> {
+        let Fraction { numerator, denominator } = mirror.share;
+        let cluster = self.engine.body().clusters.get(&mirror.cluster)?;
+        let text = format!("{numerator} of {denominator} are copied to `{}`", mirror.cluster);
+        self.say("mirror", text, Some(&rule.origin));
+        let millionths = u64::from(numerator) * 1_000_000 / u64::from(denominator.max(1));
+        Some(BackendShare {
+            service: cluster.service.clone(),
+            subset: cluster.subset.clone(),
+            port: Some(cluster.port),
+            weight: u32::try_from(millionths).unwrap_or(u32::MAX),
+            status: None,
+            access: None,
         })
     }
 
@@ -362,7 +402,7 @@ impl Tracer<'_> {
         backend: &Backend,
         total: u64,
         rule: &Rule,
-        request: &Request<'_>,
+        request: Option<&Request<'_>>,
     ) -> Result<BackendShare, BuildError> {
         let weight = backend.weight;
         let per_cent = per_cent(weight, total);
@@ -411,7 +451,7 @@ impl Tracer<'_> {
         service: &str,
         port: u16,
         identity: Option<&SpiffeId>,
-        request: &Request<'_>,
+        request: Option<&Request<'_>>,
     ) -> Result<Option<Access>, BuildError> {
         let found = service.split_once('/').and_then(|(namespace, name)| self.mesh.find(namespace, name));
         let Some(callee) = found else { return Ok(None) };
@@ -420,8 +460,12 @@ impl Tracer<'_> {
         };
         let engine = Engine::build(Arc::new(lower(self.mesh, callee)))?;
         let Some(inbound) = engine.inbound(number) else { return Ok(None) };
-        let peer = Peer { identity, address: self.question.address };
-        let answer = engine.authorize(inbound, &peer, request);
+        let address = match self.question.from {
+            Caller::Service(_) => self.question.address,
+            // The callee sees the gateway, whose address nobody knows here.
+            Caller::Gateway(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let answer = engine.decide(inbound, &Facts { request, ..Facts::of(Peer { identity, address }) });
         for audit in &answer.audits {
             self.say("access", format!("`{service}` records it: {}", audit.object), Some(audit));
         }
@@ -453,14 +497,18 @@ impl Tracer<'_> {
             (Some((place, _)), _) => format!("entry {} matches: {}{name}", place + 1, origin.object),
             (None, Action::Forward(_)) => "no route is attached; it goes to the service itself".to_owned(),
             (None, Action::Respond { .. } | Action::Redirect(_)) => {
-                format!("no entry matches, and {} decides for this service", origin.object)
+                let of = match self.question.from {
+                    Caller::Service(_) => "service",
+                    Caller::Gateway(_) => "listener",
+                };
+                format!("no entry matches, and {} decides for this {of}", origin.object)
             }
         };
         self.say("route", text, Some(origin));
     }
 
-    fn why_unknown(&self, host: &str, port: u16) -> String {
-        let caller = self.mesh.service(self.question.from);
+    fn why_unknown(&self, from: ServiceIndex, host: &str, port: u16) -> String {
+        let caller = self.mesh.service(from);
         let mut labels = host.split('.');
         let name = labels.next().unwrap_or_default();
         let namespace = labels.next().unwrap_or(&caller.namespace);
@@ -470,7 +518,7 @@ impl Tracer<'_> {
             return format!("no service of this mesh is called `{host}`{hint}");
         };
         let service = self.mesh.service(index);
-        if dependencies(self.mesh, self.question.from).contains(&index) {
+        if dependencies(self.mesh, from).contains(&index) {
             let ports =
                 service.ports.iter().map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ");
             return format!("service `{}` has no port {port}; it has {ports}", service.id());
@@ -483,6 +531,31 @@ impl Tracer<'_> {
     fn say(&mut self, stage: &'static str, text: String, origin: Option<&Origin>) {
         let file = origin.map(|origin| origin.file.clone());
         self.steps.push(Step { stage, text, file, line: origin.map(|origin| origin.line) });
+    }
+}
+
+/// What becomes of all shares together.
+fn settle(shares: Vec<BackendShare>, rule: &Rule) -> Trace {
+    let weighted = || shares.iter().filter(|share| share.weight > 0);
+    let answers = || weighted().filter_map(|share| share.access.clone());
+    let access = answers().find(|access| !access.allowed).or_else(|| answers().next());
+    let refused = answers().next().is_some() && answers().all(|access| !access.allowed);
+    let nowhere = weighted().all(|share| share.status.is_some());
+    let (decision, status) = match (refused, nowhere) {
+        (true, _) => (Decision::Deny, Some(403)),
+        (false, true) => (Decision::Respond, weighted().find_map(|share| share.status).or(Some(503))),
+        (false, false) => (Decision::Forward, None),
+    };
+    let rule = Some(Place::from(&rule.origin));
+    Trace {
+        decision,
+        status,
+        location: None,
+        backends: shares,
+        mirrors: Vec::new(),
+        rule,
+        access,
+        steps: Vec::new(),
     }
 }
 

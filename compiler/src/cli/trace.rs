@@ -8,7 +8,7 @@ use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
 use crate::diagnostic::did_you_mean;
 use crate::model::{Mesh, ServiceIndex};
-use crate::trace::{BackendShare, Decision, Question, Trace, trace};
+use crate::trace::{BackendShare, Caller, Decision, Question, Trace, trace};
 
 /// Shows what would happen to one request, and which lines decide it
 #[derive(clap::Args, Debug)]
@@ -16,6 +16,8 @@ use crate::trace::{BackendShare, Decision, Question, Trace, trace};
     override_usage = "weft trace [OPTIONS] --from <SERVICE> [PATH] <REQUEST>",
     after_help = "Examples:
   weft trace --from bookinfo/productpage 'GET http://reviews:9080/reviews/1'
+  weft trace --from gateway:infra/edge 'GET https://shop.example/cart'      a caller from outside the mesh
+  weft trace --from web 'tcp://db:5432'                                     a connection; tls:// asks for a name
   weft trace policy --from productpage 'http://reviews:9080/' -H 'end-user: jason' --format json
 
 The engine that decides is the proxies' own. Exit codes: 0 traced, whatever the decision; 1 the documents have errors;
@@ -27,7 +29,8 @@ pub struct Args {
     // One list: as two arguments, the parser takes the path for the request when an option stands between them.
     #[arg(value_name = "PATH|REQUEST", num_args = 1..=2, required = true)]
     place_and_request: Vec<String>,
-    /// The calling service, `namespace/name`, or `name` if only one service has it
+    /// The calling service, `namespace/name`, or `name` if only one service has it; `gateway:namespace/name` for a caller
+    /// from outside who comes to that gateway
     #[arg(long, value_name = "SERVICE")]
     from: String,
     /// A header of the request, `name: value`; may be given several times
@@ -83,7 +86,23 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn find_caller(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
+/// Who a text such as `shop/cart`, `cart` or `gateway:infra/edge` stands for.
+fn find_caller(mesh: &Mesh, text: &str) -> Result<Caller, String> {
+    match text.strip_prefix("gateway:") {
+        None => find_service(mesh, text).map(Caller::Service),
+        Some(name) => {
+            let found = name.split_once('/').and_then(|(namespace, name)| mesh.find_gateway(namespace, name));
+            found.map(Caller::Gateway).ok_or_else(|| {
+                let names: Vec<String> = mesh.gateways.iter().map(|gateway| gateway.id()).collect();
+                let near = did_you_mean(name, names.iter().map(String::as_str));
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                format!("no gateway is called `{name}`{hint}")
+            })
+        }
+    }
+}
+
+fn find_service(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
     if let Some((namespace, name)) = text.split_once('/')
         && let Some(index) = mesh.find(namespace, name)
     {
@@ -126,6 +145,8 @@ fn human(trace: &Trace) -> String {
             let location = trace.location.as_deref().unwrap_or_default();
             format!("redirected with {} to {location}", status.unwrap_or_default())
         }
+        (Decision::Respond, None) => "closed by the mesh".to_owned(),
+        (Decision::Deny, None) => "closed, as it is refused".to_owned(),
         (Decision::Respond, status) => format!("answered by the mesh with {}", status.unwrap_or_default()),
         (Decision::Deny, status) => format!("refused with {}", status.unwrap_or_default()),
     };

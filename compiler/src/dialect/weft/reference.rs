@@ -87,6 +87,8 @@ pub enum TargetKind {
     Mesh,
     /// A service.
     Service,
+    /// A gateway: callers from outside the mesh.
+    Gateway,
     /// A route. Not supported yet.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,

@@ -6,7 +6,7 @@ use weft_bundle::body;
 use weft_bundle::duration::DurationText;
 
 use super::super::check::Checker;
-use super::reference::TargetRef;
+use super::reference::{TargetKind, TargetRef};
 use super::shapes;
 use crate::diagnostic::Diagnostic;
 use crate::yaml::{INVALID_VALUE, Spanned};
@@ -36,6 +36,13 @@ impl TrafficPolicy {
         }
         for target in &spec.target_refs {
             target.check(checker);
+            if target.kind.value == TargetKind::Gateway {
+                checker.invalid_because(
+                    target.kind.span,
+                    "a traffic policy is about services and routes, not about a gateway",
+                    "name the mesh, or a route of the gateway",
+                );
+            }
             checker.not_yet(target.port.as_ref(), "port", "traffic policies of single ports");
         }
         checker.unique(spec.target_refs.iter().map(|t| (t.identity(), t.span)), |_| {

@@ -60,6 +60,8 @@ fn target(
             }
             Some(TrafficTarget::Subset(index, subset.value.clone()))
         }
+        // Reported while reading.
+        TargetKind::Gateway => None,
         TargetKind::HttpRoute => route_target(context, document, target, namespace, mesh),
     }
 }
