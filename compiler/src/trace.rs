@@ -4,157 +4,28 @@
 //! [`weft_bundle::engine`] that the proxies call decide on them. A split is shown as its shares, not drawn.
 
 mod question;
+mod answer;
+mod direct;
+mod connection;
+mod outside;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderMap;
-use serde::Serialize;
-use weft_bundle::body::{Action, Backend, Origin, PeerTls, Rule, Target, UpstreamTls};
+use weft_bundle::body::{Action, Backend, Fraction, Mirror, Origin, Rule, Target, UpstreamTls};
 use weft_bundle::engine::path::CanonicalPath;
-use weft_bundle::engine::{self, BuildError, Engine, Peer, Request, Routed};
+use weft_bundle::engine::{self, BuildError, Engine, Facts, Peer, Request, Routed};
 use weft_bundle::spiffe::SpiffeId;
 
+pub use self::answer::{Access, Arriving, BackendShare, Decision, Place, Step, Trace};
+use self::outside::Entrance;
 pub use self::question::{From, Question, QuestionError, Stranger};
 use crate::diagnostic::did_you_mean;
-use crate::lower::lower;
+use crate::lower::{Subject, lower_subject};
 use crate::model::callers::dependencies;
 use crate::model::{Mesh, Service, ServiceIndex};
-
-/// What would happen.
-#[derive(Clone, Debug, Serialize)]
-pub struct Trace {
-    /// In a word.
-    pub decision: Decision,
-    /// The status, where the mesh itself answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Where a redirect points.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub location: Option<String>,
-    /// The shares of a split.
-    pub backends: Vec<BackendShare>,
-    /// Copies that are sent elsewhere.
-    pub mirrors: Vec<BackendShare>,
-    /// The rule that decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<Place>,
-    /// The verdict of the first backend that refuses, else of the first.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub access: Option<Access>,
-    /// Everything in the order in which it is decided.
-    pub steps: Vec<Step>,
-}
-
-/// What happens to a request, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Decision {
-    /// It reaches a backend.
-    Forward,
-    /// It is answered with another place to go.
-    Redirect,
-    /// The mesh itself answers.
-    Respond,
-    /// No backend lets it in.
-    Deny,
-}
-
-/// A share of a split.
-#[derive(Clone, Debug, Serialize)]
-pub struct BackendShare {
-    /// `namespace/name`; empty for a backend that does not exist.
-    pub service: String,
-    /// The subset.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subset: Option<String>,
-    /// The port.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// The share, relative to its neighbours.
-    pub weight: u32,
-    /// The status that answers this share, if it goes nowhere.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<u16>,
-    /// Whether the backend lets it in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub access: Option<Access>,
-    /// The audit rules of the backend that record it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub audits: Vec<Place>,
-    /// The request as it gets there, after all changes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub arriving: Option<Arriving>,
-}
-
-/// A request as a backend gets it, and what becomes of the headers of its response.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Arriving {
-    /// Host and port.
-    pub authority: String,
-    /// The path, without query.
-    pub path: String,
-    /// Header fields by name, in the order of their names.
-    pub headers: Vec<(String, String)>,
-    /// The header fields that the caller sees of a response that comes without any.
-    pub response_headers: Vec<(String, String)>,
-}
-
-/// A rule, and where it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Place {
-    /// Kind and name.
-    pub object: String,
-    /// The rule in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-}
-
-impl std::convert::From<&Origin> for Place {
-    fn from(origin: &Origin) -> Self {
-        Self {
-            object: origin.object.clone(),
-            name: origin.rule.clone(),
-            file: origin.file.clone(),
-            line: origin.line,
-        }
-    }
-}
-
-/// A verdict, and where it is written.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Access {
-    /// Does it pass?
-    pub allowed: bool,
-    /// The policy that decided.
-    pub policy: String,
-    /// The rule in it, if one decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rule: Option<String>,
-    /// The file.
-    pub file: String,
-    /// The line, from 1.
-    pub line: u32,
-}
-
-/// One decision.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    /// The stage: `frontend`, `route`, `rewrite`, `split`, `access`.
-    pub stage: &'static str,
-    /// What was decided, in words.
-    pub text: String,
-    /// The file that decided, if one did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub file: Option<String>,
-    /// The line, from 1.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub line: Option<u32>,
-}
 
 /// Traces a request through a mesh.
 ///
@@ -168,7 +39,7 @@ pub fn trace(mesh: &Mesh, question: &Question) -> Result<Trace, BuildError> {
 #[derive(Debug)]
 pub struct Tracer<'m> {
     mesh: &'m Mesh,
-    engines: BTreeMap<ServiceIndex, Arc<Engine>>,
+    engines: BTreeMap<Subject, Arc<Engine>>,
 }
 
 impl<'m> Tracer<'m> {
@@ -183,7 +54,10 @@ impl<'m> Tracer<'m> {
     /// When a body cannot be loaded, which is a fault of the compiler.
     pub fn trace(&mut self, question: &Question) -> Result<Trace, BuildError> {
         let mut run = Run { tracer: self, question, steps: Vec::new() };
-        let mut trace = run.run()?;
+        let mut trace = match question.scheme.as_str() {
+            "tcp" | "tls" => run.connection()?,
+            _ => run.run()?,
+        };
         trace.steps = run.steps;
         Ok(trace)
     }
@@ -193,11 +67,15 @@ impl<'m> Tracer<'m> {
     /// # Errors
     /// When its body cannot be loaded, which is a fault of the compiler.
     pub fn engine(&mut self, service: ServiceIndex) -> Result<Arc<Engine>, BuildError> {
-        if let Some(engine) = self.engines.get(&service) {
+        self.engine_of(Subject::Service(service))
+    }
+
+    fn engine_of(&mut self, subject: Subject) -> Result<Arc<Engine>, BuildError> {
+        if let Some(engine) = self.engines.get(&subject) {
             return Ok(Arc::clone(engine));
         }
-        let engine = Arc::new(Engine::build(Arc::new(lower(self.mesh, service)))?);
-        self.engines.insert(service, Arc::clone(&engine));
+        let engine = Arc::new(Engine::build(Arc::new(lower_subject(self.mesh, subject)))?);
+        self.engines.insert(subject, Arc::clone(&engine));
         Ok(engine)
     }
 }
@@ -221,27 +99,21 @@ impl Run<'_, '_> {
         };
         let (host, port) = engine::split_authority(&question.authority);
         let port = port.unwrap_or(if question.scheme == "https" { 443 } else { 80 });
-        let caller = match &question.from {
-            From::Service(caller) => *caller,
+        let request = question.request(&path);
+        let subject = match &question.from {
+            From::Service(caller) => Subject::Service(*caller),
+            From::Gateway(gateway) => Subject::Gateway(*gateway),
             From::Peer(stranger) => return self.direct(stranger, host, port, &path),
         };
-        let engine = self.tracer.engine(caller)?;
-        let Some(frontend) = engine.frontend(host, port) else {
-            let text = self.why_unknown(caller, host, port);
-            self.say("frontend", text, None);
-            return Ok(respond(502, None));
+        let engine = self.tracer.engine_of(subject)?;
+        let entrance = match subject {
+            Subject::Gateway(gateway) => self.enter(&engine, gateway, (host, port), &request),
+            Subject::Service(caller) => self.call(&engine, caller, (host, port)),
         };
-        let service = &frontend.get().service;
-        self.say("frontend", format!("`{host}:{port}` is service `{service}`, port {port}"), None);
-        if !frontend.get().protocol.is_http() {
-            let text = format!(
-                "port {port} speaks {}; there are no requests to route",
-                frontend.get().protocol.as_str()
-            );
-            self.say("frontend", text, None);
-            return Ok(respond(502, None));
-        }
-        let request = question.request(&path);
+        let frontend = match entrance {
+            Ok(frontend) => frontend,
+            Err(trace) => return Ok(*trace),
+        };
         let routed = engine.route(frontend, &request);
         self.say_route(&routed);
         match &routed.rule.action {
@@ -258,6 +130,29 @@ impl Run<'_, '_> {
             }
             Action::Forward(backends) => self.forward(&engine, backends, &routed, &request),
         }
+    }
+
+    /// The frontend of the service that a caller of the mesh names.
+    fn call<'e>(
+        &mut self,
+        engine: &'e Engine,
+        caller: ServiceIndex,
+        (host, port): (&str, u16),
+    ) -> Entrance<'e> {
+        let Some(frontend) = engine.frontend(host, port) else {
+            let text = self.why_unknown(caller, host, port);
+            self.say("frontend", text, None);
+            return Err(Box::new(respond(502, None)));
+        };
+        let service = &frontend.get().service;
+        self.say("frontend", format!("`{host}:{port}` is service `{service}`, port {port}"), None);
+        let speaks = frontend.get().protocol;
+        if !speaks.is_http() {
+            let text = format!("port {port} speaks {}; there are no requests to route", speaks.as_str());
+            self.say("frontend", text, None);
+            return Err(Box::new(respond(502, None)));
+        }
+        Ok(frontend)
     }
 
     fn forward(
@@ -294,28 +189,28 @@ impl Run<'_, '_> {
             engine::edit_headers(&rule.request_headers, &mut headers);
             engine::edit_headers(&backend.request_headers, &mut headers);
             let arriving = Request { path: &path, authority, headers: &headers, ..*request };
-            shares.push(self.share(engine, backend, total, rule, &arriving)?);
+            shares.push(self.share(engine, backend, total, rule, Some(&arriving))?);
         }
-        let weighted = || shares.iter().filter(|share| share.weight > 0);
-        let answers = || weighted().filter_map(|share| share.access.clone());
-        let access = answers().find(|access| !access.allowed).or_else(|| answers().next());
-        let refused = answers().next().is_some() && answers().all(|access| !access.allowed);
-        let nowhere = weighted().all(|share| share.status.is_some());
-        let (decision, status) = match (refused, nowhere) {
-            (true, _) => (Decision::Deny, Some(403)),
-            (false, true) => (Decision::Respond, weighted().find_map(|share| share.status).or(Some(503))),
-            (false, false) => (Decision::Forward, None),
-        };
-        let rule = Some(Place::from(&rule.origin));
-        Ok(Trace {
-            decision,
-            status,
-            location: None,
-            backends: shares,
-            mirrors: Vec::new(),
-            rule,
-            access,
-            steps: Vec::new(),
+        let mirrors = rule.mirrors.iter().filter_map(|mirror| self.copy(engine, mirror, rule)).collect();
+        Ok(Trace { mirrors, ..settle(shares, rule) })
+    }
+
+    /// A copy that goes elsewhere; its weight is its share in millionths.
+    fn copy(&mut self, engine: &Engine, mirror: &Mirror, rule: &Rule) -> Option<BackendShare> {
+        let Fraction { numerator, denominator } = mirror.share;
+        let cluster = engine.body().clusters.get(&mirror.cluster)?;
+        let text = format!("{numerator} of {denominator} are copied to `{}`", mirror.cluster);
+        self.say("mirror", text, Some(&rule.origin));
+        let millionths = u64::from(numerator) * 1_000_000 / u64::from(denominator.max(1));
+        Some(BackendShare {
+            service: cluster.service.clone(),
+            subset: cluster.subset.clone(),
+            port: Some(cluster.port),
+            weight: u32::try_from(millionths).unwrap_or(u32::MAX),
+            status: None,
+            access: None,
+            audits: Vec::new(),
+            arriving: None,
         })
     }
 
@@ -325,7 +220,7 @@ impl Run<'_, '_> {
         backend: &Backend,
         total: u64,
         rule: &Rule,
-        request: &Request<'_>,
+        request: Option<&Request<'_>>,
     ) -> Result<BackendShare, BuildError> {
         let weight = backend.weight;
         let per_cent = per_cent(weight, total);
@@ -373,7 +268,7 @@ impl Run<'_, '_> {
             status: cluster.endpoints.is_empty().then_some(503),
             access,
             audits,
-            arriving: Some(arriving(request, &response)),
+            arriving: request.map(|request| arriving(request, &response)),
         })
     }
 
@@ -383,7 +278,7 @@ impl Run<'_, '_> {
         service: &str,
         port: u16,
         identity: Option<&SpiffeId>,
-        request: &Request<'_>,
+        request: Option<&Request<'_>>,
     ) -> Result<(Option<Access>, Vec<Place>), BuildError> {
         let nobody = (None, Vec::new());
         let mesh = self.tracer.mesh;
@@ -392,8 +287,12 @@ impl Run<'_, '_> {
         let Some(number) = mesh.service(callee).port(port).map(|port| port.target) else { return Ok(nobody) };
         let engine = self.tracer.engine(callee)?;
         let Some(inbound) = engine.inbound(number) else { return Ok(nobody) };
-        let peer = Peer { identity, address: self.question.address };
-        let answer = engine.authorize(inbound, &peer, request);
+        let address = match self.question.from {
+            From::Service(_) | From::Peer(_) => self.question.address,
+            // The callee sees the gateway, whose address nobody knows here.
+            From::Gateway(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let answer = engine.decide(inbound, &Facts { request, ..Facts::of(Peer { identity, address }) });
         for audit in &answer.audits {
             self.say("access", format!("`{service}` records it: {}", audit.object), Some(audit));
         }
@@ -417,67 +316,6 @@ impl Run<'_, '_> {
         self.say("access", text, Some(origin));
         let Origin { object, rule, file, line } = origin.clone();
         Ok((Some(Access { allowed, policy: object, rule, file, line }), audits))
-    }
-
-    /// A client that connects to the callee's workloads itself.
-    fn direct(
-        &mut self,
-        stranger: &Stranger,
-        host: &str,
-        port: u16,
-        path: &CanonicalPath,
-    ) -> Result<Trace, BuildError> {
-        let mesh = self.tracer.mesh;
-        let known =
-            |host: &str| matches!(host.splitn(3, '.').nth(2), None | Some("svc" | "svc.cluster.local"));
-        let Some(callee) = named(mesh, host, &stranger.namespace).filter(|_| known(host)) else {
-            self.say("frontend", unknown_host(mesh, host), None);
-            return Ok(respond(502, None));
-        };
-        let service = mesh.service(callee);
-        let Some(found) = service.port(port).filter(|port| port.protocol.is_http()) else {
-            let text = match service.port(port) {
-                Some(found) => {
-                    format!("port {port} speaks {}; there are no requests", found.protocol.as_str())
-                }
-                None => no_such_port(service, port),
-            };
-            self.say("frontend", text, None);
-            return Ok(respond(502, None));
-        };
-        self.say("frontend", format!("a client connects to port {port} of `{}` itself", service.id()), None);
-        let (access, audits) = match (found.peer_tls, &stranger.identity) {
-            (PeerTls::Strict, None) => {
-                let text = format!("`{}` takes no connection without a certificate", service.id());
-                self.say("access", text, Some(&service.at.origin));
-                let Origin { object, rule, file, line } = service.at.origin.clone();
-                (Some(Access { allowed: false, policy: object, rule, file, line }), Vec::new())
-            }
-            (PeerTls::Off, _) => self.ask(&service.id(), port, None, &self.question.request(path))?,
-            (PeerTls::Strict | PeerTls::Permissive, identity) => {
-                self.ask(&service.id(), port, identity.as_ref(), &self.question.request(path))?
-            }
-        };
-        let connects = found.peer_tls != PeerTls::Strict || stranger.identity.is_some();
-        let allowed = access.as_ref().is_none_or(|access| access.allowed);
-        let share = BackendShare {
-            service: service.id(),
-            subset: None,
-            port: Some(port),
-            weight: 1,
-            status: None,
-            access: access.clone(),
-            audits,
-            arriving: Some(arriving(&self.question.request(path), &HeaderMap::new())),
-        };
-        Ok(Trace {
-            decision: if allowed { Decision::Forward } else { Decision::Deny },
-            // Without a connection there is nobody to answer.
-            status: (!allowed && connects).then_some(403),
-            backends: vec![share],
-            access,
-            ..respond(403, None)
-        })
     }
 
     fn say_route(&mut self, routed: &Routed<'_>) {
@@ -515,6 +353,31 @@ impl Run<'_, '_> {
     fn say(&mut self, stage: &'static str, text: String, origin: Option<&Origin>) {
         let file = origin.map(|origin| origin.file.clone());
         self.steps.push(Step { stage, text, file, line: origin.map(|origin| origin.line) });
+    }
+}
+
+/// What becomes of all shares together.
+fn settle(shares: Vec<BackendShare>, rule: &Rule) -> Trace {
+    let weighted = || shares.iter().filter(|share| share.weight > 0);
+    let answers = || weighted().filter_map(|share| share.access.clone());
+    let access = answers().find(|access| !access.allowed).or_else(|| answers().next());
+    let refused = answers().next().is_some() && answers().all(|access| !access.allowed);
+    let nowhere = weighted().all(|share| share.status.is_some());
+    let (decision, status) = match (refused, nowhere) {
+        (true, _) => (Decision::Deny, Some(403)),
+        (false, true) => (Decision::Respond, weighted().find_map(|share| share.status).or(Some(503))),
+        (false, false) => (Decision::Forward, None),
+    };
+    let rule = Some(Place::from(&rule.origin));
+    Trace {
+        decision,
+        status,
+        location: None,
+        backends: shares,
+        mirrors: Vec::new(),
+        rule,
+        access,
+        steps: Vec::new(),
     }
 }
 

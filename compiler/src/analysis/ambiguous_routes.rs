@@ -1,7 +1,8 @@
 //! # What it finds
 //! Two documents that both claim a request, and nothing in them says which one decides:
-//! * entries of two HTTPRoutes on one service that rank equal (Gateway API's criteria: path kind and length, method, number
+//! * entries of two HTTPRoutes on one service or listener that rank equal (Gateway API's criteria: path kind and length, method, number
 //!   of headers, number of query parameters) and match a common request, which is printed;
+//! * a GRPCRoute and an HTTPRoute for one host of a listener: their rules are never merged;
 //! * two VirtualServices, or a VirtualService and an HTTPRoute, for the same callers of one service and port.
 //!
 //! Equal documents for different requests are no finding, nor are ties inside one document: there the first rule decides.
@@ -33,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
-use crate::model::{Mesh, Order, Port, Route, Service, ServiceIndex};
+use crate::model::{Gateway, GatewayIndex, Mesh, Order, Port, Route, Service, ServiceIndex};
 use crate::parallel;
 use crate::reach::{self, Entry, Limits, Reachability};
 
@@ -42,9 +43,12 @@ use super::unreachable_route::entry_of;
 /// One finding per pair of documents.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
-    let found =
+    let services =
         parallel::map(&mesh.services, |place, service| of_service(mesh, ServiceIndex(place), service));
-    found.into_iter().flatten().filter(|(pair, _)| seen.insert(*pair)).map(|(_, finding)| finding).collect()
+    let gateways =
+        parallel::map(&mesh.gateways, |place, gateway| of_gateway(mesh, GatewayIndex(place), gateway));
+    let found = services.into_iter().chain(gateways);
+    found.flatten().filter(|(pair, _)| seen.insert(*pair)).map(|(_, finding)| finding).collect()
 }
 
 /// The findings on one service, each with the pair of routes that it is about.
@@ -55,8 +59,21 @@ fn of_service(mesh: &Mesh, index: ServiceIndex, service: &Service) -> Vec<(Pair,
         for namespace in routing::audiences(mesh, index, port) {
             let plan = routing::plan(mesh, index, port, &namespace);
             findings.extend(rivals(mesh, &plan, service, port, &mut seen));
-            findings.extend(ties(&plan, port, &mut seen));
+            findings.extend(ties(&plan, &format!("port {} ({})", port.number, port.name), &mut seen));
         }
+    }
+    findings
+}
+
+/// The findings on the listeners of one gateway.
+fn of_gateway(mesh: &Mesh, index: GatewayIndex, gateway: &Gateway) -> Vec<(Pair, Diagnostic)> {
+    let mut seen = BTreeSet::new();
+    let mut findings = Vec::new();
+    for (place, listener) in gateway.listeners.iter().enumerate() {
+        let plan = routing::listener_plan(mesh, index, place);
+        let what = format!("listener `{}` of `{}`", listener.name, gateway.id());
+        findings.extend(mixed(mesh, &plan, &what, &mut seen));
+        findings.extend(ties(&plan, &what, &mut seen));
     }
     findings
 }
@@ -96,13 +113,43 @@ fn rivals(
     Some((pair, finding))
 }
 
+/// Routes of different kinds that share a name on a listener, where their rules are never merged, and that no priority
+/// tells apart.
+fn mixed(
+    mesh: &Mesh,
+    plan: &FrontendPlan<'_>,
+    what: &str,
+    seen: &mut BTreeSet<Pair>,
+) -> Vec<(Pair, Diagnostic)> {
+    let mut findings = Vec::new();
+    for (first, second) in &plan.outranked {
+        let (Some(a), Some(b)) = (mesh.routes.get(*first), mesh.routes.get(*second)) else { continue };
+        let pair = (*first.min(second), *first.max(second));
+        if priority(a) != priority(b) || !seen.insert(pair) {
+            continue;
+        }
+        let (a, b) = if first < second { (a, b) } else { (b, a) };
+        let message =
+            format!("`{}` and `{}` are for one host of {what}", b.at.origin.object, a.at.origin.object);
+        let finding = Diagnostic::error("ambiguous-routes", message)
+            .object(b.at.origin.object.clone())
+            .at(b.at.span)
+            .label("this one")
+            .related(a.at.span, "and this one")
+            .with_note("rules of a GRPCRoute and an HTTPRoute are never merged, so one of them has the host")
+            .help("give each a host of its own, or say which one has it with the annotation `weft.dev/priority`");
+        findings.push((pair, finding));
+    }
+    findings
+}
+
 /// Entries of different documents that rank equal and share a request. What is too large to decide counts as shared:
 /// a tie that cannot be excluded is not to be guessed about.
-fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<Pair>) -> Vec<(Pair, Diagnostic)> {
+fn ties(plan: &FrontendPlan<'_>, what: &str, seen: &mut BTreeSet<Pair>) -> Vec<(Pair, Diagnostic)> {
     if plan.entries.iter().all(|planned| Some(planned.route_index) == plan.routes.first().copied()) {
         return Vec::new();
     }
-    let entries: Vec<_> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
+    let entries: Vec<_> = plan.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
     let (candidates, beyond) = equal_ranks(plan, &entries);
     if candidates.is_empty() {
         return Vec::new();
@@ -121,7 +168,7 @@ fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<Pair>) -> Vec<
             Err(unknown) => format!("may match one request ({unknown})"),
         };
         seen.insert(pair);
-        findings.push((pair, report(a, b, port, &shared)));
+        findings.push((pair, report(a, b, what, &shared)));
     }
     if let Some((first, second)) = beyond
         && let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second))
@@ -130,7 +177,7 @@ fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<Pair>) -> Vec<
         let shared =
             "may match one request (too many conditions rank equal to compare each with each)".to_owned();
         if seen.insert(pair) {
-            findings.push((pair, report(a, b, port, &shared)));
+            findings.push((pair, report(a, b, what, &shared)));
         }
     }
     findings
@@ -212,7 +259,7 @@ fn priority(route: &Route) -> i64 {
     route.priority.unwrap_or(0)
 }
 
-fn report(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>, port: &Port, shared: &str) -> Diagnostic {
+fn report(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>, what: &str, shared: &str) -> Diagnostic {
     let (a, b) = if a.route_index < b.route_index { (a, b) } else { (b, a) };
     let (first, second) = (&a.route.at.origin.object, &b.route.at.origin.object);
     let message = format!("`{second}` and `{first}` both {shared}, and neither is more specific");
@@ -221,6 +268,6 @@ fn report(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>, port: &Port, shared: &str)
         .at(b.entry.span)
         .label("this condition")
         .related(a.entry.span, "and this one")
-        .with_note(format!("both are for port {} ({})", port.number, port.name))
+        .with_note(format!("both are for {what}"))
         .help("merge them, make one more specific, or say which one wins with the annotation `weft.dev/priority`")
 }

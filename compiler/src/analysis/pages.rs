@@ -1,8 +1,8 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route, undeclared_call,
-    unreachable_route,
+    Level, Page, ambiguous_routes, conflicting_routes, dead_backend, dependency_cycle,
+    partially_shadowed_route, undeclared_call, unreachable_route,
 };
 
 /// All names, sorted.
@@ -22,6 +22,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("changed_body.rs"),
         run: None,
+    },
+    Page {
+        name: "conflicting-routes",
+        summary: "a route has no effect because one of another kind has its place",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("conflicting_routes.rs"),
+        run: Some(conflicting_routes::run),
     },
     Page {
         name: "conflicting-settings",
@@ -104,6 +112,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "ignored-field",
+        summary: "a field that asks some infrastructure for something",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("ignored_field.rs"),
+        run: None,
+    },
+    Page {
         name: "ignored-hostnames",
         summary: "host names on a route of a Service, which have no effect",
         level: Level::Warn,
@@ -160,11 +176,27 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "missing-grant",
+        summary: "a reference into another namespace that nothing there grants",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("missing_grant.rs"),
+        run: None,
+    },
+    Page {
         name: "missing-mesh",
         summary: "no document describes the mesh",
         level: Level::Error,
         adjustable: false,
         source: include_str!("missing_mesh.rs"),
+        run: None,
+    },
+    Page {
+        name: "not-admitted",
+        summary: "a route or a set of listeners that its parent does not take",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("not_admitted.rs"),
         run: None,
     },
     Page {

@@ -32,22 +32,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
-use weft_bundle::engine::{literal_regex, template_regex, whole_regex};
+use weft_bundle::engine::{HostPattern, literal_regex, template_regex, whole_regex};
 
 use super::repeated_headers;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
-use crate::model::{Mesh, Route, RouteEntry, ServiceIndex};
+use crate::model::{GatewayIndex, GatewayListener, Mesh, Route, RouteEntry, ServiceIndex};
 use crate::parallel;
 use crate::reach::{
     self, Entry, FieldCondition, FieldPattern, Limits, PathKind, PathPattern, Reach, StringPattern,
 };
+use crate::yaml::Span;
 
 /// One finding per condition.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut verdicts: BTreeMap<Key, Verdict> = BTreeMap::new();
     let mut used = BTreeSet::new();
-    for lists in parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place))) {
+    let mut found = parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place)));
+    found.extend(parallel::map(&mesh.gateways, |place, _| judge_gateway(mesh, GatewayIndex(place))));
+    for lists in found {
         used.extend(lists.used);
         for (key, verdict) in lists.verdicts {
             let merged = match verdicts.remove(&key) {
@@ -72,12 +75,13 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 fn nowhere(mesh: &Mesh, used: &BTreeSet<usize>, verdicts: &BTreeMap<Key, Verdict>) -> Vec<Diagnostic> {
     let routes = used.iter().filter_map(|index| Some((*index, mesh.routes.get(*index)?)));
     let entries = routes.flat_map(|(index, route)| route.entries.iter().map(move |e| (index, route, e)));
-    let left_out = entries.filter(|(index, _, entry)| !verdicts.contains_key(&(*index, entry.span)));
+    let limited = entries.filter(|(.., entry)| entry.port.is_some() || entry.source_namespace.is_some());
+    let left_out = limited.filter(|(index, _, entry)| !verdicts.contains_key(&(*index, entry.span)));
     left_out.map(|(_, route, entry)| outside(route, entry)).collect()
 }
 
 /// An entry, wherever it is used: route, then place in the route.
-type Key = (usize, crate::yaml::Span);
+type Key = (usize, Span);
 
 /// What the lists that an entry is part of say of it together: one list where it is reached is enough.
 enum Verdict {
@@ -112,24 +116,68 @@ fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Lists {
         for namespace in routing::audiences(mesh, index, port) {
             let plan = routing::plan(mesh, index, port, &namespace);
             lists.used.extend(plan.routes.iter().copied());
-            judge(&plan, &mut lists.verdicts);
+            judge(&plan, std::iter::empty(), &mut lists.verdicts);
         }
     }
     lists
 }
 
-fn judge(plan: &FrontendPlan<'_>, verdicts: &mut Vec<(Key, Verdict)>) {
+fn judge_gateway(mesh: &Mesh, index: GatewayIndex) -> Lists {
+    let mut lists = Lists::default();
+    let listeners = &mesh.gateway(index).listeners;
+    for (place, listener) in listeners.iter().enumerate() {
+        let plan = routing::listener_plan(mesh, index, place);
+        lists.used.extend(plan.routes.iter().copied());
+        let nearer = listeners.iter().filter(|other| is_nearer(other, listener));
+        judge(&plan, nearer, &mut lists.verdicts);
+    }
+    lists
+}
+
+/// Whether a listener takes some of the names of another one, whose routes these never reach (listener isolation).
+fn is_nearer(other: &GatewayListener, listener: &GatewayListener) -> bool {
+    let mut pairs = other.hosts.iter().flat_map(|a| listener.hosts.iter().map(move |b| (a, b)));
+    other.port == listener.port
+        && pairs.any(|(a, b)| a.specificity() > b.specificity() && a.intersection(b).is_some())
+}
+
+/// Something that may take a request before an entry does.
+struct Taker<'m> {
+    span: Span,
+    /// Its name, and that of its document.
+    name: String,
+    object: &'m str,
+}
+
+fn judge<'m>(
+    plan: &FrontendPlan<'m>,
+    nearer: impl Iterator<Item = &'m GatewayListener>,
+    verdicts: &mut Vec<(Key, Verdict)>,
+) {
     if plan.entries.is_empty() {
         return;
     }
-    let entries: Vec<Entry> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
+    let mut takers = Vec::new();
+    let mut entries = Vec::new();
+    for listener in nearer {
+        entries.push(entry_of(&names_of(listener)));
+        let name = format!("listener {}", listener.name);
+        takers.push(Taker { span: listener.span, name, object: &listener.at.origin.object });
+    }
+    let before = entries.len();
+    for planned in &plan.entries {
+        entries.push(entry_of(&planned.condition()));
+        let name = rule_name(planned).to_owned();
+        takers.push(Taker { span: planned.entry.span, name, object: &planned.route.at.origin.object });
+    }
     let reached = reached(&entries);
-    for (planned, reach) in plan.entries.iter().zip(reached) {
+    for ((place, planned), reach) in plan.entries.iter().enumerate().zip(reached.into_iter().skip(before)) {
         let verdict = match reach {
             None | Some(Reach::Reachable { .. }) => Verdict::Reached,
             Some(Reach::Unreachable { covered_by, example, taken_by }) => {
-                let by: Vec<_> = covered_by.iter().filter_map(|at| plan.entries.get(*at)).collect();
-                let taker = plan.entries.get(taken_by).unwrap_or(planned);
+                let by: Vec<_> = covered_by.iter().filter_map(|at| takers.get(*at)).collect();
+                let taker = takers.get(taken_by).or_else(|| takers.get(before + place));
+                let taker = taker.map(|taker| taker.name.as_str()).unwrap_or_default();
                 Verdict::Covered(Box::new(covered(planned, &by, &example, taker)))
             }
             Some(Reach::Impossible { what }) => Verdict::Covered(Box::new(impossible(planned, &what))),
@@ -175,9 +223,9 @@ fn ask(entries: &[Entry], at: usize) -> Option<Reach> {
 
 fn covered(
     planned: &PlannedEntry<'_>,
-    by: &[&PlannedEntry<'_>],
+    by: &[&Taker<'_>],
     example: &reach::Request,
-    taker: &PlannedEntry<'_>,
+    taker: &str,
 ) -> Diagnostic {
     let takes = match by.len() {
         1 => "the rule before it takes",
@@ -188,15 +236,15 @@ fn covered(
         .object(planned.route.at.origin.object.clone())
         .at(planned.entry.span)
         .label("never reached")
-        .with_note(format!("for example, `{}` takes {example}", rule_name(taker)))
+        .with_note(format!("for example, `{taker}` takes {example}"))
         .help("move it before the rules that cover it, make those more specific, or remove it");
     let mut seen = BTreeSet::new();
-    for other in by.iter().filter(|other| seen.insert(other.entry.span)) {
-        let text = match other.route_index == planned.route_index {
-            true => format!("`{}` comes first", rule_name(other)),
-            false => format!("`{}` of {} comes first", rule_name(other), other.route.at.origin.object),
+    for other in by.iter().filter(|other| seen.insert(other.span)) {
+        let text = match other.object == planned.route.at.origin.object {
+            true => format!("`{}` comes first", other.name),
+            false => format!("`{}` of {} comes first", other.name, other.object),
         };
-        finding = finding.related(other.entry.span, text);
+        finding = finding.related(other.span, text);
     }
     finding
 }
@@ -224,6 +272,15 @@ fn outside(route: &Route, entry: &RouteEntry) -> Diagnostic {
         .at(entry.span)
         .label("never used")
         .help("correct the port or namespace, or remove it")
+}
+
+/// What a listener takes before those that are for more names.
+fn names_of(listener: &GatewayListener) -> RequestMatch {
+    let names = listener.hosts.iter().map(HostPattern::to_string).collect();
+    match listener.protocol.is_http() {
+        true => RequestMatch { hosts: names, ..RequestMatch::default() },
+        false => RequestMatch { server_names: names, ..RequestMatch::default() },
+    }
 }
 
 pub(super) fn rule_name<'m>(planned: &PlannedEntry<'m>) -> &'m str {

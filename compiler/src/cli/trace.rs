@@ -8,7 +8,7 @@ use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
 use crate::diagnostic::did_you_mean;
 use crate::dialect::DEFAULT_NAMESPACE;
-use crate::model::Mesh;
+use crate::model::{Mesh, ServiceIndex};
 use crate::trace::{BackendShare, Decision, From, Question, Stranger, Trace, trace};
 
 /// Shows what would happen to one request, and which lines decide it
@@ -17,6 +17,8 @@ use crate::trace::{BackendShare, Decision, From, Question, Stranger, Trace, trac
     override_usage = "weft trace [OPTIONS] --from <SERVICE> [PATH] <REQUEST>",
     after_help = "Examples:
   weft trace --from bookinfo/productpage 'GET http://reviews:9080/reviews/1'
+  weft trace --from gateway:infra/edge 'GET https://shop.example/cart'      a caller from outside the mesh
+  weft trace --from web 'tcp://db:5432'                                     a connection; tls:// asks for a name
   weft trace policy --from productpage 'http://reviews:9080/' -H 'end-user: jason' --format json
   weft trace --from spiffe://bookinfo.example/ns/ops/sa/probe 'http://ratings.bookinfo:9080/ratings/1'
 
@@ -29,8 +31,8 @@ pub struct Args {
     // One list: as two arguments, the parser takes the path for the request when an option stands between them.
     #[arg(value_name = "PATH|REQUEST", num_args = 1..=2, required = true)]
     place_and_request: Vec<String>,
-    /// The calling service, `namespace/name`, or `name` if only one service has it; or the SPIFFE id of a client that
-    /// connects to the service in the URL itself
+    /// The calling service, `namespace/name`, or `name` if only one service has it; `gateway:namespace/name` for a caller
+    /// from outside who comes to that gateway; or the SPIFFE id of a client that connects to the service in the URL itself
     #[arg(long, value_name = "SERVICE")]
     from: String,
     /// A header of the request, `name: value`; may be given several times
@@ -86,20 +88,36 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// Who a text such as `shop/cart`, `cart`, `gateway:infra/edge` or `spiffe://…` stands for.
 fn find_caller(mesh: &Mesh, text: &str) -> Result<From, String> {
     if text.starts_with("spiffe://") {
         let identity = text.parse().map_err(|error| format!("`{text}` is not a SPIFFE id: {error}"))?;
         let namespace = DEFAULT_NAMESPACE.to_owned();
         return Ok(From::Peer(Stranger { identity: Some(identity), namespace }));
     }
+    match text.strip_prefix("gateway:") {
+        None => find_service(mesh, text).map(From::Service),
+        Some(name) => {
+            let found = name.split_once('/').and_then(|(namespace, name)| mesh.find_gateway(namespace, name));
+            found.map(From::Gateway).ok_or_else(|| {
+                let names: Vec<String> = mesh.gateways.iter().map(|gateway| gateway.id()).collect();
+                let near = did_you_mean(name, names.iter().map(String::as_str));
+                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                format!("no gateway is called `{name}`{hint}")
+            })
+        }
+    }
+}
+
+fn find_service(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
     if let Some((namespace, name)) = text.split_once('/')
         && let Some(index) = mesh.find(namespace, name)
     {
-        return Ok(From::Service(index));
+        return Ok(index);
     }
     let same: Vec<_> = mesh.indexed().filter(|(_, service)| service.name == text).collect();
     match same.as_slice() {
-        [(index, _)] => Ok(From::Service(*index)),
+        [(index, _)] => Ok(*index),
         [] => {
             let names: Vec<String> = mesh.services.iter().map(|service| service.id()).collect();
             let short = mesh.services.iter().map(|service| service.name.as_str());
@@ -134,9 +152,10 @@ fn human(trace: &Trace) -> String {
             let location = trace.location.as_deref().unwrap_or_default();
             format!("redirected with {} to {location}", status.unwrap_or_default())
         }
+        (Decision::Respond, None) => "closed by the mesh".to_owned(),
+        (Decision::Deny, None) => "closed, as it is refused".to_owned(),
         (Decision::Respond, status) => format!("answered by the mesh with {}", status.unwrap_or_default()),
         (Decision::Deny, Some(status)) => format!("refused with {status}"),
-        (Decision::Deny, None) => "refused before any request".to_owned(),
     };
     text + &format!("{:>9}  {outcome}\n", "outcome")
 }

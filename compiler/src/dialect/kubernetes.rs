@@ -114,3 +114,15 @@ pub struct EndpointPort {
     /// What is spoken on it.
     pub app_protocol: Option<Spanned<String>>,
 }
+
+/// `v1 ConfigMap`. Has no `spec`. Only those with certificates are read.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigMap {
+    /// Texts by key.
+    #[serde(default)]
+    pub data: BTreeMap<String, Spanned<String>>,
+}
+
+/// The key of a [`ConfigMap`] with certificates to believe, in PEM.
+pub const CA_KEY: &str = "ca.crt";

@@ -96,6 +96,24 @@ pub enum Kind {
     PolicyTest(Spanned<weft::PolicyTest>),
     /// `gateway.networking.k8s.io/v1 HTTPRoute`.
     HttpRoute(Spanned<gateway::HttpRoute>),
+    /// `gateway.networking.k8s.io/v1 GRPCRoute`.
+    GrpcRoute(Spanned<gateway::GrpcRoute>),
+    /// `gateway.networking.k8s.io/v1 TLSRoute`.
+    TlsRoute(Spanned<gateway::TlsRoute>),
+    /// `gateway.networking.k8s.io/v1 TCPRoute`.
+    TcpRoute(Spanned<gateway::TcpRoute>),
+    /// `gateway.networking.k8s.io/v1 UDPRoute`.
+    UdpRoute(Spanned<gateway::UdpRoute>),
+    /// `gateway.networking.k8s.io/v1 GatewayClass`.
+    GatewayClass(Spanned<gateway::GatewayClass>),
+    /// `gateway.networking.k8s.io/v1 Gateway`.
+    Gateway(Spanned<gateway::Gateway>),
+    /// `gateway.networking.k8s.io/v1 ListenerSet`.
+    ListenerSet(Spanned<gateway::ListenerSet>),
+    /// `gateway.networking.k8s.io/v1 ReferenceGrant`.
+    ReferenceGrant(Spanned<gateway::ReferenceGrant>),
+    /// `gateway.networking.k8s.io/v1 BackendTLSPolicy`.
+    BackendTlsPolicy(Spanned<gateway::BackendTlsPolicy>),
     /// `networking.istio.io/v1 VirtualService`.
     VirtualService(Spanned<istio::VirtualService>),
     /// `networking.istio.io/v1 DestinationRule`.
@@ -106,6 +124,10 @@ pub enum Kind {
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.
     EndpointSlice(Spanned<kubernetes::EndpointSlice>),
+    /// `v1 Namespace`, of which only the labels are needed.
+    Namespace,
+    /// `v1 ConfigMap` with certificates.
+    ConfigMap(Spanned<kubernetes::ConfigMap>),
 }
 
 impl ParsedDocument {
@@ -155,10 +177,10 @@ impl Parsed {
     }
 }
 
-/// The one Mesh has no namespace; everything else does.
+/// The one Mesh has no namespace, nor have a cluster's own objects; everything else does.
 fn object_name(kind: &str, metadata: &Metadata) -> String {
     match kind {
-        "Mesh" => format!("Mesh {}", metadata.name),
+        "Mesh" | "Namespace" | "GatewayClass" => format!("{kind} {}", metadata.name),
         kind => format!("{kind} {}/{}", metadata.namespace(), metadata.name),
     }
 }

@@ -139,6 +139,60 @@ const KINDS: &[Entry] = &[
         read: |r, n| r.custom(n, Kind::HttpRoute, gateway::HttpRoute::check),
     },
     Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1alpha2"],
+        kind: "GRPCRoute",
+        read: |r, n| r.custom(n, Kind::GrpcRoute, gateway::GrpcRoute::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1alpha3", "v1alpha2"],
+        kind: "TLSRoute",
+        read: |r, n| r.custom(n, Kind::TlsRoute, gateway::TlsRoute::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1alpha2"],
+        kind: "TCPRoute",
+        read: |r, n| r.custom(n, Kind::TcpRoute, gateway::TcpRoute::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1alpha2"],
+        kind: "UDPRoute",
+        read: |r, n| r.custom(n, Kind::UdpRoute, gateway::UdpRoute::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1beta1"],
+        kind: "GatewayClass",
+        read: |r, n| r.custom(n, Kind::GatewayClass, gateway::GatewayClass::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1beta1"],
+        kind: "Gateway",
+        read: |r, n| r.custom(n, Kind::Gateway, gateway::Gateway::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1"],
+        kind: "ListenerSet",
+        read: |r, n| r.custom(n, Kind::ListenerSet, gateway::ListenerSet::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1beta1", "v1alpha2"],
+        kind: "ReferenceGrant",
+        read: |r, n| r.custom(n, Kind::ReferenceGrant, gateway::ReferenceGrant::check),
+    },
+    Entry {
+        group: gateway::GROUP,
+        versions: &["v1", "v1alpha3"],
+        kind: "BackendTLSPolicy",
+        read: |r, n| r.custom(n, Kind::BackendTlsPolicy, gateway::BackendTlsPolicy::check),
+    },
+    Entry {
         group: istio::GROUP,
         versions: ISTIO_VERSIONS,
         kind: "VirtualService",
@@ -163,6 +217,8 @@ const KINDS: &[Entry] = &[
         kind: "EndpointSlice",
         read: |r, n| r.endpoint_slice(n),
     },
+    Entry { group: "", versions: &["v1"], kind: "Namespace", read: |r, n| r.namespace(n) },
+    Entry { group: "", versions: &["v1"], kind: "ConfigMap", read: |r, n| r.config_map(n) },
 ];
 
 /// An object with a `spec` and nothing else.
@@ -229,6 +285,9 @@ impl<'a> Reader<'a> {
         let version = api_version.rsplit('/').next().unwrap_or_default();
         if api_version == "v1" && kind == "List" {
             return self.list(node);
+        }
+        if api_version == "v1" && kind == "ConfigMap" && !self.has_certificates(node) {
+            return self.foreign(node, group);
         }
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
         match entry {
@@ -317,6 +376,29 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A Namespace, of which only the metadata is needed.
+    fn namespace(&mut self, node: NodeId) {
+        if let Some(header) = self.read::<Header>(node, Fields::Lenient) {
+            let nothing = Spanned::new((), self.document.span(node));
+            self.checked(node, header, nothing, |_| Kind::Namespace, |_, _| ());
+        }
+    }
+
+    /// Whether a ConfigMap holds certificates; others are no concern of a mesh.
+    fn has_certificates(&self, node: NodeId) -> bool {
+        let data = self.document.get(node, "data");
+        data.is_some_and(|data| self.document.get(data, kubernetes::CA_KEY).is_some())
+    }
+
+    /// A ConfigMap has its fields beside `metadata`, as an EndpointSlice.
+    fn config_map(&mut self, node: NodeId) {
+        let header = self.read::<Header>(node, Fields::Lenient);
+        let map = self.read::<Spanned<kubernetes::ConfigMap>>(node, Fields::Lenient);
+        if let (Some(header), Some(map)) = (header, map) {
+            self.checked(node, header, map, Kind::ConfigMap, |_, _| ());
+        }
+    }
+
     fn read<T: Deserialize<'a>>(&mut self, node: NodeId, fields: Fields) -> Option<T> {
         let outcome = yaml::deserialize(self.document, node, fields);
         let object = self.object_of(node);
@@ -367,7 +449,7 @@ impl<'a> Reader<'a> {
         let metadata = document.get(node, "metadata")?;
         let (kind, name) = (text(node, "kind")?, text(metadata, "name")?);
         Some(match kind {
-            "Mesh" => format!("Mesh {}", Short(name)),
+            "Mesh" | "Namespace" | "GatewayClass" => format!("{kind} {}", Short(name)),
             kind => {
                 let namespace = text(metadata, "namespace").unwrap_or(super::DEFAULT_NAMESPACE);
                 format!("{} {}/{}", Short(kind), Short(namespace), Short(name))
@@ -460,16 +542,6 @@ fn group_of(api_version: &str) -> &str {
 const LATER: &[(&str, &[&str], &str)] = &[
     ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
     ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
-    (
-        gateway::GROUP,
-        &["GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"],
-        "it needs routing of that protocol, which is not there yet",
-    ),
-    (
-        gateway::GROUP,
-        &["Gateway", "GatewayClass", "ListenerSet", "ReferenceGrant", "BackendTLSPolicy"],
-        "it belongs to gateways at the edge of the mesh, which are not there yet",
-    ),
     (
         istio::GROUP,
         &["ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Gateway", "ProxyConfig"],

@@ -7,8 +7,8 @@ use weft_bundle::body::Body;
 use weft_bundle::engine::{BuildError, Engine};
 use weft_bundle::json::{self, JsonError};
 
-use crate::lower::lower;
-use crate::model::{Mesh, ServiceIndex};
+use crate::lower::{lower_subject, subjects};
+use crate::model::Mesh;
 use crate::parallel;
 
 /// The compiled policy of one service.
@@ -63,15 +63,12 @@ impl std::error::Error for EmitError {
     }
 }
 
-/// The bodies of all services, sorted by service.
+/// The bodies of all services and gateways, sorted by namespace and name.
 ///
 /// # Errors
 /// The first body that a proxy would refuse.
 pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
-    // What is outside the mesh has no proxy of ours.
-    let own: Vec<ServiceIndex> =
-        mesh.indexed().filter(|(_, service)| !service.external).map(|(index, _)| index).collect();
-    let emitted = parallel::map(&own, |_, index| emit_body(lower(mesh, *index)));
+    let emitted = parallel::map(&subjects(mesh), |_, subject| emit_body(lower_subject(mesh, *subject)));
     emitted.into_iter().collect()
 }
 

@@ -8,7 +8,7 @@ use weft_bundle::body::{
 };
 
 use crate::model::callers::policies_on;
-use crate::model::{self, CallerKind, Mesh, Port, ServiceIndex, routing};
+use crate::model::{self, AccessPolicy, CallerKind, Mesh, Operation, Port, ServiceIndex, routing};
 
 /// The inbound ports of a body. Where two ports of a service lead to one, which resolve lets pass only if they mean the
 /// same, that is one.
@@ -44,34 +44,44 @@ pub(super) fn token_providers(
 }
 
 fn access(mesh: &Mesh, service: ServiceIndex, port: &Port) -> Access {
+    let policies: Vec<&AccessPolicy> = policies_on(mesh, service, port).collect();
+    let here = |operation: &Operation| operation.is_for(service, port.number);
+    let default = AccessDefault { effect: mesh.default_access, origin: mesh.at.origin.clone() };
+    access_list(mesh, &policies, here, default)
+}
+
+/// The ordered list that some policies make; `here` says which operations are about the place that is protected, and
+/// `default` what holds if no policy allows anything.
+pub(super) fn access_list(
+    mesh: &Mesh,
+    policies: &[&AccessPolicy],
+    here: impl Fn(&Operation) -> bool,
+    default: AccessDefault,
+) -> Access {
     let mut rules = Vec::new();
     for effect in [Effect::Audit, Effect::Deny, Effect::Allow] {
-        let policies = policies_on(mesh, service, port).filter(|policy| policy.effect == effect);
-        rules.extend(
-            policies
-                .flat_map(|policy| &policy.rules)
-                .filter_map(|rule| access_rule(mesh, service, port, effect, rule)),
-        );
+        let policies = policies.iter().filter(|policy| policy.effect == effect);
+        let written = policies.flat_map(|policy| &policy.rules);
+        rules.extend(written.filter_map(|rule| access_rule(mesh, effect, rule, &here)));
     }
-    let allowing = policies_on(mesh, service, port).find(|policy| policy.effect == Effect::Allow);
+    let allowing = policies.iter().find(|policy| policy.effect == Effect::Allow);
     let otherwise = match allowing {
         Some(policy) => AccessDefault { effect: Verdict::Deny, origin: policy.at.origin.clone() },
-        None => AccessDefault { effect: mesh.default_access, origin: mesh.at.origin.clone() },
+        None => default,
     };
     Access { rules, otherwise }
 }
 
-/// The rule as it holds on one port; none if all its operations are for other ports.
+/// The rule as it holds in one place; none if all its operations are for other places.
 fn access_rule(
     mesh: &Mesh,
-    service: ServiceIndex,
-    port: &Port,
     effect: Effect,
     rule: &model::AccessRule,
+    here: impl Fn(&Operation) -> bool,
 ) -> Option<AccessRule> {
     let from = rule.from.iter().map(|caller| peer(mesh, &caller.who)).collect();
-    let here = rule.to.iter().filter(|operation| operation.is_for(service, port.number));
-    let to: Vec<_> = here.map(|operation| operation.condition.clone()).collect();
+    let operations = rule.to.iter().filter(|operation| here(operation));
+    let to: Vec<_> = operations.map(|operation| operation.condition.clone()).collect();
     if to.is_empty() && !rule.to.is_empty() {
         return None;
     }

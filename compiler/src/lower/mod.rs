@@ -1,4 +1,4 @@
-//! The model, lowered to one body per service: defaults explicit, precedence decided, order fixed.
+//! The model, lowered to one body per service and gateway: defaults explicit, precedence decided, order fixed.
 //!
 //! A body holds the service's own inbound ports, the frontends of the services it may call or declares, and the
 //! clusters that their rules name; nothing of the rest of the mesh. Everything is sorted, so equal meshes give equal
@@ -6,6 +6,7 @@
 
 mod inbound;
 mod outbound;
+mod gateway;
 mod cluster;
 mod telemetry;
 
@@ -14,9 +15,41 @@ use std::collections::BTreeMap;
 use weft_bundle::body::Body;
 
 use crate::model::callers::dependencies;
-use crate::model::{Mesh, ServiceIndex};
+use crate::model::{GatewayIndex, Mesh, ServiceIndex, TelemetryTarget};
 
-/// The body of a service.
+/// What a bundle is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A service; also a gateway, if one has the service's name.
+    Service(ServiceIndex),
+    /// A gateway that is no service of the mesh.
+    Gateway(GatewayIndex),
+}
+
+/// Everything that a bundle is made for, sorted by namespace and name.
+pub fn subjects(mesh: &Mesh) -> Vec<Subject> {
+    let services = mesh.indexed().filter(|(_, service)| !service.external);
+    let services = services.map(|(place, service)| {
+        ((service.namespace.as_str(), service.name.as_str()), Subject::Service(place))
+    });
+    let gateways = mesh.gateways.iter().enumerate().filter(|(_, gateway)| gateway.service.is_none());
+    let gateways = gateways.map(|(place, gateway)| {
+        ((gateway.namespace.as_str(), gateway.name.as_str()), Subject::Gateway(GatewayIndex(place)))
+    });
+    let mut subjects: Vec<_> = services.chain(gateways).collect();
+    subjects.sort_by_key(|(name, _)| *name);
+    subjects.into_iter().map(|(_, subject)| subject).collect()
+}
+
+/// The body of a service or a gateway.
+pub fn lower_subject(mesh: &Mesh, subject: Subject) -> Body {
+    match subject {
+        Subject::Service(index) => lower(mesh, index),
+        Subject::Gateway(index) => lower_gateway(mesh, index),
+    }
+}
+
+/// The body of a service; with listeners, if a gateway has the service's name.
 pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
     let service = mesh.service(index);
     let mut clusters = BTreeMap::new();
@@ -25,16 +58,39 @@ pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
         outbound.extend(outbound::frontends(mesh, index, target, &mut clusters));
     }
     outbound.sort_by(|a, b| (&a.service, a.port).cmp(&(&b.service, b.port)));
+    let gateway = mesh.find_gateway(&service.namespace, &service.name);
+    let listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut clusters));
     Body {
         mesh: mesh.name.clone(),
         service: service.id(),
         identity: service.identity.clone(),
         trust_anchors: mesh.trust_anchors.clone(),
         inbound: inbound::ports(mesh, index),
-        listeners: Vec::new(),
+        listeners: listeners.unwrap_or_default(),
         token_providers: inbound::token_providers(mesh, index).cloned().collect(),
         outbound,
         clusters,
         telemetry: telemetry::of_service(mesh, index),
+    }
+}
+
+/// The body of a gateway.
+pub fn lower_gateway(mesh: &Mesh, index: GatewayIndex) -> Body {
+    let gateway = mesh.gateway(index);
+    if let Some(service) = gateway.service {
+        return lower(mesh, service);
+    }
+    let mut clusters = BTreeMap::new();
+    Body {
+        mesh: mesh.name.clone(),
+        service: gateway.id(),
+        identity: gateway.identity.clone(),
+        trust_anchors: mesh.trust_anchors.clone(),
+        inbound: Vec::new(),
+        listeners: gateway::listeners(mesh, index, &mut clusters),
+        token_providers: BTreeMap::new(),
+        outbound: Vec::new(),
+        clusters,
+        telemetry: telemetry::of(mesh, TelemetryTarget::Gateway(index), &gateway.namespace),
     }
 }

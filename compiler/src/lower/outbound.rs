@@ -8,9 +8,9 @@ use weft_bundle::body::{
 use weft_bundle::duration::DurationText;
 
 use super::cluster::cluster;
-use crate::model::routing::{self, PlannedEntry};
+use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{
-    BackendRef, BackendTarget, Mesh, MirrorRef, Port, RuleAction, Service, ServiceIndex, Settings,
+    BackendRef, BackendTarget, Mesh, MirrorRef, Port, RouteKind, RuleAction, Service, ServiceIndex, Settings,
 };
 
 /// The frontends of a service, one per port, as a caller sees them. Adds the clusters they name.
@@ -63,17 +63,8 @@ fn decisions(
     clusters: &mut BTreeMap<String, Cluster>,
 ) -> (Vec<Entry>, Vec<Rule>, Rule) {
     let plan = routing::plan(mesh, target, port, namespace);
-    let mut entries = Vec::new();
-    let mut rules: Vec<Rule> = Vec::new();
-    let mut numbers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
-    for planned in &plan.entries {
-        let next = rules.len();
-        let number = *numbers.entry((planned.route_index, planned.entry.rule)).or_insert(next);
-        if number == next {
-            rules.push(rule(mesh, target, port, planned, clusters));
-        }
-        entries.push(Entry { condition: planned.entry.condition.clone(), rule: number });
-    }
+    let settings = |place| routing::settings(mesh, target, port.number, None, Some(place));
+    let (entries, rules) = list(mesh, &plan, settings, clusters);
     let otherwise = match plan.routes.first().and_then(|index| mesh.routes.get(*index)) {
         Some(route) => respond(route.at.origin.clone(), 404),
         None => to_service_itself(mesh, target, port, clusters),
@@ -81,19 +72,40 @@ fn decisions(
     (entries, rules, otherwise)
 }
 
+/// The entries of a plan, and the rules they lead to, each once; `settings` are those of a route's rule.
+pub(super) fn list(
+    mesh: &Mesh,
+    plan: &FrontendPlan<'_>,
+    settings: impl Fn((usize, usize)) -> Settings,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> (Vec<Entry>, Vec<Rule>) {
+    let mut entries = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut numbers: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+    for planned in &plan.entries {
+        let next = rules.len();
+        let place = (planned.route_index, planned.entry.rule);
+        let number = *numbers.entry(place).or_insert(next);
+        if number == next {
+            rules.push(rule(mesh, planned, settings(place), clusters));
+        }
+        entries.push(Entry { condition: planned.condition(), rule: number });
+    }
+    (entries, rules)
+}
+
 fn rule(
     mesh: &Mesh,
-    target: ServiceIndex,
-    port: &Port,
     planned: &PlannedEntry<'_>,
+    settings: Settings,
     clusters: &mut BTreeMap<String, Cluster>,
 ) -> Rule {
     let source = planned.rule();
-    let place = Some((planned.route_index, planned.entry.rule));
-    let settings = routing::settings(mesh, target, port.number, None, place);
+    let kind = planned.route.kind;
     let action = match &source.action {
         RuleAction::Forward(backends) => {
-            Action::Forward(backends.iter().map(|backend| self::backend(mesh, backend, clusters)).collect())
+            let backends = backends.iter().map(|backend| self::backend(mesh, backend, kind, clusters));
+            Action::Forward(backends.collect())
         }
         RuleAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
         RuleAction::Respond { status, body } => Action::Respond { status: *status, body: body.clone() },
@@ -119,9 +131,16 @@ fn mirror(mesh: &Mesh, source: &MirrorRef, clusters: &mut BTreeMap<String, Clust
     Some(Mirror { cluster, share: source.share })
 }
 
-fn backend(mesh: &Mesh, source: &BackendRef, clusters: &mut BTreeMap<String, Cluster>) -> Backend {
+fn backend(
+    mesh: &Mesh,
+    source: &BackendRef,
+    kind: RouteKind,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> Backend {
     let target = match &source.target {
         Some(target) => Target::Cluster(cluster(mesh, target, clusters)),
+        // A caller of gRPC reads UNAVAILABLE from it (Gateway API v1, `GRPCRouteRule.backendRefs`).
+        None if kind == RouteKind::Grpc => Target::Status(503),
         None => Target::Status(500),
     };
     Backend {
@@ -157,7 +176,8 @@ fn to_service_itself(
     }
 }
 
-fn respond(origin: Origin, status: u16) -> Rule {
+/// A rule that answers.
+pub(super) fn respond(origin: Origin, status: u16) -> Rule {
     Rule {
         origin,
         action: Action::Respond { status, body: None },

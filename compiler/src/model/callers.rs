@@ -15,7 +15,8 @@ use weft_bundle::engine::{Facts, Peer, PredicateMatcher, Truth};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::{
-    AccessPolicy, AccessRule, Caller, CallerKind, Mesh, Operation, Port, Route, RuleAction, ServiceIndex,
+    AccessPolicy, AccessRule, Caller, CallerKind, GatewayIndex, Mesh, Operation, Port, Route, RuleAction,
+    ServiceIndex,
 };
 
 /// The services whose frontends a service's bundle holds: what it declares in `calls`, or, without a declaration,
@@ -58,6 +59,25 @@ fn leads_to_callee(mesh: &Mesh, caller: ServiceIndex, route: &Route) -> bool {
         }
         RuleAction::Redirect(_) | RuleAction::Respond { .. } => false,
     })
+}
+
+/// The services that the routes of a gateway send requests to. Sorted.
+pub fn behind(mesh: &Mesh, gateway: GatewayIndex) -> BTreeSet<ServiceIndex> {
+    let listeners = 0..mesh.gateway(gateway).listeners.len();
+    let places = listeners.flat_map(|listener| mesh.index.listener(gateway, listener));
+    let rules = places.filter_map(|place| mesh.routes.get(*place)).flat_map(|route| &route.rules);
+    let backends = rules.flat_map(|rule| match &rule.action {
+        RuleAction::Forward(backends) => backends.as_slice(),
+        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
+    });
+    backends.filter_map(|backend| Some(backend.target.as_ref()?.service)).collect()
+}
+
+/// Whether some request that a gateway sends to some port of the target would pass: the target sees the gateway's
+/// identity, whoever called the gateway.
+pub fn gateway_may_call(mesh: &Mesh, gateway: GatewayIndex, target: ServiceIndex) -> bool {
+    let identity = &mesh.gateway(gateway).identity;
+    mesh.service(target).ports.iter().any(|port| may_call_port(mesh, identity, target, port))
 }
 
 /// Whether some request of the caller to some port of the target would pass.

@@ -29,6 +29,8 @@ pub struct Gateway {
     pub service: Option<ServiceIndex>,
     /// Sorted by port, then name; names are unique.
     pub listeners: Vec<GatewayListener>,
+    /// The certificate it presents to backends that speak TLS as on the web, by the name of its files.
+    pub client_certificate: Option<String>,
 }
 
 impl Gateway {

@@ -6,13 +6,17 @@ use std::collections::BTreeMap;
 use weft_bundle::body::{Effect, IdentityMatch};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{AccessRule, CallerKind, Mesh, Route, RuleAction, ServiceIndex, TelemetryTarget, TrafficTarget};
+use super::{
+    AccessRule, CallerKind, GatewayIndex, Mesh, Route, RuleAction, ServiceIndex, TelemetryTarget,
+    TrafficTarget,
+};
 
 /// Places in [`Mesh::routes`], [`Mesh::access`], [`Mesh::traffic`], [`Mesh::tokens`] and [`Mesh::telemetry`], each list in
 /// document order.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
     routes: Lists,
+    listeners: BTreeMap<(GatewayIndex, usize), Vec<usize>>,
     senders: Lists,
     access: Lists,
     traffic: BTreeMap<TrafficTarget, Vec<usize>>,
@@ -42,6 +46,10 @@ impl Index {
         for (place, route) in mesh.routes.iter().enumerate() {
             route.attachments.iter().for_each(|attachment| add(&mut index.routes, attachment.service, place));
             destinations(route).for_each(|service| add(&mut index.senders, service, place));
+            for attachment in &route.listeners {
+                let key = (attachment.gateway, attachment.listener);
+                push(index.listeners.entry(key).or_default(), place);
+            }
         }
         for (place, policy) in mesh.access.iter().enumerate() {
             policy.targets.iter().for_each(|target| add(&mut index.access, target.service, place));
@@ -72,6 +80,11 @@ impl Index {
     /// The routes attached to a service.
     pub(crate) fn routes(&self, service: ServiceIndex) -> &[usize] {
         list(&self.routes, service)
+    }
+
+    /// The routes attached to a listener of a gateway.
+    pub(crate) fn listener(&self, gateway: GatewayIndex, listener: usize) -> &[usize] {
+        self.listeners.get(&(gateway, listener)).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The routes that send requests to a service.

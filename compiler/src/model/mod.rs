@@ -148,6 +148,14 @@ impl Mesh {
         self.services.binary_search_by(key).ok().map(ServiceIndex)
     }
 
+    /// The gateway called `namespace/name`.
+    pub fn find_gateway(&self, namespace: &str, name: &str) -> Option<GatewayIndex> {
+        let key = |gateway: &Gateway| {
+            (gateway.namespace.as_str().cmp(namespace)).then(gateway.name.as_str().cmp(name))
+        };
+        self.gateways.binary_search_by(key).ok().map(GatewayIndex)
+    }
+
     /// The services of a namespace, by name.
     pub fn in_namespace<'m>(&'m self, namespace: &'m str) -> impl Iterator<Item = &'m Service> {
         let start = self.services.partition_point(|service| service.namespace.as_str() < namespace);

@@ -5,17 +5,25 @@
 //! 2. **Which order.** [`Order::Specificity`] entries of all routes are sorted by [`Rank`] (Gateway API v1,
 //!    `HTTPRouteRule.matches`), then by `weft.dev/priority`, then by namespace and name, then as listed. An
 //!    [`Order::Listed`] route has the frontend to itself: among it and others, the one of higher priority wins.
+//!    Routes of several kinds do not mix: the first of [`RouteKind`] takes the port (GEP-1294).
 //! 3. **Ties.** What only namespace and name, or nothing, decides is a tie. Callers of this module decide whether it
 //!    matters: `ambiguous-routes` reports ties that share a request.
 //!
 //! No match answers 404 once any route is attached; without any, the service itself is the destination.
+//!
+//! A listener of a gateway has a list too ([`listener_plan`]): of the routes attached to it, each for the names that both
+//! are for, the most specific name first. Nothing is behind it but its routes.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use weft_bundle::body::{PathMatch, RequestMatch};
+use weft_bundle::engine::HostPattern;
 
-use super::{Mesh, Order, Port, Route, RouteEntry, RouteRule, Scope, ServiceIndex, Settings, TrafficTarget};
+use super::{
+    GatewayIndex, Mesh, Order, Port, Route, RouteEntry, RouteKind, RouteRule, Scope, ServiceIndex, Settings,
+    TrafficTarget,
+};
 
 /// What a caller's namespace sees of one port of a service.
 #[derive(Clone, Debug)]
@@ -27,6 +35,8 @@ pub struct FrontendPlan<'m> {
     /// If an [`Order::Listed`] route wants this frontend to itself: it and all others that want it, in the order they
     /// rank.
     pub rivals: Vec<usize>,
+    /// Routes that others of another kind leave out, as (who stays, who is left out).
+    pub outranked: Vec<(usize, usize)>,
 }
 
 /// One entry of a plan.
@@ -38,6 +48,8 @@ pub struct PlannedEntry<'m> {
     pub route: &'m Route,
     /// The entry.
     pub entry: &'m RouteEntry,
+    /// The names it is for on a listener, all of one rank; none on a service.
+    pub hosts: &'m [HostPattern],
     /// How much it says.
     pub rank: Rank,
 }
@@ -50,45 +62,108 @@ impl<'m> PlannedEntry<'m> {
     pub fn rule(&self) -> &'m RouteRule {
         self.route.rules.get(self.entry.rule).expect("an entry's rule is a rule of its route")
     }
+
+    /// What must hold: the entry's condition, and on a listener one of the names.
+    pub fn condition(&self) -> RequestMatch {
+        let mut condition = self.entry.condition.clone();
+        if self.hosts.is_empty() {
+            return condition;
+        }
+        let names = match self.hosts.contains(&HostPattern::Any) {
+            true => Vec::new(),
+            false => self.hosts.iter().map(HostPattern::to_string).collect(),
+        };
+        match self.route.kind {
+            RouteKind::Grpc | RouteKind::Http => condition.hosts = names,
+            RouteKind::Tls => condition.server_names = names,
+            // Their routes have no names: whatever the listener takes is theirs.
+            RouteKind::Tcp | RouteKind::Udp => {}
+        }
+        condition
+    }
 }
 
-/// How much a condition says, greater first: the criteria of Gateway API v1, `HTTPRouteRule.matches`, in their order.
+/// How much a condition says, greater first: the name, then the criteria of Gateway API v1, `HTTPRouteRule.matches` or
+/// `GRPCRouteRule.matches`, in their order.
 ///
 /// The standard leaves the rank of regular expressions open; here they come after prefixes, as in Istio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rank {
-    path_kind: u8,
-    path_length: usize,
-    method: bool,
-    headers: usize,
-    query: usize,
+    /// Names are equal in rank if no name fits both or they are the same: all exact ones, and suffixes of one length.
+    host: (u8, usize),
+    /// Of requests: kind and length of the path, whether there is a method, headers, query parameters. Of calls: length of
+    /// the service, length of the method, headers.
+    criteria: [usize; 5],
 }
 
 impl Rank {
-    /// The rank of a condition.
-    pub fn of(condition: &RequestMatch) -> Self {
-        let (path_kind, path_length) = match &condition.path {
-            Some(PathMatch::Exact(path)) => (3, path.len()),
-            Some(PathMatch::SegmentPrefix(path) | PathMatch::Prefix(path)) => (2, path.len()),
-            Some(PathMatch::Regex(pattern)) => (1, pattern.len()),
-            // No dialect that ranks has these; they stand with expressions.
-            Some(PathMatch::Suffix(text) | PathMatch::Template(text)) => (1, text.len()),
-            None => (2, 1), // as the prefix `/`, which is the default
+    /// The rank of a condition of a route of some kind, for names of one rank.
+    pub fn of(kind: RouteKind, condition: &RequestMatch, hosts: &[HostPattern]) -> Self {
+        let criteria = match kind {
+            RouteKind::Grpc => {
+                let (service, method) = call_lengths(condition.path.as_ref());
+                [service, method, condition.headers.len(), 0, 0]
+            }
+            RouteKind::Http | RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => {
+                let (path_kind, path_length) = path_rank(condition.path.as_ref());
+                let method = usize::from(condition.method.is_some());
+                [path_kind, path_length, method, condition.headers.len(), condition.query.len()]
+            }
         };
-        let method = condition.method.is_some();
-        Self {
-            path_kind,
-            path_length,
-            method,
-            headers: condition.headers.len(),
-            query: condition.query.len(),
-        }
+        let written = condition.server_names.first().and_then(|name| HostPattern::parse(name).ok());
+        let host = hosts.first().or(written.as_ref()).map_or((0, 0), host_rank);
+        Self { host, criteria }
     }
+}
+
+fn path_rank(path: Option<&PathMatch>) -> (usize, usize) {
+    match path {
+        Some(PathMatch::Exact(path)) => (3, path.len()),
+        Some(PathMatch::SegmentPrefix(path) | PathMatch::Prefix(path)) => (2, path.len()),
+        Some(PathMatch::Regex(pattern)) => (1, pattern.len()),
+        // No dialect that ranks has these; they stand with expressions.
+        Some(PathMatch::Suffix(text) | PathMatch::Template(text)) => (1, text.len()),
+        None => (2, 1), // as the prefix `/`, which is the default
+    }
+}
+
+/// The lengths of service and method in the path of a call, in the forms that GRPCRoutes are lowered to; what stands for
+/// every service or method has none.
+fn call_lengths(path: Option<&PathMatch>) -> (usize, usize) {
+    let (text, separator) = match path {
+        Some(PathMatch::Exact(text) | PathMatch::Prefix(text)) => (text, "/"),
+        Some(PathMatch::Regex(text)) if text.starts_with("/(?:") => (text, ")/"),
+        Some(PathMatch::Regex(text)) => (text, "]+/"),
+        Some(PathMatch::SegmentPrefix(_) | PathMatch::Suffix(_) | PathMatch::Template(_)) | None => {
+            return (0, 0);
+        }
+    };
+    let text = text.strip_prefix('/').unwrap_or(text);
+    let (service, method) = text.split_once(separator).unwrap_or((text, ""));
+    let length = |part: &str| match part.strip_prefix("(?:") {
+        _ if part.starts_with("[^/") => 0,
+        Some(pattern) => pattern.strip_suffix(')').unwrap_or(pattern).len(),
+        None => part.len(),
+    };
+    (length(service), length(method))
+}
+
+fn host_rank(pattern: &HostPattern) -> (u8, usize) {
+    match pattern.specificity() {
+        (2, _) => (2, 0),
+        rank => rank,
+    }
+}
+
+/// Names that are sorted with the most specific first, in groups of one rank each.
+pub fn tiers(hosts: &[HostPattern]) -> impl Iterator<Item = &[HostPattern]> {
+    hosts.chunk_by(|a, b| host_rank(a) == host_rank(b))
 }
 
 /// What callers of a namespace see of a service's port.
 pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &str) -> FrontendPlan<'m> {
     let (mut routes, listed) = visible_routes(mesh, target, port.number, namespace);
+    let outranked = keep_first_kind(mesh, &mut routes);
     let mut rivals = Vec::new();
     if !listed.is_empty() {
         rivals = listed.iter().chain(&routes).copied().collect();
@@ -106,17 +181,95 @@ pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &s
                 route_index,
                 route,
                 entry,
-                rank: Rank::of(&entry.condition),
+                hosts: &[],
+                rank: Rank::of(route.kind, &entry.condition, &[]),
             })
         })
         .filter(|planned| planned.entry.port.is_none_or(|number| number == port.number))
         .filter(|planned| planned.entry.source_namespace.as_deref().is_none_or(|wanted| wanted == namespace))
         .collect();
     if entries.iter().all(|planned| planned.route.order == Order::Specificity) {
-        // Stable: what is equal here stays as listed in its document.
-        entries.sort_by_key(|planned| (Reverse(planned.rank), standing(mesh, planned.route_index)));
+        rank(mesh, &mut entries);
     }
-    FrontendPlan { entries, routes, rivals }
+    FrontendPlan { entries, routes, rivals, outranked }
+}
+
+/// What callers of a gateway see of one of its listeners, by its place in [`super::Gateway::listeners`].
+pub fn listener_plan(mesh: &Mesh, gateway: GatewayIndex, listener: usize) -> FrontendPlan<'_> {
+    let mut routes = mesh.index.listener(gateway, listener).to_vec();
+    let outranked = keep_one_kind_per_host(mesh, &mut routes, (gateway, listener));
+    let mut entries = Vec::new();
+    for (route_index, route) in routes.iter().filter_map(|index| Some((*index, mesh.routes.get(*index)?))) {
+        for hosts in tiers(names_on(route, (gateway, listener))) {
+            // The entries of a TLSRoute differ only in names, which are narrowed here.
+            let count = if route.kind == RouteKind::Tls { 1 } else { route.entries.len() };
+            let ranked = route.entries.iter().take(count).map(|entry| PlannedEntry {
+                route_index,
+                route,
+                entry,
+                hosts,
+                rank: Rank::of(route.kind, &entry.condition, hosts),
+            });
+            entries.extend(ranked);
+        }
+    }
+    rank(mesh, &mut entries);
+    FrontendPlan { entries, routes, rivals: Vec::new(), outranked }
+}
+
+/// The names for which a route is attached to a listener, the most specific first.
+fn names_on(route: &Route, (gateway, listener): (GatewayIndex, usize)) -> &[HostPattern] {
+    let here = route.listeners.iter().find(|a| a.gateway == gateway && a.listener == listener);
+    here.map(|attachment| attachment.hosts.as_slice()).unwrap_or_default()
+}
+
+/// Stable: what is equal stays as listed in its document.
+fn rank(mesh: &Mesh, entries: &mut [PlannedEntry<'_>]) {
+    entries.sort_by_key(|planned| (Reverse(planned.rank), standing(mesh, planned.route_index)));
+}
+
+/// Leaves only the routes of the first kind that is there, and says who was left out for whom.
+fn keep_first_kind(mesh: &Mesh, routes: &mut Vec<usize>) -> Vec<(usize, usize)> {
+    let kind = |index: &usize| mesh.routes.get(*index).map(|route| route.kind);
+    let Some(first) = routes.iter().filter_map(kind).min() else { return Vec::new() };
+    let winner = routes.iter().find(|index| kind(index) == Some(first)).copied().unwrap_or_default();
+    let (kept, left_out): (Vec<_>, Vec<_>) = routes.iter().partition(|index| kind(index) == Some(first));
+    *routes = kept;
+    left_out.into_iter().map(|loser| (winner, loser)).collect()
+}
+
+/// Leaves out of two routes of different kinds that share a name the one that ranks lower: their rules are never merged
+/// (Gateway API v1, `GRPCRouteSpec.hostnames`).
+fn keep_one_kind_per_host(
+    mesh: &Mesh,
+    routes: &mut Vec<usize>,
+    place: (GatewayIndex, usize),
+) -> Vec<(usize, usize)> {
+    let route = |index: usize| mesh.routes.get(index).map(|route| (route.kind, names_on(route, place)));
+    let mut kinds = routes.iter().filter_map(|index| route(*index)).map(|(kind, _)| kind);
+    let first = kinds.next();
+    if kinds.all(|kind| Some(kind) == first) {
+        return Vec::new();
+    }
+    let mut ordered = routes.clone();
+    ordered.sort_by_key(|index| standing(mesh, *index));
+    let mut kept: Vec<usize> = Vec::new();
+    let mut outranked = Vec::new();
+    for index in ordered {
+        let Some((kind, names)) = route(index) else { continue };
+        let shares = |other: &&usize| {
+            route(**other).is_some_and(|(of, theirs)| {
+                let mut pairs = names.iter().flat_map(|a| theirs.iter().map(move |b| (a, b)));
+                of != kind && pairs.any(|(a, b)| a.intersection(b).is_some())
+            })
+        };
+        match kept.iter().find(shares) {
+            Some(winner) => outranked.push((*winner, index)),
+            None => kept.push(index),
+        }
+    }
+    routes.retain(|index| kept.contains(index));
+    outranked
 }
 
 /// The namespaces whose callers may see different lists on a port, each with one name to plan for. The first is `""`,
@@ -150,17 +303,7 @@ pub fn settings(
     subset: Option<&str>,
     rule: Option<(usize, usize)>,
 ) -> Settings {
-    let mut merged = Settings::default();
-    let mut dialect = Settings::default();
-    if let Some((route_index, rule_index)) = rule
-        && let Some(route) = mesh.routes.get(route_index)
-    {
-        let own = route.rules.get(rule_index).map(|rule| rule.settings.clone()).unwrap_or_default();
-        merged = own
-            .or(&at_level(mesh, &TrafficTarget::Rule(route_index, rule_index)))
-            .or(&at_level(mesh, &TrafficTarget::Route(route_index)));
-        dialect = route.dialect_defaults.clone();
-    }
+    let (mut merged, dialect) = rule.map(|rule| of_rule(mesh, rule)).unwrap_or_default();
     if let Some(name) = subset {
         let own =
             mesh.service(service).subsets.get(name).map(|subset| subset.settings.clone()).unwrap_or_default();
@@ -174,6 +317,23 @@ pub fn settings(
         .or(&at_level(mesh, &TrafficTarget::Mesh))
         .or(&mesh.defaults)
         .or(&Settings::built_in())
+}
+
+/// The settings that hold for the requests of a rule on a listener, nearest level first: of the rule, of its route, of the
+/// mesh. Callers outside name no service, whose settings could count.
+pub fn listener_settings(mesh: &Mesh, rule: (usize, usize)) -> Settings {
+    let (own, dialect) = of_rule(mesh, rule);
+    own.or(&dialect).or(&at_level(mesh, &TrafficTarget::Mesh)).or(&mesh.defaults).or(&Settings::built_in())
+}
+
+/// The settings of a rule and its route, and the defaults of its dialect.
+fn of_rule(mesh: &Mesh, (route_index, rule_index): (usize, usize)) -> (Settings, Settings) {
+    let Some(route) = mesh.routes.get(route_index) else { return Default::default() };
+    let own = route.rules.get(rule_index).map(|rule| rule.settings.clone()).unwrap_or_default();
+    let own = own
+        .or(&at_level(mesh, &TrafficTarget::Rule(route_index, rule_index)))
+        .or(&at_level(mesh, &TrafficTarget::Route(route_index)));
+    (own, route.dialect_defaults.clone())
 }
 
 /// What a dialect attaches to a port, else to its service.
@@ -227,13 +387,41 @@ mod tests {
 
     fn rank(path: Option<PathMatch>, method: bool, headers: usize, query: usize) -> Rank {
         let field = || FieldMatch { name: "x".into(), value: StringMatch::Present, invert: false };
-        Rank::of(&RequestMatch {
+        let condition = RequestMatch {
             path,
             method: method.then(|| StringMatch::Exact("GET".into())),
             headers: (0..headers).map(|_| field()).collect(),
             query: (0..query).map(|_| field()).collect(),
             ..RequestMatch::default()
-        })
+        };
+        Rank::of(RouteKind::Http, &condition, &[])
+    }
+
+    fn call_rank(path: PathMatch, headers: usize, host: &str) -> Rank {
+        let field = || FieldMatch { name: "x".into(), value: StringMatch::Present, invert: false };
+        let headers = (0..headers).map(|_| field()).collect();
+        let condition = RequestMatch { path: Some(path), headers, ..RequestMatch::default() };
+        Rank::of(RouteKind::Grpc, &condition, &[HostPattern::parse(host).unwrap()])
+    }
+
+    /// Gateway API v1, `GRPCRouteRule.matches`.
+    #[test]
+    fn each_criterion_of_calls_only_breaks_ties_of_those_above() {
+        let exact = |path: &str| PathMatch::Exact(path.into());
+        let ordered = [
+            call_rank(exact("/a/b"), 0, "x.example"),
+            call_rank(exact("/longer.Service/Method"), 9, "*.long.example"),
+            call_rank(exact("/longer/b"), 0, "*.example"),
+            call_rank(PathMatch::Prefix("/abcd/".into()), 0, "*.example"),
+            call_rank(exact("/abc/Method"), 0, "*.example"),
+            call_rank(PathMatch::Regex("/(?:a.c)/(?:Met)".into()), 9, "*.example"),
+            call_rank(exact("/abc/M"), 2, "*.example"),
+            call_rank(exact("/abc/M"), 1, "*.example"),
+            call_rank(PathMatch::Regex("/(?:ab)/[^/]+".into()), 9, "*.example"),
+            call_rank(PathMatch::Regex("/[^/]+/Method".into()), 0, "*.example"),
+            call_rank(PathMatch::Regex("/[^/]+/(?:M+)".into()), 0, "*.example"),
+        ];
+        assert!(ordered.is_sorted_by(|earlier, later| earlier > later), "{ordered:#?}");
     }
 
     /// Gateway API v1, `HTTPRouteRule.matches`: each criterion decides only what those above it leave equal.

@@ -69,6 +69,7 @@ fn command(mesh: &Mesh, question: &Question) -> String {
     let request = quoted(&format!("{method} {scheme}://{authority}{path}{query}"));
     let from = match &question.from {
         trace::From::Service(caller) => mesh.service(*caller).id(),
+        trace::From::Gateway(gateway) => format!("gateway:{}", mesh.gateway(*gateway).id()),
         trace::From::Peer(stranger) => match &stranger.identity {
             Some(identity) => identity.to_string(),
             None => return format!("the request is {request}, from a client without a certificate"),

@@ -2,6 +2,7 @@
 
 mod analyses;
 mod bodies;
+mod gateways;
 mod honoured;
 mod istio_access;
 mod traces;

@@ -8,7 +8,7 @@ use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{self, Request};
 use weft_bundle::spiffe::SpiffeId;
 
-use crate::model::ServiceIndex;
+use crate::model::{GatewayIndex, ServiceIndex};
 
 /// The request to trace.
 #[derive(Clone, Debug)]
@@ -19,11 +19,11 @@ pub struct Question {
     pub address: IpAddr,
     /// The method.
     pub method: String,
-    /// `http` or `https`.
+    /// `http` or `https`; `tcp` or `tls` for a connection whose requests are not looked at.
     pub scheme: String,
     /// Host and port.
     pub authority: String,
-    /// The path as sent.
+    /// The path as sent. Of a TLS connection: the server name, after a `/`, if it is not the host.
     pub path: String,
     /// What follows `?`.
     pub query: Option<String>,
@@ -36,6 +36,8 @@ pub struct Question {
 pub enum From {
     /// A workload of a service, through its proxy, which routes the request.
     Service(ServiceIndex),
+    /// Someone outside the mesh, at a gateway.
+    Gateway(GatewayIndex),
     /// A client of its own, which connects to the workloads of the service that the URL names. Nothing routes its
     /// requests; the callee decides whether it may come in.
     Peer(Stranger),
@@ -53,6 +55,12 @@ pub struct Stranger {
 impl std::convert::From<ServiceIndex> for From {
     fn from(service: ServiceIndex) -> Self {
         Self::Service(service)
+    }
+}
+
+impl std::convert::From<GatewayIndex> for From {
+    fn from(gateway: GatewayIndex) -> Self {
+        Self::Gateway(gateway)
     }
 }
 
@@ -82,7 +90,7 @@ impl Question {
     }
 
     /// The request that a text such as `GET http://reviews:9080/reviews/1?x=y` and headers such as `end-user: jason`
-    /// describe. Without a method it is `GET`.
+    /// describe. Without a method it is `GET`. `tcp://db:5432` and `tls://db:443` are connections.
     ///
     /// # Errors
     /// What is wrong with the text or a header.
@@ -99,7 +107,8 @@ impl Question {
         let method = http::Method::from_bytes(method.as_bytes())
             .map_err(|_| wrong("the method has odd characters"))?;
         let (scheme, rest) = url.trim().split_once("://").ok_or_else(|| wrong("it has no `http://host`"))?;
-        if scheme != "http" && scheme != "https" {
+        let connection = matches!(scheme, "tcp" | "tls");
+        if !connection && scheme != "http" && scheme != "https" {
             return Err(wrong("the scheme is not `http` or `https`"));
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -113,6 +122,9 @@ impl Question {
         }
         if authority.len() > host.len() && port.is_none_or(|port| port == 0) {
             return Err(wrong("the port is not a number from 1 to 65535"));
+        }
+        if connection && port.is_none() {
+            return Err(wrong("a connection is to a port"));
         }
         if target.contains('#') {
             return Err(wrong("what follows `#` is never sent"));

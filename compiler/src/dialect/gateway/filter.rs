@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::route::BackendRef;
 use crate::yaml::{Spanned, Unread};
 
 /// `HTTPRouteFilter`: a type, and the field of that type.
@@ -20,10 +21,10 @@ pub struct Filter {
     /// Changes to where the request says it goes.
     #[serde(rename = "urlRewrite")]
     pub url_rewrite: Option<Spanned<UrlRewrite>>,
-    /// Not honoured.
-    pub request_mirror: Option<Unread>,
-    /// Not honoured.
-    pub cors: Option<Unread>,
+    /// A copy to another backend.
+    pub request_mirror: Option<Spanned<RequestMirror>>,
+    /// Cross-origin answers.
+    pub cors: Option<Spanned<Cors>>,
     /// Not honoured.
     pub external_auth: Option<Unread>,
     /// Not honoured.
@@ -64,6 +65,10 @@ pub enum FilterAction<'a> {
     Redirect(&'a RequestRedirect),
     /// Changes to where the request says it goes.
     Rewrite(&'a UrlRewrite),
+    /// A copy to another backend.
+    Mirror(&'a Spanned<RequestMirror>),
+    /// Cross-origin answers.
+    Cors(&'a Cors),
 }
 
 impl Filter {
@@ -78,10 +83,9 @@ impl Filter {
             }
             FilterType::RequestRedirect => self.request_redirect.as_ref().map(|f| FilterAction::Redirect(f)),
             FilterType::UrlRewrite => self.url_rewrite.as_ref().map(|f| FilterAction::Rewrite(f)),
-            FilterType::RequestMirror
-            | FilterType::Cors
-            | FilterType::ExternalAuth
-            | FilterType::ExtensionRef => None,
+            FilterType::RequestMirror => self.request_mirror.as_ref().map(FilterAction::Mirror),
+            FilterType::Cors => self.cors.as_ref().map(|f| FilterAction::Cors(f)),
+            FilterType::ExternalAuth | FilterType::ExtensionRef => None,
         }
     }
 }
@@ -157,4 +161,81 @@ pub enum PathModifierType {
     ReplaceFullPath,
     /// The matched prefix changes.
     ReplacePrefixMatch,
+}
+
+/// `HTTPRequestMirrorFilter`. Of percent and fraction there is at most one once checked; without, everything is copied.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RequestMirror {
+    /// Where copies go; it has neither weight nor filters once checked.
+    pub backend_ref: Spanned<BackendRef>,
+    /// The share that is copied, of a hundred.
+    pub percent: Option<Spanned<u32>>,
+    /// The share that is copied.
+    pub fraction: Option<Spanned<Fraction>>,
+}
+
+/// `Fraction`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fraction {
+    /// How many.
+    pub numerator: Spanned<u32>,
+    /// Of how many; 100 if not set.
+    pub denominator: Option<Spanned<u32>>,
+}
+
+/// `HTTPCORSFilter`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cors {
+    /// Origins that may ask: `*`, or `https://host:port` in which the host may be or begin with a wildcard.
+    #[serde(default)]
+    pub allow_origins: Vec<Spanned<String>>,
+    /// Whether cookies and authorization may come along.
+    pub allow_credentials: Option<Spanned<bool>>,
+    /// Methods that may be used; `*` for any.
+    #[serde(default)]
+    pub allow_methods: Vec<Spanned<String>>,
+    /// Request headers that may be sent; `*` for any.
+    #[serde(default)]
+    pub allow_headers: Vec<Spanned<String>>,
+    /// Response headers that may be read; `*` for any.
+    #[serde(default)]
+    pub expose_headers: Vec<Spanned<String>>,
+    /// How long a browser may keep the answer, in seconds; 5 if not set.
+    pub max_age: Option<Spanned<u32>>,
+}
+
+/// An origin in parts, as [`Cors::allow_origins`] writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The host: a name, `*.` and a name, or `*`.
+    pub host: &'a str,
+    /// The port, unless it is the scheme's own.
+    pub port: Option<u16>,
+}
+
+impl<'a> Origin<'a> {
+    /// The parts of an origin that is not `*`; none if it is none.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let own = match scheme {
+            "http" => 80,
+            "https" => 443,
+            _ => return None,
+        };
+        let (host, port) = match rest.split_once(':') {
+            Some((host, port)) => (host, Some(port.parse().ok().filter(|port: &u16| *port > 0)?)),
+            None => (rest, None),
+        };
+        let legal = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let named = host.strip_prefix("*.").unwrap_or(host);
+        let known = text.len() <= 253 && (host == "*" || named.split('.').all(legal));
+        known.then_some(Self { scheme, host, port: port.filter(|port| *port != own) })
+    }
 }

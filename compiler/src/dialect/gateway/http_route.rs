@@ -4,54 +4,12 @@ use serde::Deserialize;
 use weft_bundle::duration::DurationText;
 
 use super::filter::Filter;
-use crate::yaml::{Spanned, Unread};
+use super::route::{BackendRef, RouteSpec};
+use super::session::{RouteRetry, SessionPersistence};
+use crate::yaml::Spanned;
 
 /// `HTTPRoute.spec`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HttpRoute {
-    /// What the route is attached to. Never empty once checked.
-    #[serde(default)]
-    pub parent_refs: Vec<Spanned<ParentRef>>,
-    /// Host names; in a mesh the parent Service's names count, so they narrow nothing.
-    #[serde(default)]
-    pub hostnames: Vec<Spanned<String>>,
-    /// The rules. `None`: one rule that matches every path and has no backend.
-    pub rules: Option<Vec<Spanned<HttpRule>>>,
-    /// Experimental.
-    pub use_default_gateways: Option<Unread>,
-}
-
-/// `ParentReference`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ParentRef {
-    /// `""` is the core group; the Gateway API's if not set.
-    pub group: Option<Spanned<String>>,
-    /// `Gateway` if not set.
-    pub kind: Option<Spanned<String>>,
-    /// The object's name.
-    pub name: Spanned<String>,
-    /// The object's namespace; the route's own if not set.
-    pub namespace: Option<Spanned<String>>,
-    /// One port of the Service; all of them if not set.
-    pub port: Option<Spanned<u16>>,
-    /// For a Service, a port's name.
-    pub section_name: Option<Spanned<String>>,
-}
-
-impl ParentRef {
-    /// Whether it names a Service. Without a group it does too: Gateway API's own group, which that would mean, has no
-    /// such kind, so nothing else can be meant.
-    pub fn is_service(&self) -> bool {
-        self.kind.as_deref().is_some_and(|kind| kind == "Service") && is_core(self.group.as_ref())
-    }
-}
-
-/// Whether a group is Kubernetes' core, under either of its names.
-fn is_core(group: Option<&Spanned<String>>) -> bool {
-    group.is_none_or(|group| matches!(group.as_str(), "" | "core"))
-}
+pub type HttpRoute = RouteSpec<HttpRule>;
 
 /// `HTTPRouteRule`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -70,10 +28,10 @@ pub struct HttpRule {
     pub backend_refs: Vec<Spanned<BackendRef>>,
     /// How long a request may take.
     pub timeouts: Option<Spanned<RouteTimeouts>>,
-    /// Experimental.
-    pub retry: Option<Unread>,
-    /// Experimental.
-    pub session_persistence: Option<Unread>,
+    /// Whether and when a request is tried again.
+    pub retry: Option<Spanned<RouteRetry>>,
+    /// Whether a caller stays with one endpoint.
+    pub session_persistence: Option<Spanned<SessionPersistence>>,
 }
 
 /// `HTTPRouteMatch`: every field that is set must hold.
@@ -173,39 +131,6 @@ pub enum ValueMatchType {
     Exact,
     /// The whole value, as a regular expression.
     RegularExpression,
-}
-
-/// `HTTPBackendRef`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BackendRef {
-    /// `""`, the core group, if not set.
-    pub group: Option<Spanned<String>>,
-    /// `Service` if not set.
-    pub kind: Option<Spanned<String>>,
-    /// The object's name.
-    pub name: Spanned<String>,
-    /// The object's namespace; the route's own if not set.
-    pub namespace: Option<Spanned<String>>,
-    /// The Service's port; always there once checked.
-    pub port: Option<Spanned<u16>>,
-    /// Its share, relative to its neighbours; 1 if not set.
-    pub weight: Option<Spanned<u32>>,
-    /// What happens to requests that go here.
-    #[serde(default)]
-    pub filters: Vec<Spanned<Filter>>,
-}
-
-impl BackendRef {
-    /// Whether it names a Service.
-    pub fn is_service(&self) -> bool {
-        self.kind.as_deref().is_none_or(|kind| kind == "Service") && is_core(self.group.as_ref())
-    }
-
-    /// Its share, relative to its neighbours.
-    pub fn weight(&self) -> u32 {
-        self.weight.as_ref().map_or(1, |weight| weight.value)
-    }
 }
 
 /// `HTTPRouteTimeouts`. Zero: without limit.

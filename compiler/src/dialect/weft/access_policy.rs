@@ -89,19 +89,23 @@ impl Source {
                 format!("write `{}`, or a longer prefix", network.trunc()),
             ),
             Self::Network(_) => {}
-            Self::Service(service) => {
-                let (namespace, name) = match service.split_once('/') {
-                    Some((namespace, name)) => (Some(namespace), name),
-                    None => (None, service.as_str()),
-                };
-                checker.subdomain(&Spanned::new(name.to_owned(), service.span), "a service");
-                if let Some(namespace) = namespace {
-                    checker.label(&Spanned::new(namespace.to_owned(), service.span), "a namespace");
-                }
-            }
+            Self::Service(service) => qualified(service, "a service", checker),
+            Self::Gateway(gateway) => qualified(gateway, "a gateway", checker),
             Self::Namespace(namespace) => checker.label(namespace, "a namespace"),
             Self::Token(token) => checker.not_yet(Some(token), "token", "JWT validation in proxies"),
         }
+    }
+}
+
+/// `name` or `namespace/name`.
+fn qualified(text: &Spanned<String>, what: &str, checker: &mut Checker<'_>) {
+    let (namespace, name) = match text.split_once('/') {
+        Some((namespace, name)) => (Some(namespace), name),
+        None => (None, text.as_str()),
+    };
+    checker.subdomain(&Spanned::new(name.to_owned(), text.span), what);
+    if let Some(namespace) = namespace {
+        checker.label(&Spanned::new(namespace.to_owned(), text.span), "a namespace");
     }
 }
 
@@ -165,6 +169,8 @@ pub enum Source {
     Identity(#[schemars(with = "shapes::SpiffeId")] Spanned<SpiffeId>),
     /// A service, as `name` in the namespace of this document, or `namespace/name`.
     Service(Spanned<String>),
+    /// A gateway, which is whoever comes through it, as `name` in the namespace of this document, or `namespace/name`.
+    Gateway(Spanned<String>),
     /// Every identity of a namespace.
     Namespace(Spanned<String>),
     /// A network, such as `10.0.0.0/8`, as the connection's address.

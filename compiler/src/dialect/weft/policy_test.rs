@@ -222,15 +222,15 @@ impl PolicyTest {
 impl Case {
     fn check(&self, checker: &mut Checker<'_>) {
         match &self.from {
-            Some(from) if from.starts_with("gateway:") => {
-                checker.not_yet_at(from.span, "gateway:", "gateways at the edge of the mesh");
-            }
             Some(from) if from.starts_with("spiffe://") => {
                 if let Err(error) = from.parse::<SpiffeId>() {
                     checker.invalid(from.span, error.to_string());
                 }
             }
-            Some(from) => service_name(from, checker),
+            Some(from) => {
+                let name = from.strip_prefix("gateway:").unwrap_or(from).to_owned();
+                service_name(&Spanned::new(name, from.span), checker);
+            }
             None => {}
         }
         let TestRequest { method, url: _, headers, token } = &self.request.value;

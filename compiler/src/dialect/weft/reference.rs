@@ -86,6 +86,8 @@ pub enum TargetKind {
     Mesh,
     /// A service.
     Service,
+    /// A gateway: callers from outside the mesh.
+    Gateway,
     /// A route of HTTP requests.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
@@ -100,7 +102,7 @@ impl TargetKind {
     /// The kind of route, as documents name it; none for what is no route.
     pub fn route_kind(self) -> Option<&'static str> {
         match self {
-            Self::Mesh | Self::Service => None,
+            Self::Mesh | Self::Service | Self::Gateway => None,
             Self::HttpRoute => Some("HTTPRoute"),
             Self::GrpcRoute => Some("GRPCRoute"),
             Self::VirtualService => Some("VirtualService"),

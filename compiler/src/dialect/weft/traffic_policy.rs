@@ -47,6 +47,13 @@ impl TrafficPolicy {
         for target in &spec.target_refs {
             target.check(checker);
             spec.check_level(target, checker);
+            if target.kind.value == TargetKind::Gateway {
+                checker.invalid_because(
+                    target.kind.span,
+                    "a traffic policy is about services and routes, not about a gateway",
+                    "name the mesh, or a route of the gateway",
+                );
+            }
         }
         checker.unique(spec.target_refs.iter().map(|t| (t.identity(), t.span)), |_| {
             "the policy names this target twice".to_owned()

@@ -8,7 +8,8 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessAction, PortRef, Source, TargetKind, TargetRef};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{
-    AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, Mesh, Operation, Service, ServiceIndex,
+    AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, GatewayIndex, Mesh, Operation, Service,
+    ServiceIndex,
 };
 use crate::yaml::{Span, Spanned};
 
@@ -30,6 +31,7 @@ fn policy(
 ) -> AccessPolicy {
     let targets: Vec<AccessTarget> =
         spec.target_refs.iter().filter_map(|target| self::target(context, document, target, mesh)).collect();
+    let gateways = gateways(context, document, spec, mesh);
     let rules = spec.rules.iter().enumerate().map(|(index, written)| {
         let from = written
             .from
@@ -60,7 +62,7 @@ fn policy(
     });
     let rules = rules.map(|(rule, _)| rule).collect();
     AccessPolicy {
-        gateways: Vec::new(),
+        gateways,
         at: context.at_document(document),
         effect: match spec.action.value {
             AccessAction::Allow => Effect::Allow,
@@ -128,6 +130,32 @@ fn target(
     Some(AccessTarget { service, port, span: target.span })
 }
 
+/// The gateways that the policy is for. Their ports belong to listeners, which no rule can name.
+fn gateways(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &weft::AccessPolicy,
+    mesh: &Mesh,
+) -> Vec<GatewayIndex> {
+    let targets = spec.target_refs.iter().filter(|target| target.kind.value == TargetKind::Gateway);
+    let found: Vec<GatewayIndex> = targets
+        .filter_map(|target| {
+            let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
+            context.gateway(mesh, document, namespace, &target.name)
+        })
+        .collect();
+    let operations = spec.rules.iter().flat_map(|rule| rule.to.iter().flatten());
+    for ports in operations.filter_map(|operation| operation.ports.as_ref()).filter(|_| !found.is_empty()) {
+        let Some(port) = ports.first() else { continue };
+        let finding = Diagnostic::error(NOT_SUPPORTED, "a rule for a Gateway cannot be limited to ports")
+            .object(document.object())
+            .at(port.span)
+            .help("write a policy of its own for the Gateway, without `ports`");
+        context.report(finding);
+    }
+    found
+}
+
 pub(super) fn port_number(
     context: &mut Context<'_>,
     document: &ParsedDocument,
@@ -172,6 +200,12 @@ fn caller(
             let (namespace, short) = name.split_once('/').unwrap_or((document.namespace(), name));
             let short = Spanned::new(short.to_owned(), name.span);
             CallerKind::Service(context.service(mesh, document, namespace, &short)?)
+        }
+        Source::Gateway(name) => {
+            let (namespace, short) = name.split_once('/').unwrap_or((document.namespace(), name));
+            let short = Spanned::new(short.to_owned(), name.span);
+            let gateway = context.gateway(mesh, document, namespace, &short)?;
+            CallerKind::Identity(IdentityMatch::Exact(mesh.gateway(gateway).identity.clone()))
         }
         // Reported while reading; no bundle is built.
         Source::Token(_) => return None,

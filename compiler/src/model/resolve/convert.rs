@@ -1,5 +1,8 @@
 //! Small conversions that several front ends share.
 
+use data_encoding::BASE64;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use weft_bundle::body::{HeaderEdits, RetryBudget};
 use weft_bundle::engine::FRAMING;
 
@@ -72,6 +75,16 @@ pub(super) fn check_edits(
         let message = format!("`{name}` belongs to the framing of messages and cannot be edited");
         context.report(Diagnostic::error(INVALID_VALUE, message).object(document.object()).at(span));
     }
+}
+
+/// The usual methods, for whoever means a rule for all of them.
+pub(super) const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+
+/// The certificates in a text in PEM: base64 of one DER certificate each. None if there is none, or one is broken.
+pub(super) fn certificates(pem: &[u8]) -> Option<Vec<String>> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let found = found.ok().filter(|found| !found.is_empty())?;
+    Some(found.iter().map(|der| BASE64.encode(der)).collect())
 }
 
 /// The annotation `weft.dev/priority`, which breaks ties between routes.

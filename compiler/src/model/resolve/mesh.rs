@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use data_encoding::BASE64;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use weft_bundle::body::{Origin, Verdict};
 use weft_bundle::spiffe::TrustDomain;
 
@@ -98,18 +95,9 @@ pub(super) fn anchors(
                 }
             },
         };
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        match found {
-            Ok(certificates) if !certificates.is_empty() => {
-                anchors.extend(certificates.iter().map(|der| BASE64.encode(der)));
-            }
-            Ok(_) | Err(_) => {
-                let finding = Diagnostic::error(INVALID_VALUE, "this holds no PEM certificate")
-                    .object(document.object())
-                    .at(text.span)
-                    .help("a certificate begins with `-----BEGIN CERTIFICATE-----`");
-                context.report(finding);
-            }
+        match convert::certificates(&pem) {
+            Some(found) => anchors.extend(found),
+            None => context.no_certificate(document, text.span),
         }
     }
     anchors.sort();

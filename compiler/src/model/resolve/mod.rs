@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use weft_bundle::body::Origin;
 
-use super::{At, Index, Mesh, Port, Service, ServiceIndex};
+use super::{At, GatewayIndex, Index, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::dialect::{Parsed, ParsedDocument};
 use crate::source::{FileId, Sources};
-use crate::yaml::{Span, Spanned};
+use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 /// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
 pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
@@ -166,6 +166,29 @@ impl Context<'_> {
         found
     }
 
+    /// The gateway that a reference names, or a finding.
+    fn gateway(
+        &mut self,
+        mesh: &Mesh,
+        document: &ParsedDocument,
+        namespace: &str,
+        name: &Spanned<String>,
+    ) -> Option<GatewayIndex> {
+        let found = mesh.find_gateway(namespace, name);
+        if found.is_none() && !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
+            let own = mesh.gateways.iter().filter(|gateway| gateway.namespace == namespace);
+            let known: Vec<&str> = own.map(|gateway| gateway.name.as_str()).collect();
+            self.unknown(
+                document,
+                name.span,
+                &format!("gateway in namespace `{namespace}` called"),
+                name,
+                &known,
+            );
+        }
+        found
+    }
+
     /// The first service of that name in any namespace.
     fn elsewhere<'m>(&mut self, mesh: &'m Mesh, name: &str) -> Option<&'m Service> {
         let by_name = self.by_name.get_or_insert_with(|| {
@@ -202,6 +225,15 @@ impl Context<'_> {
             self.report(finding);
         }
         found
+    }
+
+    /// Reports a text that should hold certificates.
+    fn no_certificate(&mut self, document: &ParsedDocument, span: Span) {
+        let finding = Diagnostic::error(INVALID_VALUE, "this holds no PEM certificate")
+            .object(document.object())
+            .at(span)
+            .help("a certificate begins with `-----BEGIN CERTIFICATE-----`");
+        self.report(finding);
     }
 
     /// Reports requests routed or judged on a port whose requests cannot be seen.

@@ -46,10 +46,15 @@ impl Binder<'_, '_> {
     fn case(&mut self, case: &weft::Case) -> Option<Case> {
         let at = self.context.at(self.document, case.name.span, Some(case.name.value.clone()));
         let from = match &case.from {
-            // Refused while reading.
-            Some(from) if from.starts_with("gateway:") => return None,
             Some(from) if from.starts_with("spiffe://") => self.stranger(Some(from.parse().ok()?)),
-            Some(from) => From::Service(self.service(from)?),
+            Some(from) => match from.strip_prefix("gateway:") {
+                None => From::Service(self.service(from)?),
+                Some(name) => {
+                    let (namespace, name) = name.split_once('/').unwrap_or((self.document.namespace(), name));
+                    let name = Spanned::new(name.to_owned(), from.span);
+                    From::Gateway(self.context.gateway(self.mesh, self.document, namespace, &name)?)
+                }
+            },
             None => self.stranger(None),
         };
         let question = self.question(from, case);

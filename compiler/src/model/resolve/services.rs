@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use weft_bundle::body::{Discovery, PeerTls, Protocol};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{Context, external};
+use super::{Context, external, gateway};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
 use crate::dialect::weft::{self, DnsRecord, EndpointPort, PortRef};
@@ -20,6 +20,7 @@ use crate::yaml::Spanned;
 /// All services, sorted by namespace and name; their calls are still to be bound.
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &Mesh) -> Vec<Service> {
     let slices = slices_by_service(documents);
+    let datagrams = gateway::datagram_services(documents);
     let mut services: BTreeMap<(String, String), Service> = BTreeMap::new();
     for document in documents {
         let key = (document.namespace().to_owned(), document.name().to_owned());
@@ -41,7 +42,15 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
                 None => {
                     let endpoints = endpoints.collect();
                     services.extend(
-                        kube_service(context, document, spec, found, endpoints, mesh).map(|s| (key, s)),
+                        kube_service(
+                            context,
+                            document,
+                            spec,
+                            (found, datagrams.contains(&key)),
+                            endpoints,
+                            mesh,
+                        )
+                        .map(|s| (key, s)),
                     );
                 }
             }
@@ -244,14 +253,22 @@ fn kube_service(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     spec: &kubernetes::Service,
-    slices: &[&EndpointSlice],
+    (slices, datagrams): (&[&EndpointSlice], bool),
     endpoints: Vec<Endpoint>,
     mesh: &Mesh,
 ) -> Option<Service> {
-    let tcp =
-        spec.ports.iter().filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
-    let ports: Vec<Port> =
-        tcp.map(|port| kube_port(context, document, port, slices, mesh.default_peer_tls)).collect();
+    let of = |wanted: &'static str| {
+        spec.ports.iter().filter(move |port| {
+            port.protocol.as_deref().map_or("TCP", |protocol| protocol.as_str()) == wanted
+        })
+    };
+    // A number stands for one port; where connections and datagrams share one, it is that of connections.
+    let free = |port: &&Spanned<ServicePort>| of("TCP").all(|other| other.port.value != port.port.value);
+    let udp = of("UDP").filter(|_| datagrams).filter(free);
+    let ports: Vec<Port> = of("TCP")
+        .chain(udp)
+        .map(|port| kube_port(context, document, port, slices, mesh.default_peer_tls))
+        .collect();
     one_protocol_per_target(context, document, &ports);
     let (at, identity) = (context.at_document(document), identity(context, document, mesh, document.name())?);
     Some(Service { ports, endpoints, ..Service::new(document.namespace(), document.name(), at, identity) })
@@ -330,6 +347,9 @@ fn kube_port(
 
 /// What `appProtocol` says, else what the name begins with (Istio's convention), else opaque: never guessed.
 fn kube_protocol(port: &ServicePort, name: &str) -> Protocol {
+    if port.protocol.as_deref().is_some_and(|protocol| protocol == "UDP") {
+        return Protocol::Udp;
+    }
     let declared = port.app_protocol.as_deref().map(String::as_str);
     match declared.unwrap_or_else(|| name.split('-').next().unwrap_or_default()) {
         "http" | "HTTP" | "kubernetes.io/ws" => Protocol::Http,

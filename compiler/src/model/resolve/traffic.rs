@@ -59,6 +59,8 @@ fn target(
             }
             Some(TrafficTarget::Subset(index, subset.value.clone()))
         }
+        // Reported while reading.
+        TargetKind::Gateway => None,
         TargetKind::HttpRoute | TargetKind::GrpcRoute | TargetKind::VirtualService => {
             route_target(context, document, target, namespace, mesh)
         }

@@ -210,30 +210,6 @@ fn shown(selector: &WorkloadSelector) -> String {
 }
 
 impl Context<'_> {
-    /// The gateway that a reference names, or a finding.
-    pub(super) fn gateway(
-        &mut self,
-        mesh: &Mesh,
-        document: &ParsedDocument,
-        namespace: &str,
-        name: &Spanned<String>,
-    ) -> Option<GatewayIndex> {
-        let is_it = |gateway: &Gateway| gateway.namespace == namespace && gateway.name == name.value;
-        let found = mesh.gateways.iter().position(is_it).map(GatewayIndex);
-        if found.is_none() && !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
-            let near = mesh.gateways.iter().filter(|gateway| gateway.namespace == namespace);
-            let known: Vec<&str> = near.map(|gateway| gateway.name.as_str()).collect();
-            self.unknown(
-                document,
-                name.span,
-                &format!("gateway in namespace `{namespace}` called"),
-                name,
-                &known,
-            );
-        }
-        found
-    }
-
     fn part(
         &mut self,
         document: &ParsedDocument,

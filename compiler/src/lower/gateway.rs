@@ -1,0 +1,71 @@
+//! Gateways: listeners with the decisions for callers outside the mesh, and who of them may come in.
+//!
+//! A Gateway document says that there is a way in, so without policies for it everyone may use it; what is behind it is
+//! protected by its own policies, which see the gateway's identity. With an allow policy for the gateway, everyone else
+//! stays outside.
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::{Access, AccessDefault, Cluster, Frontend, Listener, UpstreamTls, Verdict};
+use weft_bundle::engine::HostPattern;
+
+use super::inbound::access_list;
+use super::outbound::{list, respond};
+use crate::model::routing::{listener_plan, listener_settings};
+use crate::model::{AccessPolicy, GatewayIndex, GatewayListener, Mesh};
+
+/// The listeners of a gateway, sorted by port, then name. Adds the clusters behind them.
+pub(super) fn listeners(
+    mesh: &Mesh,
+    index: GatewayIndex,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> Vec<Listener> {
+    let gateway = mesh.gateway(index);
+    let access = access(mesh, index);
+    let listeners = gateway.listeners.iter().enumerate().map(|(place, listener)| Listener {
+        name: listener.name.clone(),
+        tls: listener.tls.clone(),
+        frontend: frontend(mesh, index, place, listener, clusters),
+        access: access.clone(),
+    });
+    let listeners = listeners.collect();
+    if let Some(certificate) = &gateway.client_certificate {
+        for cluster in clusters.values_mut() {
+            if let UpstreamTls::Server(tls) = &mut cluster.tls {
+                tls.certificate.get_or_insert_with(|| certificate.clone());
+            }
+        }
+    }
+    listeners
+}
+
+fn frontend(
+    mesh: &Mesh,
+    index: GatewayIndex,
+    place: usize,
+    listener: &GatewayListener,
+    clusters: &mut BTreeMap<String, Cluster>,
+) -> Frontend {
+    let plan = listener_plan(mesh, index, place);
+    let (entries, rules) = list(mesh, &plan, |rule| listener_settings(mesh, rule), clusters);
+    let mut hosts: Vec<String> = listener.hosts.iter().map(HostPattern::to_string).collect();
+    hosts.sort();
+    Frontend {
+        service: mesh.gateway(index).id(),
+        port: listener.port,
+        protocol: listener.protocol,
+        hosts,
+        addresses: Vec::new(),
+        entries,
+        rules,
+        otherwise: respond(listener.at.origin.clone(), 404),
+    }
+}
+
+fn access(mesh: &Mesh, index: GatewayIndex) -> Access {
+    let policies: Vec<&AccessPolicy> =
+        mesh.access.iter().filter(|policy| policy.gateways.contains(&index)).collect();
+    let origin = mesh.gateway(index).at.origin.clone();
+    let default = AccessDefault { effect: Verdict::Allow, origin };
+    access_list(mesh, &policies, |operation| operation.ports.is_none(), default)
+}
