@@ -182,6 +182,135 @@ ports: [ { name: http-web, port: 8080 } ]
 endpoints: [ { addresses: [ 10.2.0.1 ], zone: eu-1a }, { addresses: [ 10.2.0.2 ], conditions: { ready: false } } ]
 "#;
 
+/// The same for gateways and what is attached to them.
+const GATEWAYS: &str = r#"
+apiVersion: weft.dev/v1alpha1
+kind: Mesh
+metadata: { name: test }
+spec: { trustDomain: test.example, defaults: { access: allow } }
+---
+apiVersion: v1
+kind: Namespace
+metadata: { name: open, labels: { open: 'yes' } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: inner, namespace: open }
+spec: { ports: [ { name: http, port: 80, protocol: http }, { name: alt, port: 81, protocol: http } ], endpoints: { static: [ { address: 10.0.0.7 } ] } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: cart, namespace: shop }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.8 } ] } }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: dns, namespace: edge }
+spec: { ports: [ { name: dns, port: 53, protocol: UDP } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge, namespace: edge, annotations: { weft.dev/service-account: robot } }
+spec:
+  gatewayClassName: weft
+  listeners:
+  - { name: web, port: 80, protocol: HTTP, hostname: '*.example', allowedRoutes: { namespaces: { from: All }, kinds: [ { kind: HTTPRoute } ] } }
+  - { name: calls, port: 81, protocol: HTTP, allowedRoutes: { namespaces: { from: Selector, selector: { matchLabels: { open: 'yes' } } } } }
+  - { name: secure, port: 443, protocol: HTTPS, tls: { certificateRefs: [ { name: cert } ] } }
+  - { name: tls, port: 444, protocol: TLS, tls: { mode: Passthrough } }
+  - { name: tcp, port: 445, protocol: TCP, allowedRoutes: { namespaces: { from: All } } }
+  - { name: udp, port: 446, protocol: UDP }
+  allowedListeners: { namespaces: { from: All } }
+  tls:
+    backend: { clientCertificateRef: { name: client } }
+    frontend: { default: { validation: { caCertificateRefs: [ { kind: ConfigMap, group: '', name: issuers } ] } } }
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: issuers, namespace: edge }
+data: { ca.crt: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n" }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: { name: more, namespace: shop }
+spec:
+  parentRef: { name: edge, namespace: edge }
+  listeners: [ { name: one, port: 90, protocol: HTTP }, { name: two, port: 91, protocol: HTTP } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: edge, namespace: shop }
+spec:
+  parentRefs: [ { name: edge, namespace: edge }, { kind: ListenerSet, name: more, sectionName: one } ]
+  hostnames: [ a.example, '*.b.example' ]
+  rules:
+  - name: one
+    filters:
+    - { type: RequestMirror, requestMirror: { backendRef: { name: cart, port: 80 }, percent: 5 } }
+    - { type: RequestMirror, requestMirror: { backendRef: { name: inner, namespace: open, port: 81 }, fraction: { numerator: 1, denominator: 3 } } }
+    - { type: CORS, cors: { allowOrigins: [ 'https://a' ], allowCredentials: true, allowMethods: [ GET ], allowHeaders: [ a ], exposeHeaders: [ b ], maxAge: 7 } }
+    retry: { codes: [ 500 ], attempts: 4, backoff: 5ms }
+    sessionPersistence: { sessionName: s, absoluteTimeout: 1h, idleTimeout: 1m, cookieConfig: { lifetimeType: Permanent } }
+    backendRefs: [ { name: cart, port: 80 }, { name: inner, namespace: open, port: 80 } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: { name: inner, namespace: open }
+spec:
+  from: [ { group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop } ]
+  to: [ { group: '', kind: Service } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: { name: calls, namespace: open }
+spec:
+  parentRefs: [ { name: edge, namespace: edge } ]
+  hostnames: [ c.example ]
+  rules:
+  - name: call
+    matches:
+    - { method: { service: a.B, method: C }, headers: [ { name: x, value: y } ] }
+    - { method: { type: RegularExpression, service: a+ } }
+    filters: [ { type: RequestHeaderModifier, requestHeaderModifier: { remove: [ z ] } } ]
+    sessionPersistence: { sessionName: s, type: Header }
+    backendRefs: [ { name: inner, port: 80, weight: 2 }, { name: inner, port: 81 } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: { name: names, namespace: edge }
+spec: { parentRefs: [ { name: edge } ], hostnames: [ t.example, '*.t.example' ], rules: [ { name: t, backendRefs: [ { name: none, port: 80, weight: 0 } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: none, namespace: edge }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.6 } ] } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: { name: bytes, namespace: open }
+spec: { parentRefs: [ { name: edge, namespace: edge } ], rules: [ { name: b, backendRefs: [ { name: inner, port: 80, weight: 3 }, { name: inner, port: 81 } ] } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: UDPRoute
+metadata: { name: datagrams, namespace: edge }
+spec: { parentRefs: [ { name: edge } ], rules: [ { name: d, backendRefs: [ { name: dns, port: 53 } ] } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: { name: plain, namespace: open }
+spec:
+  targetRefs: [ { group: '', kind: Service, name: inner, sectionName: http } ]
+  validation: { hostname: plain.example, wellKnownCACertificates: System, subjectAltNames: [ { type: Hostname, hostname: p.example }, { type: URI, uri: 'a:b' } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: edge, namespace: edge }
+spec:
+  targetRefs: [ { kind: Gateway, name: edge }, { kind: Service, name: none } ]
+  action: audit
+  rules: [ { from: [ { gateway: edge }, { network: 10.9.0.0/16 } ] } ]
+"#;
+
 /// An endpoint that is not ready is none; that it is not ready must make a difference.
 const SAYS_NOTHING: [&str; 2] = ["/endpoints/1", "/endpoints/1/addresses/0"];
 
@@ -233,7 +362,16 @@ fn without(document: &Value, pointer: &str) -> Value {
 
 #[test]
 fn no_field_can_be_left_out_without_a_difference() {
-    let documents: Vec<Value> = DOCUMENTS
+    no_field_of_these(DOCUMENTS);
+}
+
+#[test]
+fn no_field_of_a_gateway_can_be_left_out_without_a_difference() {
+    no_field_of_these(GATEWAYS);
+}
+
+fn no_field_of_these(documents: &str) {
+    let documents: Vec<Value> = documents
         .split("\n---\n")
         .map(|text| serde_json::to_value(serde_yaml::from_str::<serde_yaml::Value>(text).unwrap()).unwrap())
         .collect();

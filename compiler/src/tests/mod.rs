@@ -4,6 +4,7 @@ mod analyses;
 mod bodies;
 mod gateways;
 mod honoured;
+mod hosts;
 mod traces;
 
 use crate::diagnostic::human::{self, Style};

@@ -16,7 +16,7 @@ impl Tracer<'_> {
         let frontend = match question.from {
             Caller::Gateway(gateway) => match self.connect(gateway, port, server_name) {
                 Ok(frontend) => frontend,
-                Err(trace) => return Ok(*trace),
+                Err(trace) => return Ok(Trace { status: None, ..*trace }),
             },
             Caller::Service(caller) => {
                 let Some(frontend) = self.engine.frontend(host, port) else {
