@@ -1,5 +1,7 @@
 //! # What it finds
-//! Routes for requests (HTTPRoute, VirtualService `http`) on a service none of whose ports speaks HTTP.
+//! Routes on a service, or to a backend, whose ports speak something else than the route routes: requests (HTTPRoute,
+//! GRPCRoute, VirtualService `http`) need HTTP, a TLSRoute needs `tls`, a UDPRoute datagrams; and a BackendTLSPolicy for a port
+//! to which callers speak TLS themselves.
 //!
 //! # Why it matters
 //! Protocols are declared, never guessed. On an opaque port there are no requests to route, so the route would do nothing.

@@ -314,7 +314,7 @@ fn compiles(condition: &RequestMatch) -> bool {
 }
 
 /// A condition as the reachability core reads it.
-pub(super) fn entry_of(condition: &RequestMatch) -> Entry {
+pub(crate) fn entry_of(condition: &RequestMatch) -> Entry {
     Entry {
         path: condition
             .path
@@ -335,14 +335,12 @@ pub(super) fn entry_of(condition: &RequestMatch) -> Entry {
 fn facts(condition: &RequestMatch) -> Vec<FieldCondition> {
     let name = |name: &str, patterns: &[String]| any_of(name, patterns.iter().map(|text| host(text)));
     let networks = condition.destinations.iter().map(|network| format!("{}[01]*", bits(network)));
-    [
-        name("host", &condition.hosts),
-        name("server name", &condition.server_names),
-        any_of("destination", networks),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    // Every request has a host, so one condition that takes all of them is none.
+    let hosts = if condition.hosts.iter().any(|host| host == "*") { &[] } else { condition.hosts.as_slice() };
+    [name("host", hosts), name("server name", &condition.server_names), any_of("destination", networks)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn any_of(name: &str, patterns: impl Iterator<Item = String>) -> Option<FieldCondition> {

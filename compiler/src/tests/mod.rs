@@ -5,6 +5,7 @@ mod bodies;
 mod gateways;
 mod honoured;
 mod istio_access;
+mod hosts;
 mod traces;
 
 use crate::diagnostic::human::{self, Style};

@@ -235,3 +235,102 @@ fn changed_headers_arrive() {
     assert_eq!((arriving.authority.as_str(), arriving.path.as_str()), ("other.example", "/else"));
     assert_eq!(arriving.headers, [("x-a".to_owned(), "1".to_owned())]);
 }
+
+const EDGE: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec:
+  gatewayClassName: weft
+  listeners:
+  - { name: web, port: 80, protocol: HTTP }
+  - { name: shop, port: 443, protocol: HTTPS, hostname: '*.example', tls: { certificateRefs: [ { name: shop } ] } }
+  - { name: through, port: 8443, protocol: TLS, tls: { mode: Passthrough } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: shop }
+spec:
+  parentRefs: [ { name: edge, sectionName: shop } ]
+  rules:
+  - name: cart
+    matches: [ { path: { value: /cart } } ]
+    filters: [ { type: RequestMirror, requestMirror: { backendRef: { name: web, port: 80 }, percent: 5 } } ]
+    backendRefs: [ { name: cart, port: 80 } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TLSRoute
+metadata: { name: db }
+spec: { parentRefs: [ { name: edge }, { kind: Service, name: db } ], hostnames: [ db.example ], rules: [ { name: all, backendRefs: [ { name: db, port: 443 } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec: { ports: [ { name: tls, port: 443, protocol: tls }, { name: sql, port: 5432, protocol: tcp } ], endpoints: { static: [ { address: 10.0.0.9 } ] } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { from: [ { gateway: edge } ], to: [ { methods: [ GET ] } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: banned }
+spec: { targetRefs: [ { kind: Gateway, name: edge } ], action: deny, rules: [ { from: [ { network: 198.51.100.0/24 } ] } ] }
+";
+
+/// What becomes of a request or connection, and every step, a line each.
+fn story(
+    from: impl Into<crate::trace::From>,
+    mesh: &crate::model::Mesh,
+    address: &str,
+    request: &str,
+) -> String {
+    let question = Question::parse(from, address.parse().unwrap(), request, &[]).unwrap();
+    let trace = trace(mesh, &question).unwrap();
+    let steps = trace.steps.iter().map(|step| {
+        let line = step.line.map(|line| format!(" ({line})")).unwrap_or_default();
+        format!("  {}: {}{line}\n", step.stage, step.text)
+    });
+    format!(
+        "{request} from {address}\n{}  = {:?} {:?}\n",
+        steps.collect::<String>(),
+        trace.decision,
+        trace.status
+    )
+}
+
+#[test]
+fn callers_from_outside_come_through_a_listener() {
+    let (_, compilation) = compile_text(EDGE);
+    assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
+    let mesh = &compilation.mesh;
+    let gateway = mesh.find_gateway("default", "edge").unwrap();
+    let stories = [
+        ("0.0.0.0", "GET https://a.example/cart/1"),
+        ("0.0.0.0", "POST https://a.example/cart/1"),
+        ("198.51.100.7", "GET https://a.example/cart/1"),
+        ("0.0.0.0", "GET https://a.example/other"),
+        ("0.0.0.0", "GET https://elsewhere/"),
+        ("0.0.0.0", "GET http://a.example:443/"),
+        ("0.0.0.0", "GET http://a.example/"),
+        ("0.0.0.0", "GET http://a.example:8443/"),
+        ("0.0.0.0", "tls://db.example:8443"),
+        ("0.0.0.0", "tls://other.example:8443"),
+        ("0.0.0.0", "tcp://a.example:443"),
+        ("198.51.100.7", "tls://db.example:8443"),
+    ];
+    let all: String = stories.map(|(address, request)| story(gateway, mesh, address, request)).concat();
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn connections_go_where_their_routes_say() {
+    let (_, compilation) = compile_text(EDGE);
+    let mesh = &compilation.mesh;
+    let web = mesh.find("default", "web").unwrap();
+    let requests =
+        ["tcp://db:5432", "tls://db:443/db.example", "tls://db:443", "tcp://cart:80", "tcp://none:1"];
+    let all: String = requests.map(|request| story(web, mesh, "10.0.0.1", request)).concat();
+    insta::assert_snapshot!(all);
+}

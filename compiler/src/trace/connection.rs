@@ -27,7 +27,7 @@ impl Run<'_, '_> {
         let frontend = match subject {
             Subject::Gateway(gateway) => match self.connect(&engine, gateway, port, server_name) {
                 Ok(frontend) => frontend,
-                Err(trace) => return Ok(*trace),
+                Err(trace) => return Ok(Trace { status: None, ..*trace }),
             },
             Subject::Service(caller) => {
                 let Some(frontend) = engine.frontend(host, port) else {

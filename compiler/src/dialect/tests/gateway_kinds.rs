@@ -99,7 +99,6 @@ spec:
     backendRefs: [{ name: a, port: 80, filters: [{ type: CORS, cors: { allowOrigins: ["https://a", "ftp://a", "https://a.*", "https://a:0", a, "https://a/"] } }] }]
     retry: { codes: [200, 503, 503], backoff: 0s }
   - filters: [{ type: CORS, cors: {} }]
-    retry: { attempts: -1 }
   - filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP } }]
     backendRefs: [{ name: a, port: 80, filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: b, port: 80 } } }, { type: RequestRedirect, requestRedirect: {} }] }]
 "#

@@ -77,9 +77,6 @@ pub(super) fn check_edits(
     }
 }
 
-/// The usual methods, for whoever means a rule for all of them.
-pub(super) const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
-
 /// The certificates in a text in PEM: base64 of one DER certificate each. None if there is none, or one is broken.
 pub(super) fn certificates(pem: &[u8]) -> Option<Vec<String>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();

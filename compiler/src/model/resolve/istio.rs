@@ -27,6 +27,7 @@ use crate::model::{
 use crate::yaml::{Map, Spanned};
 
 /// Every method: Istio does not ask whether a request is safe to repeat.
+const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// Adds the subsets and settings of all DestinationRules to their services.
 pub(super) fn bind_destination_rules(
@@ -396,7 +397,7 @@ fn retry(written: &HttpRetry) -> Settings {
         // Without a number there are none (istio:pilot/pkg/networking/core/route/retry/retry.go, `ConvertPolicy`).
         retry_attempts: Some(written.attempts.as_deref().copied().unwrap_or(0)),
         per_try: written.per_try_timeout.as_deref().copied(),
-        retry_methods: on.is_some().then(|| convert::ALL_METHODS.map(str::to_owned).to_vec()),
+        retry_methods: on.is_some().then(|| ALL_METHODS.map(str::to_owned).to_vec()),
         retry_on: on,
         backoff_base: written.backoff.as_deref().copied(),
         ..Settings::default()

@@ -332,13 +332,15 @@ fn kube_port(
         }),
         None => number,
     };
+    let protocol = kube_protocol(port, &name);
     Port {
-        protocol: kube_protocol(port, &name),
+        protocol,
         name: if name.is_empty() { number.to_string() } else { name },
         number,
         target,
         application: format!("127.0.0.1:{target}"),
-        peer_tls,
+        // Datagrams travel as they are; there is no TLS of ours around them.
+        peer_tls: if protocol == Protocol::Udp { PeerTls::Off } else { peer_tls },
         span: port.span,
         server_tls: None,
         settings: None,

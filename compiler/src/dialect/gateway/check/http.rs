@@ -6,26 +6,26 @@ use super::super::http_route::{
     HeaderMatch, HttpMatch, HttpRoute, HttpRule, PathMatch, PathMatchType, RouteTimeouts, ValueMatchType,
 };
 use super::filter::{Allowed, check_filters};
-use super::route::{check_backends, check_hostnames, check_match_count, check_parents, check_rule_names};
+use super::route::{RequestRule, check_backends, check_requests};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::check::Checker;
-use crate::yaml::{INVALID_VALUE, Spanned};
+use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 impl HttpRoute {
     pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
-        check_parents(spec.as_ref(), checker);
-        check_hostnames(&spec.hostnames, 16, checker);
-        let rules = spec.rules.as_deref().unwrap_or_default();
-        checker.at_most(rules, 16, "rules");
-        check_match_count(rules.iter().flat_map(|rule| rule.matches.iter().map(|m| m.span)), checker);
-        for rule in rules {
-            rule.check(checker);
-        }
-        check_rule_names(rules.iter().map(|rule| rule.name.as_ref()), checker);
+        check_requests(spec, checker);
     }
 }
 
-impl HttpRule {
+impl RequestRule for HttpRule {
+    fn name(&self) -> Option<&Spanned<String>> {
+        self.name.as_ref()
+    }
+
+    fn matches(&self) -> Vec<Span> {
+        self.matches.iter().map(|condition| condition.span).collect()
+    }
+
     fn check(&self, checker: &mut Checker<'_>) {
         if let Some(name) = &self.name {
             checker.subdomain(name, "a rule");
@@ -47,7 +47,9 @@ impl HttpRule {
             timeouts.check(checker);
         }
     }
+}
 
+impl HttpRule {
     /// `replacePrefixMatch` needs to know one prefix, and a redirect leaves nothing for backends.
     fn check_redirects(&self, checker: &mut Checker<'_>) {
         for filter in &self.filters {

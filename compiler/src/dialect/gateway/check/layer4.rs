@@ -7,7 +7,7 @@ use super::filter::Allowed;
 use super::route::{check_backends, check_hostnames, check_parents};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::check::Checker;
-use crate::yaml::{MISSING_FIELD, Spanned, UNKNOWN_FIELD};
+use crate::yaml::{INVALID_VALUE, MISSING_FIELD, Spanned, UNKNOWN_FIELD};
 
 impl TlsRoute {
     pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
@@ -42,17 +42,18 @@ impl UdpRoute {
 
 fn check(spec: Spanned<&RouteSpec<Layer4Rule>>, checker: &mut Checker<'_>) {
     check_parents(spec, checker);
-    match spec.rules.as_deref().unwrap_or_default() {
+    let rules = spec.rules.as_deref().unwrap_or_default();
+    match rules {
         [] => checker.report(Diagnostic::error(MISSING_FIELD, "the route has no rule").at(spec.span)),
-        [rule] => rule.check(checker),
+        [_] => {}
         [first, second, ..] => checker.report(
-            Diagnostic::error(
-                crate::yaml::INVALID_VALUE,
-                "a route of connections has one rule, and this is another",
-            )
-            .at(second.span)
-            .related(first.span, "the first is here"),
+            Diagnostic::error(INVALID_VALUE, "a route of connections has one rule, and this is another")
+                .at(second.span)
+                .related(first.span, "the first is here"),
         ),
+    }
+    for rule in rules {
+        rule.check(checker);
     }
 }
 

@@ -106,7 +106,7 @@ impl Listener {
                     .help("say `mode: Terminate` with `certificateRefs`, or, for TLS, `mode: Passthrough`"),
             ),
             (ListenerProtocol::Https | ListenerProtocol::Tls, Some(tls)) => {
-                tls.check(protocol, tls.span, checker)
+                tls.check(protocol, tls.span, checker);
             }
             (ListenerProtocol::Http | ListenerProtocol::Tcp | ListenerProtocol::Udp, None) => {}
         }
@@ -153,6 +153,11 @@ pub(super) fn check_secret(certificate: &ObjectRef, checker: &mut Checker<'_>) {
 /// A reference to a ConfigMap with certificates.
 pub(super) fn check_config_map(reference: &ObjectRef, checker: &mut Checker<'_>) {
     check_object(reference, "ConfigMap", "", "issuers are ConfigMaps with a `ca.crt`", checker);
+    if reference.group.is_none() {
+        let finding =
+            Diagnostic::error(MISSING_FIELD, "the reference has no `group`").at(reference.name.span);
+        checker.report(finding.help("Kubernetes' core, of which ConfigMaps are, is `group: \"\"`"));
+    }
 }
 
 fn check_object(reference: &ObjectRef, kind: &str, otherwise: &str, help: &str, checker: &mut Checker<'_>) {
@@ -239,7 +244,7 @@ impl LabelSelector {
                         .at(wanted.operator.span),
                 ),
                 (false, Some(value)) => {
-                    checker.invalid(value.span, "this operator compares with no `values`")
+                    checker.invalid(value.span, "this operator compares with no `values`");
                 }
                 (true, Some(_)) | (false, None) => {}
             }

@@ -66,24 +66,32 @@ pub(super) fn check_hostname(hostname: &Spanned<String>, checker: &mut Checker<'
     }
 }
 
-/// All rules together have at most 128 matches.
-pub(super) fn check_match_count(matches: impl Iterator<Item = Span>, checker: &mut Checker<'_>) {
-    let matches: Vec<Span> = matches.collect();
+/// A rule of a route of requests.
+pub(super) trait RequestRule {
+    fn name(&self) -> Option<&Spanned<String>>;
+    /// Where its matches are.
+    fn matches(&self) -> Vec<Span>;
+    fn check(&self, checker: &mut Checker<'_>);
+}
+
+/// A route of requests: its parents, its host names, and its rules.
+pub(super) fn check_requests<R: RequestRule>(spec: &Spanned<RouteSpec<R>>, checker: &mut Checker<'_>) {
+    check_parents(spec.as_ref(), checker);
+    check_hostnames(&spec.hostnames, 16, checker);
+    let rules = spec.rules.as_deref().unwrap_or_default();
+    checker.at_most(rules, 16, "rules");
+    let matches: Vec<Span> = rules.iter().flat_map(|rule| rule.matches()).collect();
     if let Some(first) = matches.get(128) {
         checker.invalid(
             *first,
             format!("{} matches are more than the 128 that a route may have", matches.len()),
         );
     }
-}
-
-/// Names of rules are unique in a route.
-pub(super) fn check_rule_names<'r>(
-    names: impl Iterator<Item = Option<&'r Spanned<String>>>,
-    checker: &mut Checker<'_>,
-) {
-    checker
-        .unique(names.flatten().map(|n| (&n.value, n.span)), |name| format!("two rules are called `{name}`"));
+    for rule in rules {
+        rule.value.check(checker);
+    }
+    let names = rules.iter().filter_map(|rule| rule.name());
+    checker.unique(names.map(|n| (&n.value, n.span)), |name| format!("two rules are called `{name}`"));
 }
 
 /// The backends of a rule.

@@ -3,36 +3,12 @@
 use weft_bundle::body::{PathMatch, RequestMatch};
 use weft_bundle::engine::literal_regex;
 
-use super::super::Context;
-use super::http::entries;
-use super::rules::{self, Binder, Written};
-use super::{Scene, made, parents};
-use crate::dialect::ParsedDocument;
-use crate::dialect::gateway::{GrpcMatch, GrpcMethodMatch, GrpcRoute, GrpcRule, ValueMatchType};
-use crate::model::{Route, RouteKind, RouteRule};
-use crate::yaml::Spanned;
+use super::rules::{self, Written};
+use crate::dialect::gateway::{GrpcMatch, GrpcMethodMatch, GrpcRule, ValueMatchType};
+use crate::yaml::{Span, Spanned};
 
-pub(super) fn route(
-    context: &mut Context<'_>,
-    scene: &Scene<'_, '_>,
-    document: &ParsedDocument,
-    spec: &Spanned<GrpcRoute>,
-) -> Route {
-    let kind = RouteKind::Grpc;
-    let nothing = [Spanned::new(GrpcRule::default(), spec.span)];
-    let written = spec.rules.as_deref().unwrap_or(&nothing);
-    let mut binder = Binder { context, scene, document, kind, outside: parents::is_outside(spec) };
-    let rules: Vec<RouteRule> =
-        written.iter().enumerate().map(|(index, rule)| binder.rule(&parts(rule), index)).collect();
-    let entries = written.iter().enumerate().flat_map(|(index, rule)| {
-        let matches = rule.matches.iter().map(|written| (condition(written), written.span)).collect();
-        entries(matches, rule.name.as_ref().map_or(rule.span, |name| name.span), index)
-    });
-    let entries = entries.collect();
-    made(context, scene, document, spec, kind, (entries, rules))
-}
-
-fn parts(rule: &Spanned<GrpcRule>) -> Written<'_> {
+/// What a rule does.
+pub(super) fn parts(rule: &Spanned<GrpcRule>) -> Written<'_> {
     Written {
         name: rule.name.as_ref(),
         span: rule.span,
@@ -42,6 +18,11 @@ fn parts(rule: &Spanned<GrpcRule>) -> Written<'_> {
         retry: None,
         session: rule.session_persistence.as_deref(),
     }
+}
+
+/// The conditions of a rule, each with its place.
+pub(super) fn conditions(rule: &GrpcRule) -> Vec<(RequestMatch, Span)> {
+    rule.matches.iter().map(|written| (condition(written), written.span)).collect()
 }
 
 fn condition(written: &GrpcMatch) -> RequestMatch {

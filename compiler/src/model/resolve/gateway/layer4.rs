@@ -4,31 +4,22 @@ use weft_bundle::body::RequestMatch;
 use weft_bundle::engine::HostPattern;
 
 use super::super::Context;
-use super::http::entries;
-use super::rules::{Binder, Written};
-use super::{Scene, made, parents};
+use super::rules::Written;
+use super::{Scene, bound};
 use crate::dialect::ParsedDocument;
 use crate::dialect::gateway::{Layer4Rule, RouteSpec};
 use crate::model::routing::tiers;
-use crate::model::{Route, RouteKind, RouteRule};
-use crate::yaml::Spanned;
+use crate::model::{Route, RouteKind};
+use crate::yaml::{Span, Spanned};
 
 pub(super) fn route(
     context: &mut Context<'_>,
     scene: &Scene<'_, '_>,
     document: &ParsedDocument,
-    spec: &RouteSpec<Layer4Rule>,
+    spec: Spanned<&RouteSpec<Layer4Rule>>,
     kind: RouteKind,
 ) -> Route {
-    let written = spec.rules.as_deref().unwrap_or_default();
-    let mut binder = Binder { context, scene, document, kind, outside: parents::is_outside(spec) };
-    let rules: Vec<RouteRule> =
-        written.iter().enumerate().map(|(index, rule)| binder.rule(&parts(rule), index)).collect();
-    let found = written.iter().enumerate().flat_map(|(index, rule)| {
-        entries(conditions(spec), rule.name.as_ref().map_or(rule.span, |name| name.span), index)
-    });
-    let found = found.collect();
-    made(context, scene, document, spec, kind, (found, rules))
+    bound(context, scene, document, (spec, kind), parts, |_| conditions(spec.value))
 }
 
 fn parts(rule: &Spanned<Layer4Rule>) -> Written<'_> {
@@ -44,9 +35,9 @@ fn parts(rule: &Spanned<Layer4Rule>) -> Written<'_> {
 }
 
 /// The server names of a TLSRoute, in groups of one rank each, the most specific first. None for other kinds.
-fn conditions(spec: &RouteSpec<Layer4Rule>) -> Vec<(RequestMatch, crate::yaml::Span)> {
+fn conditions(spec: &RouteSpec<Layer4Rule>) -> Vec<(RequestMatch, Span)> {
     let parsed = spec.hostnames.iter().filter_map(|name| Some((HostPattern::parse(name).ok()?, name.span)));
-    let mut names: Vec<(HostPattern, crate::yaml::Span)> = parsed.collect();
+    let mut names: Vec<(HostPattern, Span)> = parsed.collect();
     names.sort_by(|(a, _), (b, _)| (b.specificity(), a.to_string()).cmp(&(a.specificity(), b.to_string())));
     let patterns: Vec<HostPattern> = names.iter().map(|(pattern, _)| pattern.clone()).collect();
     let groups = tiers(&patterns).map(|group| {

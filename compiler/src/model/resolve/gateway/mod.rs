@@ -14,13 +14,19 @@ mod http;
 mod grpc;
 mod layer4;
 
+use std::collections::BTreeMap;
+
+use weft_bundle::body::RequestMatch;
+
 use self::facts::Facts;
 use self::listeners::Doors;
 pub(super) use self::parents::datagram_services;
+use self::rules::{Binder, Written};
 use super::{Context, convert};
 use crate::dialect::gateway::RouteSpec;
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{Mesh, Order, Route, RouteEntry, RouteKind, RouteRule, Settings};
+use crate::model::{Mesh, Order, Route, RouteEntry, RouteKind, Settings};
+use crate::yaml::{Span, Spanned};
 
 /// What routes are bound to.
 struct Scene<'d, 'm> {
@@ -41,26 +47,50 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
 }
 
 fn route(context: &mut Context<'_>, scene: &Scene<'_, '_>, document: &ParsedDocument) -> Option<Route> {
+    let layer4 = |spec, span| Spanned { value: spec, span };
     Some(match &document.spec {
-        Kind::HttpRoute(spec) => http::route(context, scene, document, spec),
-        Kind::GrpcRoute(spec) => grpc::route(context, scene, document, spec),
-        Kind::TlsRoute(spec) => layer4::route(context, scene, document, &spec.0, RouteKind::Tls),
-        Kind::TcpRoute(spec) => layer4::route(context, scene, document, &spec.0, RouteKind::Tcp),
-        Kind::UdpRoute(spec) => layer4::route(context, scene, document, &spec.0, RouteKind::Udp),
+        Kind::HttpRoute(spec) => {
+            bound(context, scene, document, (spec.as_ref(), RouteKind::Http), http::parts, http::conditions)
+        }
+        Kind::GrpcRoute(spec) => {
+            bound(context, scene, document, (spec.as_ref(), RouteKind::Grpc), grpc::parts, grpc::conditions)
+        }
+        Kind::TlsRoute(spec) => {
+            layer4::route(context, scene, document, layer4(&spec.0, spec.span), RouteKind::Tls)
+        }
+        Kind::TcpRoute(spec) => {
+            layer4::route(context, scene, document, layer4(&spec.0, spec.span), RouteKind::Tcp)
+        }
+        Kind::UdpRoute(spec) => {
+            layer4::route(context, scene, document, layer4(&spec.0, spec.span), RouteKind::Udp)
+        }
         _ => return None,
     })
 }
 
-/// A route of one kind, from its parents and its rules with their entries.
-fn made<R>(
+/// A route of one kind: `parts` says what a rule does, and `conditions` when, each with its place. A rule without
+/// conditions always holds, and a route without rules has one that matches everything and has no backend.
+fn bound<R: Default>(
     context: &mut Context<'_>,
     scene: &Scene<'_, '_>,
     document: &ParsedDocument,
-    spec: &RouteSpec<R>,
-    kind: RouteKind,
-    (entries, rules): (Vec<RouteEntry>, Vec<RouteRule>),
+    (spec, kind): (Spanned<&RouteSpec<R>>, RouteKind),
+    parts: impl Fn(&Spanned<R>) -> Written<'_>,
+    conditions: impl Fn(&R) -> Vec<(RequestMatch, Span)>,
 ) -> Route {
-    let parents = parents::attach(context, scene, document, spec, kind);
+    let nothing = [Spanned::new(R::default(), spec.span)];
+    let written = spec.rules.as_deref().unwrap_or(&nothing);
+    let outside = parents::is_outside(spec.value);
+    let mut binder = Binder { context: &mut *context, scene, document, kind, outside };
+    let mut entries = Vec::new();
+    let mut rules = Vec::new();
+    for (index, rule) in written.iter().enumerate() {
+        let parts = parts(rule);
+        let place = parts.name.map_or(rule.span, |name| name.span);
+        entries.extend(self::entries(conditions(rule), place, index));
+        rules.push(binder.rule(&parts, index));
+    }
+    let parents = parents::attach(context, scene, document, spec.value, kind);
     Route {
         at: context.at_document(document),
         namespace: document.namespace().to_owned(),
@@ -73,4 +103,22 @@ fn made<R>(
         rules,
         dialect_defaults: Settings::default(),
     }
+}
+
+/// One entry for each condition of a rule; one that always holds if there is none, which is written where `otherwise`
+/// is.
+fn entries(conditions: Vec<(RequestMatch, Span)>, otherwise: Span, rule: usize) -> Vec<RouteEntry> {
+    let conditions = match conditions.is_empty() {
+        true => vec![(RequestMatch::default(), otherwise)],
+        false => conditions,
+    };
+    let entry = |(condition, span)| RouteEntry {
+        condition,
+        port: None,
+        source_namespace: None,
+        source_labels: BTreeMap::new(),
+        rule,
+        span,
+    };
+    conditions.into_iter().map(entry).collect()
 }

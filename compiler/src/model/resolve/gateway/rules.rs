@@ -265,11 +265,13 @@ fn settings(written: &Written<'_>) -> Settings {
 
 /// Tries after the first where `retry` is there and gives no number, which Gateway API leaves open.
 const ATTEMPTS: u32 = 1;
+/// Whoever lists a status means it for every method.
+const EVERY_METHOD: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 /// The longest pause is so many times the first one, which Gateway API leaves open.
 const LONGEST_PAUSE: u32 = 10;
 
 /// `HTTPRouteRetry`: the statuses it lists, connections that could not be made, and requests that were certainly not
-/// processed. Whoever lists a status means it for every method.
+/// processed.
 fn retry(written: &RouteRetry) -> Settings {
     let always = [RetryOn::ConnectFailure, RetryOn::RefusedStream, RetryOn::Grpc(GrpcStatus::Unavailable)];
     let codes = written.codes.iter().map(|code| RetryOn::Status(code.value));
@@ -277,7 +279,7 @@ fn retry(written: &RouteRetry) -> Settings {
     Settings {
         retry_attempts: Some(written.attempts.as_deref().copied().unwrap_or(ATTEMPTS)),
         retry_on: Some(always.into_iter().chain(codes).collect()),
-        retry_methods: Some(convert::ALL_METHODS.map(str::to_owned).to_vec()),
+        retry_methods: Some(EVERY_METHOD.map(str::to_owned).to_vec()),
         backoff_base: backoff,
         backoff_max: backoff.map(|base| DurationText::new(base.get().saturating_mul(LONGEST_PAUSE))),
         ..Settings::default()
