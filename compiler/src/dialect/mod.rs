@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
-//! | `networking.istio.io`, `security.istio.io` | [`istio`] |
+//! | `networking.istio.io`, `security.istio.io`, `telemetry.istio.io` | [`istio`] |
 //! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
@@ -21,6 +21,7 @@ use crate::yaml::{self, Span, Spanned};
 pub mod parse;
 pub mod metadata;
 mod check;
+pub mod jwks;
 #[cfg(test)]
 mod tests;
 pub mod weft;
@@ -101,6 +102,16 @@ pub enum Kind {
     DestinationRule(Spanned<istio::DestinationRule>),
     /// `security.istio.io/v1 AuthorizationPolicy`.
     AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
+    /// `security.istio.io/v1 PeerAuthentication`.
+    PeerAuthentication(Spanned<istio::PeerAuthentication>),
+    /// `security.istio.io/v1 RequestAuthentication`.
+    RequestAuthentication(Spanned<istio::RequestAuthentication>),
+    /// `weft.dev/v1alpha1 TokenProvider`.
+    TokenProvider(Spanned<weft::TokenProvider>),
+    /// `weft.dev/v1alpha1 Telemetry`.
+    Telemetry(Spanned<weft::Telemetry>),
+    /// `telemetry.istio.io/v1 Telemetry`.
+    IstioTelemetry(Spanned<istio::Telemetry>),
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.

@@ -92,4 +92,5 @@ honoured! {
     a_mesh_of_routes_and_policies: "mesh.yaml",
     traffic_policies: "traffic.yaml",
     services_outside_the_mesh: "external.yaml",
+    identities_access_and_telemetry: "identity.yaml",
 }

@@ -3,6 +3,7 @@
 mod analyses;
 mod bodies;
 mod honoured;
+mod identity;
 mod istio_access;
 mod traces;
 

@@ -43,6 +43,7 @@ macro_rules! snapshot {
 
 mod broken;
 mod gateway;
+mod identity;
 mod istio;
 mod istio_access;
 mod kubernetes;

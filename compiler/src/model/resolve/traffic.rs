@@ -62,6 +62,8 @@ fn target(
         TargetKind::HttpRoute | TargetKind::GrpcRoute | TargetKind::VirtualService => {
             route_target(context, document, target, namespace, mesh)
         }
+        // Reported while reading.
+        TargetKind::Namespace | TargetKind::Gateway => None,
     }
 }
 
