@@ -341,8 +341,8 @@ impl TagOverride {
 }
 
 /// Several entries are there for several providers, and there is one.
-fn one(spans: impl Iterator<Item = Span>, name: &str, checker: &mut Checker<'_>) {
-    if let Some(second) = spans.skip(1).next() {
+fn one(mut spans: impl Iterator<Item = Span>, name: &str, checker: &mut Checker<'_>) {
+    if let Some(second) = spans.nth(1) {
         refuse(
             second,
             &format!("a second entry of `{name}`"),

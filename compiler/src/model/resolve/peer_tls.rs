@@ -103,7 +103,7 @@ fn policy(
             |index: &&ServiceIndex| mesh.service(**index).ports.iter().any(|port| port.target == wanted);
         let mut found = selected.services.iter().filter(leads).peekable();
         if found.peek().is_none() && !selected.services.is_empty() {
-            no_such_port(context, document, mesh, &selected.services, number, wanted);
+            context.no_such_port(document, mesh, &selected.services, number, wanted);
         }
         for index in found {
             say(context, document, Some(tls), Level::Port(*index, wanted), said);
@@ -141,35 +141,4 @@ fn say(
             context.report(finding);
         }
     }
-}
-
-fn no_such_port(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    mesh: &Mesh,
-    services: &[ServiceIndex],
-    number: &Spanned<String>,
-    wanted: u16,
-) {
-    let ports = services.iter().flat_map(|index| {
-        let service = mesh.service(*index);
-        service.ports.iter().map(move |port| (service, port))
-    });
-    let finding =
-        Diagnostic::error("unknown-reference", format!("no selected workload listens on port {wanted}"))
-            .object(document.object())
-            .at(number.span)
-            .label("not found")
-            .with_note("ports of a PeerAuthentication are those of workloads, not those of Services");
-    let near = ports.into_iter().find(|(_, port)| port.number == wanted);
-    let finding = match near {
-        Some((service, port)) => finding
-            .related(
-                port.span,
-                format!("port {wanted} of `{}` leads to their port {}", service.id(), port.target),
-            )
-            .help(format!("write `{}`", port.target)),
-        None => finding,
-    };
-    context.report(finding);
 }

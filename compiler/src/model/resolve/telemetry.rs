@@ -70,9 +70,7 @@ fn target(
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
     match target.kind.value {
         TargetKind::Mesh => {
-            if target.name.value != mesh.name && !mesh.name.is_empty() {
-                context.unknown(document, target.name.span, "mesh called", &target.name, &[&mesh.name]);
-            }
+            context.mesh_name(document, mesh, &target.name);
             Some(TelemetryTarget::Mesh)
         }
         TargetKind::Namespace => Some(TelemetryTarget::Namespace(target.name.value.clone())),

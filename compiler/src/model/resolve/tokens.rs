@@ -100,15 +100,13 @@ fn bind(
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
     match target.kind.value {
         TargetKind::Service => {
-            selected.services.extend(context.service(mesh, document, namespace, &target.name))
+            selected.services.extend(context.service(mesh, document, namespace, &target.name));
         }
         TargetKind::Gateway => {
-            selected.gateways.extend(context.gateway(mesh, document, namespace, &target.name))
+            selected.gateways.extend(context.gateway(mesh, document, namespace, &target.name));
         }
         TargetKind::Mesh => {
-            if target.name.value != mesh.name && !mesh.name.is_empty() {
-                context.unknown(document, target.name.span, "mesh called", &target.name, &[&mesh.name]);
-            }
+            context.mesh_name(document, mesh, &target.name);
             everything(mesh, None, selected);
         }
         TargetKind::Namespace => {
