@@ -250,7 +250,7 @@ impl Context<'_> {
             .object(document.object())
             .at(number.span)
             .label("not found")
-            .with_note(format!("ports of a {} are those of workloads, not those of Services", document.kind));
+            .with_note("its ports are those of workloads, not those of Services");
         let near = ports.into_iter().find(|(_, port)| port.number == wanted);
         self.report(match near {
             Some((service, port)) => finding
