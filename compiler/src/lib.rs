@@ -119,6 +119,7 @@ pub fn compile_with(
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
     diagnostics.extend(analysis::analyse_watched(&mesh, progress));
+    diagnostics.extend(analysis::expired_key_set::run(&mesh, checks.today));
     let Judged { diagnostics, waived } =
         findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
     let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);

@@ -56,6 +56,8 @@ const KINDS: &[Kind] = &[
     Kind { name: "ExternalService", file: "external-service.json", spec: spec::<weft::ExternalService> },
     Kind { name: "AccessPolicy", file: "access-policy.json", spec: spec::<weft::AccessPolicy> },
     Kind { name: "TrafficPolicy", file: "traffic-policy.json", spec: spec::<weft::TrafficPolicy> },
+    Kind { name: "TokenProvider", file: "token-provider.json", spec: spec::<weft::TokenProvider> },
+    Kind { name: "Telemetry", file: "telemetry.json", spec: spec::<weft::Telemetry> },
     Kind { name: "PolicyTest", file: "policy-test.json", spec: spec::<weft::PolicyTest> },
 ];
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Fraction, is_false};
+use super::{Fraction, Predicate, is_false};
 
 /// What a proxy tells about requests, beside its metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +35,37 @@ pub struct AccessLog {
     /// Whether nothing is logged.
     #[serde(default, skip_serializing_if = "is_false")]
     pub off: bool,
-    /// The fields, in order; all if empty.
+    /// The fields, in order; all if empty. Of [`AccessLog::FIELDS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<String>,
+    /// Which requests are logged; all if not set. Where it is an error, because it asks about something that is not
+    /// there, the request is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Predicate>,
+}
+
+impl AccessLog {
+    /// Every field there is.
+    pub const FIELDS: [&'static str; 18] = [
+        "direction",
+        "service",
+        "method",
+        "authority",
+        "path",
+        "version",
+        "status",
+        "reason",
+        "detail",
+        "duration_ms",
+        "bytes",
+        "client",
+        "peer",
+        "rule",
+        "cluster",
+        "endpoint",
+        "tries",
+        "sequence",
+    ];
 }
 
 /// Traces.

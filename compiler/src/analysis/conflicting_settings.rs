@@ -1,5 +1,6 @@
 //! # What it finds
-//! Two TrafficPolicies (or DestinationRules) that set the same field for the same target, such as a timeout of one service.
+//! Two policies of one kind that set the same field for the same target, such as a timeout of one service: TrafficPolicies
+//! or DestinationRules, PeerAuthentications, and Telemetry of Weft or Istio.
 //!
 //! # Why it matters
 //! The nearest level wins, field by field: rule, route, subset, service, mesh. Two policies at one level are equally near,

@@ -37,6 +37,7 @@ mod scene;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod denied_by_default;
+pub mod expired_key_set;
 pub mod dependency_cycle;
 pub mod undeclared_call;
 pub mod invalid_waiver;

@@ -80,6 +80,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "expired-key-set",
+        summary: "keys for tokens that have all ended",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("expired_key_set.rs"),
+        run: None,
+    },
+    Page {
         name: "expired-waiver",
         summary: "a waiver whose last day is over",
         level: Level::Warn,

@@ -41,7 +41,8 @@ const TOKENS: Option<&str> = Some("JWT validation in proxies");
 const GREETING: Option<&str> = Some("proxies that keep the TLS greeting");
 const FORWARDED: Option<&str> = Some("proxies that read forwarding headers");
 const ORIGINAL: Option<&str> = Some("proxies that keep the original destination");
-const LOG: Option<&str> = Some("filters of the access log in proxies");
+/// A proxy that does not filter its log refuses a body that asks for it.
+const LOG: Option<&str> = None;
 
 macro_rules! known {
     ($($name:literal, $what:expr, $needs:expr, $about:literal;)*) => {

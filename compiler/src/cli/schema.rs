@@ -99,7 +99,8 @@ mod tests {
     fn a_near_kind_is_offered() {
         assert_eq!(find("Servce").unwrap_err(), "there is no kind `Servce`; did you mean `Service`?");
         assert!(find("Deployment").unwrap_err().ends_with(
-            "known are all, Mesh, Service, ExternalService, AccessPolicy, TrafficPolicy, PolicyTest"
+            "known are all, Mesh, Service, ExternalService, AccessPolicy, TrafficPolicy, TokenProvider, Telemetry, \
+             PolicyTest"
         ));
     }
 

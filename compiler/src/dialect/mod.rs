@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
-//! | `networking.istio.io`, `security.istio.io` | [`istio`] |
+//! | `networking.istio.io`, `security.istio.io`, `telemetry.istio.io` | [`istio`] |
 //! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
@@ -22,6 +22,7 @@ use crate::yaml::{self, Span, Spanned};
 pub mod parse;
 pub mod metadata;
 mod check;
+pub mod jwks;
 #[cfg(test)]
 mod tests;
 pub mod weft;
@@ -81,6 +82,7 @@ pub struct ParsedDocument {
 
 /// What a document says, by kind.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each document, and it is made in place")]
 pub enum Kind {
     /// `weft.dev/v1alpha1 Mesh`.
     Mesh(Spanned<weft::Mesh>),
@@ -120,6 +122,16 @@ pub enum Kind {
     DestinationRule(Spanned<istio::DestinationRule>),
     /// `security.istio.io/v1 AuthorizationPolicy`.
     AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
+    /// `security.istio.io/v1 PeerAuthentication`.
+    PeerAuthentication(Spanned<istio::PeerAuthentication>),
+    /// `security.istio.io/v1 RequestAuthentication`.
+    RequestAuthentication(Spanned<istio::RequestAuthentication>),
+    /// `weft.dev/v1alpha1 TokenProvider`.
+    TokenProvider(Spanned<weft::TokenProvider>),
+    /// `weft.dev/v1alpha1 Telemetry`.
+    Telemetry(Spanned<weft::Telemetry>),
+    /// `telemetry.istio.io/v1 Telemetry`.
+    IstioTelemetry(Spanned<istio::Telemetry>),
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.

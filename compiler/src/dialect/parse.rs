@@ -210,6 +210,36 @@ const KINDS: &[Entry] = &[
         kind: "AuthorizationPolicy",
         read: |r, n| r.custom(n, Kind::AuthorizationPolicy, istio::AuthorizationPolicy::check),
     },
+    Entry {
+        group: istio::SECURITY_GROUP,
+        versions: SECURITY_VERSIONS,
+        kind: "PeerAuthentication",
+        read: |r, n| r.custom(n, Kind::PeerAuthentication, istio::PeerAuthentication::check),
+    },
+    Entry {
+        group: istio::SECURITY_GROUP,
+        versions: SECURITY_VERSIONS,
+        kind: "RequestAuthentication",
+        read: |r, n| r.custom(n, Kind::RequestAuthentication, istio::RequestAuthentication::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "TokenProvider",
+        read: |r, n| r.weft(n, Kind::TokenProvider, weft::TokenProvider::check),
+    },
+    Entry {
+        group: "weft.dev",
+        versions: &["v1alpha1"],
+        kind: "Telemetry",
+        read: |r, n| r.weft(n, Kind::Telemetry, weft::Telemetry::check),
+    },
+    Entry {
+        group: istio::TELEMETRY_GROUP,
+        versions: &["v1", "v1alpha1"],
+        kind: "Telemetry",
+        read: |r, n| r.custom(n, Kind::IstioTelemetry, istio::Telemetry::check),
+    },
     Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.kube_service(n) },
     Entry {
         group: kubernetes::DISCOVERY_GROUP,
@@ -540,8 +570,6 @@ fn group_of(api_version: &str) -> &str {
 
 /// Kinds that exist and are not read, each with what it needs.
 const LATER: &[(&str, &[&str], &str)] = &[
-    ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
-    ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
     (
         istio::GROUP,
         &["ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Gateway", "ProxyConfig"],
@@ -551,16 +579,6 @@ const LATER: &[(&str, &[&str], &str)] = &[
         istio::GROUP,
         &["EnvoyFilter"],
         "an EnvoyFilter patches the configuration of Envoy, and proxies here are not Envoy: there is nothing to patch",
-    ),
-    (
-        istio::SECURITY_GROUP,
-        &["PeerAuthentication", "RequestAuthentication"],
-        "it is not translated yet; the Mesh says how peers prove who they are",
-    ),
-    (
-        "telemetry.istio.io",
-        &["Telemetry"],
-        "it needs configurable access logs and traces, which are not there yet",
     ),
     (
         "extensions.istio.io",

@@ -2,7 +2,7 @@
 
 use weft_bundle::body::Telemetry;
 
-use crate::model::{Mesh, ServiceIndex, TelemetryTarget};
+use crate::model::{Mesh, ServiceIndex, TelemetrySettings, TelemetryTarget};
 
 /// The telemetry of a service.
 pub(super) fn of_service(mesh: &Mesh, service: ServiceIndex) -> Telemetry {
@@ -14,14 +14,6 @@ pub(super) fn of(mesh: &Mesh, target: TelemetryTarget, namespace: &str) -> Telem
     let levels = [target, TelemetryTarget::Namespace(namespace.to_owned()), TelemetryTarget::Mesh];
     let places = levels.iter().flat_map(|level| mesh.index.telemetry(level));
     let policies = places.filter_map(|place| mesh.telemetry.get(*place));
-    policies.fold(Telemetry::default(), |merged, policy| {
-        let next = policy.settings.clone();
-        let mut metric_labels = next.metric_labels;
-        metric_labels.extend(merged.metric_labels);
-        Telemetry {
-            access_log: merged.access_log.or(next.access_log),
-            tracing: merged.tracing.or(next.tracing),
-            metric_labels,
-        }
-    })
+    let settings = policies.fold(TelemetrySettings::default(), |nearer, policy| nearer.or(&policy.settings));
+    settings.into_body()
 }

@@ -20,6 +20,7 @@ mod service;
 mod route;
 mod gateway;
 mod policy;
+mod telemetry;
 pub mod settings;
 pub mod routing;
 pub mod callers;
@@ -35,8 +36,8 @@ use weft_bundle::spiffe::TrustDomain;
 pub use self::gateway::{Gateway, GatewayIndex, GatewayListener};
 pub use self::index::Index;
 pub use self::policy::{
-    AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, Operation, TelemetryPolicy, TelemetryTarget,
-    TokenPolicy, TrafficPolicy, TrafficTarget,
+    AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, KeyExpiry, Operation, TelemetryPolicy,
+    TelemetryTarget, TokenPolicy, TrafficPolicy, TrafficTarget,
 };
 pub use self::route::{
     Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Route, RouteEntry,
@@ -44,6 +45,7 @@ pub use self::route::{
 };
 pub use self::service::{Call, Endpoint, Port, Service, ServiceIndex, Subset};
 pub use self::settings::Settings;
+pub use self::telemetry::TelemetrySettings;
 use crate::yaml::Span;
 
 /// Where something is written: for people ([`Origin`]) and for excerpts ([`Span`]).

@@ -2,7 +2,7 @@
 
 use weft_bundle::body::{self, Effect, IdentityMatch, OperationMatch};
 
-use super::{At, GatewayIndex, ServiceIndex, Settings};
+use super::{At, GatewayIndex, ServiceIndex, Settings, TelemetrySettings};
 use crate::yaml::Span;
 
 /// A document that says who may call services.
@@ -119,6 +119,17 @@ pub struct TokenPolicy {
     pub gateways: Vec<GatewayIndex>,
     /// Each with its id, which is unique in the mesh.
     pub providers: Vec<(String, body::TokenProvider)>,
+    /// When key sets end, of those that do.
+    pub expiries: Vec<KeyExpiry>,
+}
+
+/// When no key of a set is good any more.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyExpiry {
+    /// In seconds since 1970.
+    pub at: i64,
+    /// Where the set is named.
+    pub span: Span,
 }
 
 /// A document that says what proxies tell about requests.
@@ -129,7 +140,7 @@ pub struct TelemetryPolicy {
     /// What it is for. Nearer levels win, field by field.
     pub targets: Vec<TelemetryTarget>,
     /// What it sets.
-    pub settings: body::Telemetry,
+    pub settings: TelemetrySettings,
 }
 
 /// What a telemetry policy is for.

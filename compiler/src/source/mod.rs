@@ -83,11 +83,16 @@ impl Sources {
         self.files.iter().zip(0..).map(|(file, id)| (FileId(id), file))
     }
 
-    /// The attachment that a document in `from` calls `path`: relative to that document's own directory.
+    /// The file that a document in `from` calls `path`: relative to that document's own directory. Key sets may be
+    /// `.json`, which is the extension of documents too.
     pub fn attachment(&self, from: FileId, path: &str) -> Option<&SourceFile> {
         let wanted = join(parent(self.path(from)), path)?;
-        let found = self.attachments.binary_search_by(|file| file.path.as_str().cmp(&wanted)).ok()?;
-        self.attachments.get(found)
+        let among =
+            |files: &[SourceFile]| files.binary_search_by(|file| file.path.as_str().cmp(&wanted)).ok();
+        match among(&self.attachments) {
+            Some(found) => self.attachments.get(found),
+            None => self.files.get(among(&self.files)?),
+        }
     }
 
     /// Gives the policy files of two revisions the same numbers, so that what was read of one holds for the other. A file
@@ -266,7 +271,7 @@ impl Role {
         let (_, extension) = name.rsplit_once('.')?;
         match extension {
             "yaml" | "yml" | "json" => Some(Self::Policy),
-            "pem" | "crt" | "cer" => Some(Self::Attachment),
+            "pem" | "crt" | "cer" | "jwks" => Some(Self::Attachment),
             _ => None,
         }
     }

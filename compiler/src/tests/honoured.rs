@@ -93,4 +93,5 @@ honoured! {
     traffic_policies: "traffic.yaml",
     services_outside_the_mesh: "external.yaml",
     gateways: "gateways.yaml",
+    identities_access_and_telemetry: "identity.yaml",
 }

@@ -4,6 +4,7 @@ mod analyses;
 mod bodies;
 mod gateways;
 mod honoured;
+mod identity;
 mod istio_access;
 mod hosts;
 mod traces;

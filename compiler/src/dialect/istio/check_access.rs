@@ -190,10 +190,8 @@ fn check_value(subject: &Subject, value: &Spanned<String>, checker: &mut Checker
             format!("`{short}` is not a service account"),
             "write `account` or `namespace/account`; there are no wildcards",
         ),
-        Subject::SourceIp | Subject::RemoteIp | Subject::DestinationIp => {
-            if network(value).is_none() {
-                checker.invalid(value.span, format!("`{short}` is neither an address nor a network"));
-            }
+        Subject::SourceIp | Subject::RemoteIp | Subject::DestinationIp if network(value).is_none() => {
+            checker.invalid(value.span, format!("`{short}` is neither an address nor a network"));
         }
         Subject::DestinationPort if port(value).is_none() => {
             checker.invalid(value.span, format!("`{short}` is not a port from 1 to 65535"));

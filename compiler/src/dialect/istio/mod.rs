@@ -1,5 +1,6 @@
 //! Istio's documents, as far as they can be honoured exactly: `networking.istio.io` (VirtualService, DestinationRule),
-//! `security.istio.io` (AuthorizationPolicy).
+//! `security.istio.io` (AuthorizationPolicy, PeerAuthentication, RequestAuthentication),
+//! `telemetry.istio.io` (Telemetry).
 //!
 //! Field names are those of Istio's documents (camelCase). A field that changes what happens to traffic and that we
 //! cannot honour is kept as [`Unread`](crate::yaml::Unread) with its place, and reported there.
@@ -9,6 +10,9 @@ pub mod destination_rule;
 pub mod string_match;
 pub mod selector;
 pub mod authorization_policy;
+pub mod peer_authentication;
+pub mod request_authentication;
+pub mod telemetry;
 pub mod pattern;
 mod check;
 mod check_access;
@@ -19,8 +23,11 @@ pub use check_access::{network, port};
 pub use destination_rule::{
     ClientTls, DestinationRule, LoadBalancerSettings, SimpleLb, Subset, TlsMode, TrafficPolicy,
 };
+pub use peer_authentication::PeerAuthentication;
+pub use request_authentication::RequestAuthentication;
 pub use selector::{ReferredKind, TargetReference, WorkloadSelector};
 pub use string_match::{StringMatch, ValueMatch};
+pub use telemetry::Telemetry;
 pub use virtual_service::{
     Destination, DirectResponse, HeaderOperations, Headers, HttpMatchRequest, HttpRedirect, HttpRetry,
     HttpRewrite, HttpRoute, HttpRouteDestination, PortSelector, ResponseBody, VirtualService,
@@ -30,3 +37,5 @@ pub use virtual_service::{
 pub const GROUP: &str = "networking.istio.io";
 /// The group of the kinds about identities and access.
 pub const SECURITY_GROUP: &str = "security.istio.io";
+/// The group of the kind about logs, traces and metrics.
+pub const TELEMETRY_GROUP: &str = "telemetry.istio.io";

@@ -44,6 +44,7 @@ macro_rules! snapshot {
 mod broken;
 mod gateway;
 mod gateway_kinds;
+mod identity;
 mod istio;
 mod istio_access;
 mod kubernetes;

@@ -106,7 +106,7 @@ spec:
   - { kind: Service, name: a, subset: v1 }
   action: allow
   rules:
-  - from: [ { token: { issuer: x } } ]
+  - from: [ { token: { provider: x } } ]
     when: "true"
 "#
     );

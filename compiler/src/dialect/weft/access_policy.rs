@@ -11,10 +11,11 @@ use weft_bundle::spiffe::SpiffeId;
 use super::super::check::Checker;
 use super::reference::{PortRef, TargetKind, TargetRef};
 use super::shapes;
+use super::token_provider::ClaimName;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
 use crate::yaml::scalar::Short;
-use crate::yaml::{Span, Spanned, Unread};
+use crate::yaml::{Span, Spanned};
 
 /// Who may call a service, and what they may ask of it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -55,6 +56,8 @@ impl AccessPolicy {
                     "an access policy protects services, not the whole mesh",
                     "set `defaults.access` in the Mesh",
                 );
+            } else if target.kind.value == TargetKind::Namespace {
+                target.check_kind("an access policy", &[TargetKind::Service, TargetKind::Gateway], checker);
             }
         }
         checker.unique(spec.target_refs.iter().map(|t| (t.identity(), t.span)), |_| {
@@ -92,7 +95,7 @@ impl Source {
             Self::Service(service) => qualified(service, "a service", checker),
             Self::Gateway(gateway) => qualified(gateway, "a gateway", checker),
             Self::Namespace(namespace) => checker.label(namespace, "a namespace"),
-            Self::Token(token) => checker.not_yet(Some(token), "token", "JWT validation in proxies"),
+            Self::Token(token) => token.check(checker),
         }
     }
 }
@@ -179,8 +182,48 @@ pub enum Source {
         #[schemars(with = "shapes::Network")]
         Spanned<IpNet>,
     ),
-    /// A token's claims. Not supported yet.
-    Token(Unread),
+    /// Whoever brings a token of a TokenProvider, which the targets must read.
+    Token(Spanned<TokenSource>),
+}
+
+/// Whoever brings a token. Everything that is set must hold.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenSource {
+    /// The TokenProvider, as `name` in the namespace of this document, or `namespace/name`.
+    pub provider: Spanned<String>,
+    /// Whom the token is about (`sub`).
+    pub subject: Option<Spanned<String>>,
+    /// What the token says; all of them.
+    pub claims: Option<Vec<Spanned<ClaimCondition>>>,
+}
+
+/// A claim that is one of these texts, or a list with one of them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ClaimCondition {
+    /// Which.
+    pub claim: Spanned<ClaimName>,
+    /// Any of these.
+    pub values: Vec<Spanned<String>>,
+}
+
+impl TokenSource {
+    fn check(&self, checker: &mut Checker<'_>) {
+        let (namespace, name) = match self.provider.split_once('/') {
+            Some((namespace, name)) => (Some(namespace), name),
+            None => (None, self.provider.as_str()),
+        };
+        checker.subdomain(&Spanned::new(name.to_owned(), self.provider.span), "a TokenProvider");
+        if let Some(namespace) = namespace {
+            checker.label(&Spanned::new(namespace.to_owned(), self.provider.span), "a namespace");
+        }
+        checker.not_empty(self.claims.as_ref(), self.provider.span, "claims");
+        for condition in self.claims.iter().flatten() {
+            condition.claim.value.check(condition.claim.span, checker);
+            checker.not_empty(Some(&condition.values), condition.span, "values");
+        }
+    }
 }
 
 /// A network, or a single address.

@@ -12,10 +12,14 @@ pub mod timing;
 pub mod balancing;
 pub mod protection;
 pub mod policy_test;
+pub mod token_provider;
+pub mod telemetry;
 pub mod reference;
 pub mod shapes;
 
-pub use access_policy::{AccessAction, AccessPolicy, AccessRule, Operation, PathMatch, Source};
+pub use access_policy::{
+    AccessAction, AccessPolicy, AccessRule, ClaimCondition, Operation, PathMatch, Source, TokenSource,
+};
 pub use balancing::{Connection, HashKey, HashSource, LoadBalancer};
 pub use endpoints::{DnsRecord, EndpointPort, Endpoints, StaticEndpoint};
 pub use external_service::{ExternalPort, ExternalService, TlsOrigination};
@@ -27,7 +31,9 @@ pub use policy_test::{
 pub use protection::{Affinity, Fault, HealthCheck, Limits, Outliers, RateLimit};
 pub use reference::{PortRef, ServiceRef, TargetKind, TargetRef};
 pub use service::{Port, Service, Subset};
+pub use telemetry::{AccessLog, SpanAttribute, Telemetry, Tracing};
 pub use timing::{Backoff, Budget, Retry, Timeouts};
+pub use token_provider::{ClaimHeader, ClaimName, KeySource, TokenLocation, TokenProvider};
 pub use traffic_policy::TrafficPolicy;
 
 /// The `apiVersion` of these kinds.

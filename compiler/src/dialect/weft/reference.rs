@@ -9,6 +9,7 @@ use serde::de::{Deserializer, Error, Visitor};
 use super::super::check::Checker;
 use super::shapes;
 use crate::yaml::Spanned;
+use crate::yaml::de::listed;
 
 /// A service, by name.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -69,6 +70,16 @@ impl TargetRef {
         }
     }
 
+    /// That a policy can be for this kind of object.
+    pub(super) fn check_kind(&self, policy: &str, kinds: &[TargetKind], checker: &mut Checker<'_>) {
+        let kind = self.kind.value;
+        if !kinds.contains(&kind) {
+            let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+            let message = format!("{policy} is not for a {}", kind.as_str());
+            checker.invalid_because(self.kind.span, message, format!("its targets are {}", listed(&names)));
+        }
+    }
+
     /// What tells two references of one policy apart.
     pub(super) fn identity(&self) -> impl std::hash::Hash + Eq + '_ {
         let namespace = self.namespace.as_ref().map(|namespace| namespace.value.as_str());
@@ -86,8 +97,6 @@ pub enum TargetKind {
     Mesh,
     /// A service.
     Service,
-    /// A gateway: callers from outside the mesh.
-    Gateway,
     /// A route of HTTP requests.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
@@ -96,16 +105,31 @@ pub enum TargetKind {
     GrpcRoute,
     /// Istio's routes.
     VirtualService,
+    /// All services and gateways of a namespace.
+    Namespace,
+    /// A gateway.
+    Gateway,
 }
 
 impl TargetKind {
+    /// The name in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mesh => "Mesh",
+            Self::Service => "Service",
+            Self::HttpRoute => "HTTPRoute",
+            Self::GrpcRoute => "GRPCRoute",
+            Self::VirtualService => "VirtualService",
+            Self::Namespace => "Namespace",
+            Self::Gateway => "Gateway",
+        }
+    }
+
     /// The kind of route, as documents name it; none for what is no route.
     pub fn route_kind(self) -> Option<&'static str> {
         match self {
-            Self::Mesh | Self::Service | Self::Gateway => None,
-            Self::HttpRoute => Some("HTTPRoute"),
-            Self::GrpcRoute => Some("GRPCRoute"),
-            Self::VirtualService => Some("VirtualService"),
+            Self::Mesh | Self::Service | Self::Namespace | Self::Gateway => None,
+            Self::HttpRoute | Self::GrpcRoute | Self::VirtualService => Some(self.as_str()),
         }
     }
 }

@@ -46,6 +46,14 @@ impl TrafficPolicy {
         }
         for target in &spec.target_refs {
             target.check(checker);
+            let kinds = [
+                TargetKind::Mesh,
+                TargetKind::Service,
+                TargetKind::HttpRoute,
+                TargetKind::GrpcRoute,
+                TargetKind::VirtualService,
+            ];
+            target.check_kind("a traffic policy", &kinds, checker);
             spec.check_level(target, checker);
             if target.kind.value == TargetKind::Gateway {
                 checker.invalid_because(

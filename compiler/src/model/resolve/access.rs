@@ -2,13 +2,14 @@
 
 use weft_bundle::body::{Effect, IdentityMatch, OperationMatch, PathMatch, Predicate};
 
-use super::Context;
+use super::istio_condition::all;
+use super::{Context, tokens};
 use crate::cel;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessAction, PortRef, Source, TargetKind, TargetRef};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{
-    AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, GatewayIndex, Mesh, Operation, Service,
+    AccessPolicy, AccessRule, AccessTarget, At, Caller, CallerKind, GatewayIndex, Mesh, Operation, Service,
     ServiceIndex,
 };
 use crate::yaml::{Span, Spanned};
@@ -32,35 +33,14 @@ fn policy(
     let targets: Vec<AccessTarget> =
         spec.target_refs.iter().filter_map(|target| self::target(context, document, target, mesh)).collect();
     let gateways = gateways(context, document, spec, mesh);
-    let rules = spec.rules.iter().enumerate().map(|(index, written)| {
-        let from = written
-            .from
-            .iter()
-            .flatten()
-            .filter_map(|source| caller(context, document, source, mesh))
-            .collect();
-        let to: Vec<Operation> = written
-            .to
-            .iter()
-            .flatten()
-            .map(|written| operation(context, document, written, &targets, mesh))
-            .collect();
-        let when =
-            written.when.as_ref().and_then(|text| condition(context, document, text, &targets, &to, mesh));
+    let mut rules = Vec::new();
+    for (index, written) in spec.rules.iter().enumerate() {
         let at = context.at(document, written.span, Some(format!("rules[{index}]")));
-        AccessRule { at, from, to, when }
-    });
-    let rules: Vec<AccessRule> = rules.collect();
+        rules.extend(self::rules(context, document, written, &at, &targets, mesh).unwrap_or_default());
+    }
     for target in &targets {
         one_access_per_target(context, document, target, &targets, &rules, mesh);
     }
-    // A list of callers of which none could be bound must not become "everyone", nor a condition that is none "always";
-    // the build fails anyway.
-    let written = spec.rules.iter().map(|rule| (rule.from.is_some(), rule.when.is_some()));
-    let rules = rules.into_iter().zip(written).filter(|(rule, (listed, conditional))| {
-        !(*listed && rule.from.is_empty()) && *conditional == rule.when.is_some()
-    });
-    let rules = rules.map(|(rule, _)| rule).collect();
     AccessPolicy {
         gateways,
         at: context.at_document(document),
@@ -72,6 +52,46 @@ fn policy(
         targets,
         rules,
     }
+}
+
+/// What a rule becomes: one rule for the callers that are known by who or where they are, and one for each kind of token.
+/// None if a condition is none, which must not become "always"; the build fails anyway.
+fn rules(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    written: &Spanned<weft::AccessRule>,
+    at: &At,
+    targets: &[AccessTarget],
+    mesh: &Mesh,
+) -> Option<Vec<AccessRule>> {
+    let operations = written.to.iter().flatten();
+    let to: Vec<Operation> =
+        operations.map(|written| operation(context, document, written, targets, mesh)).collect();
+    let when = match &written.when {
+        Some(text) => Some(condition(context, document, text, targets, &to, mesh)?),
+        None => None,
+    };
+    let rule = |from, when| AccessRule { at: at.clone(), from, to: to.clone(), when };
+    let Some(sources) = &written.from else { return Some(vec![rule(Vec::new(), when)]) };
+    let (mut callers, mut rules) = (Vec::new(), Vec::new());
+    for source in sources {
+        match &source.value {
+            Source::Token(token) => {
+                let Some(brought) = tokens::source(context, document, token, targets, mesh) else { continue };
+                let concerns = |service, port| {
+                    to.is_empty() || to.iter().any(|operation| operation.is_for(service, port))
+                };
+                check_http(context, document, token.span, targets, &concerns, mesh);
+                rules.push(rule(Vec::new(), Some(all([brought].into_iter().chain(when.clone()).collect()))));
+            }
+            _ => callers.extend(caller(context, document, source, mesh)),
+        }
+    }
+    // A list of callers of which none could be bound must not become "everyone".
+    if !callers.is_empty() {
+        rules.insert(0, rule(callers, when));
+    }
+    Some(rules)
 }
 
 /// Access is decided where the workload listens. If two ports lead there, a rule for one of them holds for both or
@@ -207,7 +227,7 @@ fn caller(
             let gateway = context.gateway(mesh, document, namespace, &short)?;
             CallerKind::Identity(IdentityMatch::Exact(mesh.gateway(gateway).identity.clone()))
         }
-        // Reported while reading; no bundle is built.
+        // A rule of its own.
         Source::Token(_) => return None,
     };
     Some(Caller { who, span: source.span })

@@ -313,33 +313,12 @@ impl Lowering<'_, '_> {
     fn is_a_port(&mut self, value: &Spanned<String>) {
         let Some(wanted) = port(value) else { return };
         let mesh = self.meaning.mesh;
-        let ports = || {
-            self.selected
-                .services
-                .iter()
-                .map(|index| mesh.service(*index))
-                .flat_map(|service| service.ports.iter().map(move |port| (service, port)))
-        };
-        if !self.selected.gateways.is_empty() || ports().any(|(_, port)| port.target == wanted) {
-            return;
+        let services = &self.selected.services;
+        let known =
+            services.iter().any(|index| mesh.service(*index).ports.iter().any(|p| p.target == wanted));
+        if self.selected.gateways.is_empty() && !services.is_empty() && !known {
+            self.context.no_such_port(self.document, mesh, services, value, wanted);
         }
-        let message = format!("no workload that the policy is for listens on port {wanted}");
-        let finding = Diagnostic::error("unknown-reference", message)
-            .object(self.document.object())
-            .at(value.span)
-            .label("not found")
-            .with_note("ports of an AuthorizationPolicy are those of workloads, not those of Services");
-        let near = ports().find(|(_, port)| port.number == wanted);
-        let finding = match near {
-            Some((service, port)) => finding
-                .related(
-                    port.span,
-                    format!("port {wanted} of `{}` leads to their port {}", service.id(), port.target),
-                )
-                .help(format!("write `{}`", port.target)),
-            None => finding,
-        };
-        self.context.report(finding);
     }
 }
 

@@ -1,8 +1,8 @@
 //! Documents to a mesh: every name bound to what it means, or reported.
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
-//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`, `istio_access`),
-//! traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`,
+//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), peers
+//! (`peer_tls`), issuers of tokens (`tokens`), access (`access`, `istio_access`), traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`,
 //! and what it was for is left out, so that the other documents are still checked.
 
 mod access;
@@ -12,11 +12,14 @@ mod istio;
 mod istio_access;
 mod istio_condition;
 mod mesh;
+mod peer_tls;
 mod policy_test;
 mod services;
 mod external;
+mod telemetry;
 mod traffic;
 mod traffic_settings;
+mod tokens;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,9 +50,12 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     istio::bind_destination_rules(&mut context, &documents, &mut mesh);
     gateway::resolve(&mut context, &documents, &mut mesh);
     istio::resolve(&mut context, &documents, &mut mesh);
+    peer_tls::resolve(&mut context, &documents, &mut mesh);
+    tokens::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
     istio_access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
+    telemetry::resolve(&mut context, &documents, &mut mesh);
     policy_test::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
     (mesh, context.found)

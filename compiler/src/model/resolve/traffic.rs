@@ -41,10 +41,7 @@ fn target(
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
     match target.kind.value {
         TargetKind::Mesh => {
-            // Without a Mesh document that is the finding.
-            if target.name.value != mesh.name && !mesh.name.is_empty() {
-                context.unknown(document, target.name.span, "mesh called", &target.name, &[&mesh.name]);
-            }
+            context.mesh_name(document, mesh, &target.name);
             Some(TrafficTarget::Mesh)
         }
         TargetKind::Service => {
@@ -59,11 +56,11 @@ fn target(
             }
             Some(TrafficTarget::Subset(index, subset.value.clone()))
         }
-        // Reported while reading.
-        TargetKind::Gateway => None,
         TargetKind::HttpRoute | TargetKind::GrpcRoute | TargetKind::VirtualService => {
             route_target(context, document, target, namespace, mesh)
         }
+        // Reported while reading.
+        TargetKind::Namespace | TargetKind::Gateway => None,
     }
 }
 

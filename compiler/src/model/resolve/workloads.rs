@@ -210,6 +210,42 @@ fn shown(selector: &WorkloadSelector) -> String {
 }
 
 impl Context<'_> {
+    /// Reports a port on which no workload of some services listens.
+    pub(super) fn no_such_port(
+        &mut self,
+        document: &ParsedDocument,
+        mesh: &Mesh,
+        services: &[ServiceIndex],
+        number: &Spanned<String>,
+        wanted: u16,
+    ) {
+        let services = services.iter().map(|index| mesh.service(*index));
+        let ports = services.flat_map(|service| service.ports.iter().map(move |port| (service, port)));
+        let message = format!("no workload that the policy is for listens on port {wanted}");
+        let finding = Diagnostic::error("unknown-reference", message)
+            .object(document.object())
+            .at(number.span)
+            .label("not found")
+            .with_note("its ports are those of workloads, not those of Services");
+        let near = ports.into_iter().find(|(_, port)| port.number == wanted);
+        self.report(match near {
+            Some((service, port)) => finding
+                .related(
+                    port.span,
+                    format!("port {wanted} of `{}` leads to their port {}", service.id(), port.target),
+                )
+                .help(format!("write `{}`", port.target)),
+            None => finding,
+        });
+    }
+
+    /// Reports a name that is not that of the mesh. Without a Mesh document that is the finding.
+    pub(super) fn mesh_name(&mut self, document: &ParsedDocument, mesh: &Mesh, name: &Spanned<String>) {
+        if name.value != mesh.name && !mesh.name.is_empty() {
+            self.unknown(document, name.span, "mesh called", name, &[&mesh.name]);
+        }
+    }
+
     fn part(
         &mut self,
         document: &ParsedDocument,
