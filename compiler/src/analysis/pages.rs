@@ -111,6 +111,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "no-effect",
+        summary: "a part of a document that is accepted and changes nothing",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("no_effect.rs"),
+        run: None,
+    },
+    Page {
         name: "not-supported",
         summary: "a part of a document that cannot be honoured exactly",
         level: Level::Error,

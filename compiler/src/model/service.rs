@@ -44,6 +44,8 @@ pub struct Service {
     pub discovery: Option<Discovery>,
     /// Namespaces whose callers see it; every one if none.
     pub visible_to: Option<Vec<String>>,
+    /// Labels that all its workloads carry, whatever their endpoints say (a Kubernetes Service's selector).
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Service {
@@ -64,12 +66,40 @@ impl Service {
             addresses: Vec::new(),
             discovery: None,
             visible_to: None,
+            labels: BTreeMap::new(),
         }
     }
 
     /// `namespace/name`.
     pub fn id(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+
+    /// Whether callers of a namespace see it.
+    pub fn is_visible_to(&self, namespace: &str) -> bool {
+        self.visible_to.as_ref().is_none_or(|namespaces| namespaces.iter().any(|own| own == namespace))
+    }
+
+    /// Whether its workloads carry these labels: all of them, or none; no answer if they differ, or nothing says.
+    ///
+    /// A workload of which nothing is known but its service's own labels may carry more.
+    pub fn workloads_carry(&self, labels: &BTreeMap<String, String>) -> Option<bool> {
+        let missing = |(key, value): (&String, &String)| self.labels.get(key) != Some(value);
+        let open: Vec<_> = labels.iter().filter(|(key, value)| missing((key, value))).collect();
+        if open.is_empty() {
+            return Some(true);
+        }
+        // A label of the service with another value decides for all.
+        if open.iter().any(|(key, _)| self.labels.contains_key(*key)) {
+            return Some(false);
+        }
+        let carries = |endpoint: &Endpoint| match endpoint.labels.is_empty() {
+            true => None,
+            false => Some(open.iter().all(|(key, value)| endpoint.labels.get(*key) == Some(*value))),
+        };
+        let mut answers = self.endpoints.iter().map(carries);
+        let first = answers.next()??;
+        answers.all(|answer| answer == Some(first)).then_some(first)
     }
 
     /// The port of that number.

@@ -1,4 +1,4 @@
-//! `networking.istio.io`: VirtualService and DestinationRule, as far as they can be honoured exactly.
+//! `networking.istio.io`: networking kinds, as far as they can be honoured exactly.
 //!
 //! Field names are those of Istio's documents (camelCase). A field that changes what happens to traffic and that we
 //! cannot honour is kept as [`Unread`](crate::yaml::Unread) with its place, and reported there.
@@ -9,6 +9,7 @@ pub mod string_match;
 mod check;
 mod duration;
 
+pub(crate) use check::is_authority_field;
 pub use destination_rule::{
     ClientTls, DestinationRule, LoadBalancerSettings, SimpleLb, Subset, TlsMode, TrafficPolicy,
 };

@@ -37,12 +37,13 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
     services::bind_calls(&mut context, &documents, &mut mesh);
-    istio::bind_destination_rules(&mut context, &documents, &mut mesh);
+    istio::destination_rule::bind(&mut context, &documents, &mut mesh);
     gateway::resolve(&mut context, &documents, &mut mesh);
     istio::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
+    istio::callers::check(&mut context, &mesh);
     (mesh, context.found)
 }
 

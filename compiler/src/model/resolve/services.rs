@@ -37,7 +37,10 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
             let found = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
             let endpoints = found.iter().flat_map(|slice| slice_endpoints(slice));
             match services.get_mut(&key) {
-                Some(service) => service.endpoints.extend(endpoints),
+                Some(service) => {
+                    service.endpoints.extend(endpoints);
+                    service.labels.extend(spec.selector.clone());
+                }
                 None => {
                     let endpoints = endpoints.collect();
                     services.extend(
@@ -239,7 +242,12 @@ fn kube_service(
         tcp.map(|port| kube_port(context, document, port, slices, mesh.default_peer_tls)).collect();
     one_protocol_per_target(context, document, &ports);
     let (at, identity) = (context.at_document(document), identity(context, document, mesh, document.name())?);
-    Some(Service { ports, endpoints, ..Service::new(document.namespace(), document.name(), at, identity) })
+    Some(Service {
+        ports,
+        endpoints,
+        labels: spec.selector.clone(),
+        ..Service::new(document.namespace(), document.name(), at, identity)
+    })
 }
 
 /// Two ports may lead to one port of the workloads, which then cannot tell them apart.
