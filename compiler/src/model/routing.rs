@@ -242,8 +242,12 @@ pub fn settings(
         dialect = route.dialect_defaults.clone();
     }
     if let Some(name) = subset {
-        let own =
-            mesh.service(service).subsets.get(name).map(|subset| subset.settings.clone()).unwrap_or_default();
+        let own = mesh
+            .service(service)
+            .subsets
+            .get(name)
+            .map(|subset| subset.ports.get(&port).unwrap_or(&subset.settings).clone());
+        let own = own.unwrap_or_default();
         merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
     }
     merged

@@ -172,6 +172,8 @@ pub struct Subset {
     pub labels: BTreeMap<String, String>,
     /// Traffic settings of its own (Istio's `DestinationRule.subsets[].trafficPolicy`).
     pub settings: Settings,
+    /// Those of single ports, instead.
+    pub ports: BTreeMap<u16, Settings>,
 }
 
 /// A declared dependency.

@@ -10,9 +10,7 @@ mod check;
 mod duration;
 
 pub(crate) use check::is_authority_field;
-pub use destination_rule::{
-    ClientTls, DestinationRule, LoadBalancerSettings, SimpleLb, Subset, TlsMode, TrafficPolicy,
-};
+pub use destination_rule::{ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy};
 pub use string_match::{StringMatch, ValueMatch};
 pub use virtual_service::{
     Destination, DirectResponse, HeaderOperations, Headers, HttpMatchRequest, HttpRedirect, HttpRetry,

@@ -77,12 +77,9 @@ fn anchors(context: &mut Context<'_>, document: &ParsedDocument, spec: &weft::Me
                 }
             },
         };
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        match found {
-            Ok(certificates) if !certificates.is_empty() => {
-                anchors.extend(certificates.iter().map(|der| BASE64.encode(der)));
-            }
-            Ok(_) | Err(_) => {
+        match certificates(&pem) {
+            Some(certificates) => anchors.extend(certificates),
+            None => {
                 let finding = Diagnostic::error(INVALID_VALUE, "this holds no PEM certificate")
                     .object(document.object())
                     .at(text.span)
@@ -94,6 +91,15 @@ fn anchors(context: &mut Context<'_>, document: &ParsedDocument, spec: &weft::Me
     anchors.sort();
     anchors.dedup();
     anchors
+}
+
+/// Base64 DER of every certificate of a PEM text, sorted, each once; none if it is not PEM, or holds none.
+pub(super) fn certificates(pem: &[u8]) -> Option<Vec<String>> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().ok()?;
+    let mut encoded: Vec<String> = found.iter().map(|der| BASE64.encode(der)).collect();
+    encoded.sort();
+    encoded.dedup();
+    (!encoded.is_empty()).then_some(encoded)
 }
 
 fn levels(

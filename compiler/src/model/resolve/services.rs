@@ -165,7 +165,12 @@ fn weft_subsets(
     let mut subsets = BTreeMap::new();
     for subset in &spec.subsets {
         let at = context.at(document, subset.name.span, Some(subset.name.value.clone()));
-        let made = Subset { at, labels: subset.labels.value.clone(), settings: Settings::default() };
+        let made = Subset {
+            at,
+            labels: subset.labels.value.clone(),
+            settings: Settings::default(),
+            ports: BTreeMap::new(),
+        };
         add_subset(context, document, &mut subsets, &subset.name, made);
     }
     subsets

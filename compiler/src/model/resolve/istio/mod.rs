@@ -11,6 +11,8 @@ pub(super) mod destination_rule;
 mod hosts;
 mod http;
 mod layer4;
+mod settings;
+mod tls;
 
 use weft_bundle::body::Protocol;
 
