@@ -98,6 +98,14 @@ pub enum Kind {
     VirtualService(Spanned<istio::VirtualService>),
     /// `networking.istio.io/v1 DestinationRule`.
     DestinationRule(Spanned<istio::DestinationRule>),
+    /// `networking.istio.io/v1 ServiceEntry`.
+    ServiceEntry(Spanned<istio::ServiceEntry>),
+    /// `networking.istio.io/v1 WorkloadEntry`.
+    WorkloadEntry(Spanned<istio::WorkloadEntry>),
+    /// `networking.istio.io/v1 WorkloadGroup`.
+    WorkloadGroup(Spanned<istio::WorkloadGroup>),
+    /// `networking.istio.io/v1 Sidecar`.
+    Sidecar(Spanned<istio::Sidecar>),
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.

@@ -59,7 +59,7 @@ struct Entry {
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
 
 /// Every kind that we read.
-const KINDS: [Entry; 9] = [
+const KINDS: [Entry; 13] = [
     Entry {
         group: "weft.dev",
         versions: &["v1alpha1"],
@@ -101,6 +101,30 @@ const KINDS: [Entry; 9] = [
         versions: ISTIO_VERSIONS,
         kind: "DestinationRule",
         read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "ServiceEntry",
+        read: |r, n| r.custom(n, Kind::ServiceEntry, istio::ServiceEntry::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "WorkloadEntry",
+        read: |r, n| r.custom(n, Kind::WorkloadEntry, istio::WorkloadEntry::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "WorkloadGroup",
+        read: |r, n| r.custom(n, Kind::WorkloadGroup, istio::WorkloadGroup::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "Sidecar",
+        read: |r, n| r.custom(n, Kind::Sidecar, istio::Sidecar::check),
     },
     Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.kube_service(n) },
     Entry {
@@ -403,7 +427,7 @@ fn group_of(api_version: &str) -> &str {
 }
 
 /// Kinds that exist and are not read, each with what it needs.
-const LATER: [(&str, &[&str], &str); 11] = [
+const LATER: [(&str, &[&str], &str); 12] = [
     ("weft.dev", &["ExternalService"], "it needs egress with TLS origination, which is not there yet"),
     ("weft.dev", &["TokenProvider"], "it needs JWT validation in proxies, which is not there yet"),
     ("weft.dev", &["Telemetry"], "it needs configurable access logs and traces, which are not there yet"),
@@ -418,10 +442,11 @@ const LATER: [(&str, &[&str], &str); 11] = [
         &["Gateway", "GatewayClass", "ListenerSet", "ReferenceGrant", "BackendTLSPolicy"],
         "it belongs to gateways at the edge of the mesh, which are not there yet",
     ),
+    (istio::GROUP, &["Gateway"], "it belongs to gateways at the edge of the mesh, which are not there yet"),
     (
         istio::GROUP,
-        &["ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Gateway", "ProxyConfig"],
-        "it is not translated yet; a Weft Service says where workloads are and what they call",
+        &["ProxyConfig"],
+        "it sets how Istio starts Envoy, and proxies here are not Envoy; their own command line says how they start",
     ),
     (
         istio::GROUP,

@@ -68,7 +68,10 @@ impl std::error::Error for EmitError {
 /// # Errors
 /// The first body that a proxy would refuse.
 pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
-    let emitted = parallel::map(&mesh.services, |place, _| emit_body(lower(mesh, ServiceIndex(place))));
+    // Nobody of ours runs outside the mesh, so nothing is made for it.
+    let ours = mesh.indexed().filter(|(_, service)| !service.external).map(|(index, _)| index);
+    let ours: Vec<ServiceIndex> = ours.collect();
+    let emitted = parallel::map(&ours, |_, index| emit_body(lower(mesh, *index)));
     emitted.into_iter().collect()
 }
 

@@ -17,10 +17,11 @@ use super::{
 /// every service that it may call, and every one whose routes lead to such a service: a Service that only carries
 /// routes has neither endpoints nor policies of its own (GEP-1294). Sorted; never itself, unless declared.
 pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
-    if let Some(calls) = &mesh.service(caller).calls {
-        return calls.iter().map(|call| call.service).collect();
-    }
     let namespace = &mesh.service(caller).namespace;
+    let visible = |target: &ServiceIndex| mesh.service(*target).is_visible_to(namespace);
+    if let Some(calls) = &mesh.service(caller).calls {
+        return calls.iter().map(|call| call.service).filter(visible).collect();
+    }
     let direct = callees(mesh, caller);
     let senders: BTreeSet<usize> =
         direct.iter().flat_map(|target| mesh.index.senders(*target)).copied().collect();
@@ -28,7 +29,7 @@ pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex>
     let leading = leading.filter(|route| leads_to_callee(mesh, caller, route));
     let fronts = leading.flat_map(|route| &route.attachments).filter(|a| a.scope.includes(namespace));
     let fronts: Vec<ServiceIndex> = fronts.map(|attachment| attachment.service).collect();
-    direct.into_iter().chain(fronts).filter(|target| *target != caller).collect()
+    direct.into_iter().chain(fronts).filter(|target| *target != caller).filter(visible).collect()
 }
 
 /// The services that a service may call; itself too, if it may.

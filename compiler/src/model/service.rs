@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use weft_bundle::body::{Discovery, PeerTls, Protocol, ServerTls};
+use weft_bundle::body::{Discovery, Limits, PeerTls, Protocol, ServerTls};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::{At, Settings};
@@ -44,6 +44,10 @@ pub struct Service {
     pub discovery: Option<Discovery>,
     /// Namespaces whose callers see it; every one if none.
     pub visible_to: Option<Vec<String>>,
+    /// Names of which its certificate must have one, where callers begin TLS as on the web and say no other.
+    pub subject_alt_names: Vec<String>,
+    /// How much each port takes at once, by number.
+    pub inbound_limits: BTreeMap<u16, Limits>,
     /// Labels that all its workloads carry, whatever their endpoints say (a Kubernetes Service's selector).
     pub labels: BTreeMap<String, String>,
 }
@@ -66,6 +70,8 @@ impl Service {
             addresses: Vec::new(),
             discovery: None,
             visible_to: None,
+            subject_alt_names: Vec::new(),
+            inbound_limits: BTreeMap::new(),
             labels: BTreeMap::new(),
         }
     }

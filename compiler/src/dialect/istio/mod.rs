@@ -5,12 +5,16 @@
 
 pub mod virtual_service;
 pub mod destination_rule;
+pub mod service_entry;
+pub mod sidecar;
 pub mod string_match;
 mod check;
 mod duration;
 
 pub(crate) use check::is_authority_field;
 pub use destination_rule::{ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy};
+pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup};
+pub use sidecar::Sidecar;
 pub use string_match::{StringMatch, ValueMatch};
 pub use virtual_service::{
     Destination, DirectResponse, HeaderOperations, Headers, HttpMatchRequest, HttpRedirect, HttpRetry,

@@ -7,6 +7,7 @@
 
 mod access;
 mod convert;
+mod external;
 mod gateway;
 mod istio;
 mod mesh;
@@ -37,6 +38,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
     services::bind_calls(&mut context, &documents, &mut mesh);
+    istio::sidecar::bind(&mut context, &documents, &mut mesh);
     istio::destination_rule::bind(&mut context, &documents, &mut mesh);
     gateway::resolve(&mut context, &documents, &mut mesh);
     istio::resolve(&mut context, &documents, &mut mesh);

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use weft_bundle::body::{PeerTls, Protocol};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::Context;
+use super::external::Services;
+use super::{Context, istio};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
 use crate::dialect::weft::{self, EndpointPort, PortRef};
@@ -20,7 +21,7 @@ use crate::yaml::Spanned;
 /// All services, sorted by namespace and name; their calls are still to be bound.
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &Mesh) -> Vec<Service> {
     let slices = slices_by_service(documents);
-    let mut services: BTreeMap<(String, String), Service> = BTreeMap::new();
+    let mut services = Services::new();
     for document in documents {
         let key = (document.namespace().to_owned(), document.name().to_owned());
         if let Kind::Service(spec) = &document.spec
@@ -50,6 +51,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
             }
         }
     }
+    istio::service_entry::add(context, documents, mesh, &mut services);
     let mut services: Vec<_> = services.into_values().collect();
     for service in &mut services {
         service.endpoints.sort();
@@ -107,7 +109,8 @@ fn weft_service(
     })
 }
 
-fn identity(
+/// The identity of workloads with a service account.
+pub(super) fn identity(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     mesh: &Mesh,

@@ -287,7 +287,7 @@ impl Warmup {
     }
 }
 
-fn pool(pool: Option<&Spanned<ConnectionPoolSettings>>, checker: &mut Checker<'_>) {
+pub(super) fn pool(pool: Option<&Spanned<ConnectionPoolSettings>>, checker: &mut Checker<'_>) {
     let Some(pool) = pool else { return };
     if pool.tcp.is_none() && pool.http.is_none() {
         checker.invalid(pool.span, "a pool needs `tcp` or `http`");

@@ -6,6 +6,8 @@ mod extras;
 mod http;
 mod layer4;
 mod matches;
+mod service_entry;
+mod sidecar;
 mod virtual_service;
 
 use std::collections::BTreeMap;

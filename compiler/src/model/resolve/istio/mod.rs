@@ -11,6 +11,8 @@ pub(super) mod destination_rule;
 mod hosts;
 mod http;
 mod layer4;
+pub(super) mod service_entry;
+pub(super) mod sidecar;
 mod settings;
 mod tls;
 

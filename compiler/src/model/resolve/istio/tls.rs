@@ -40,7 +40,9 @@ fn bind_port(
 ) {
     if service.external {
         let made = match tls.mode.map(|mode| mode.value) {
-            Some(TlsMode::Simple | TlsMode::Mutual) => server_tls(context, document, tls),
+            Some(TlsMode::Simple | TlsMode::Mutual) => {
+                server_tls(context, document, tls, &service.subject_alt_names)
+            }
             Some(TlsMode::Disable) | None => None,
             Some(TlsMode::IstioMutual) => {
                 let message =
@@ -95,12 +97,16 @@ pub(super) fn refuse_of_subset(
     context.report(finding);
 }
 
-fn server_tls(context: &mut Context<'_>, document: &ParsedDocument, tls: &ClientTls) -> Option<ServerTls> {
-    let mut names: Vec<SubjectName> = tls
-        .subject_alt_names
-        .iter()
-        .map(|name| SubjectName::Any(StringMatch::Exact(name.value.clone())))
-        .collect();
+fn server_tls(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    tls: &ClientTls,
+    otherwise: &[String],
+) -> Option<ServerTls> {
+    let own: Vec<String> = tls.subject_alt_names.iter().map(|name| name.value.clone()).collect();
+    let names = if own.is_empty() { otherwise } else { own.as_slice() };
+    let mut names: Vec<SubjectName> =
+        names.iter().map(|name| SubjectName::Any(StringMatch::Exact(name.clone()))).collect();
     names.sort();
     names.dedup();
     Some(ServerTls {
