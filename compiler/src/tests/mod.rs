@@ -3,6 +3,7 @@
 mod analyses;
 mod bodies;
 mod honoured;
+mod istio;
 mod traces;
 
 use crate::diagnostic::human::{self, Style};
