@@ -7,18 +7,61 @@
 //! * The library reads no clock and no environment; files, keys and time are passed in by [`cli`].
 //! * Same commit, same bytes: nothing here depends on the order of a hash map, a thread or a directory listing.
 //!
+//! What is found counts as [`findings`] say: levels, waivers, a baseline, a comparison with a base.
+//!
 //! [`compile`] is the whole path up to the model and its findings; [`emit::emit`] makes bodies of the model.
+//!
+//! # In tests of your own
+//! A policy repository can be tested without this library: `weft test` runs its PolicyTests and compares its bodies with
+//! those of last time. A Rust project that holds policy, or makes it, can do the same in its own tests: [`snapshot::of`]
+//! gives the findings and the readable bodies as texts for any snapshot library, [`policy_test::run`] runs PolicyTests,
+//! [`trace::Tracer`] decides single requests. `examples/snapshot.rs` prints what such a test would keep.
+//!
+//! ```
+//! use weft::source::Sources;
+//! use weft::trace::{Decision, Question, Tracer};
+//!
+//! let documents = "
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Mesh
+//! metadata: { name: shop }
+//! spec: { trustDomain: shop.example }
+//! ---
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Service
+//! metadata: { name: web }
+//! spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+//! ---
+//! apiVersion: weft.dev/v1alpha1
+//! kind: Service
+//! metadata: { name: cart }
+//! spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.1 } ] } }
+//! ";
+//! let mesh = weft::compile(&Sources::in_memory([("shop.yaml", documents)])).mesh;
+//! let web = mesh.find("default", "web").ok_or("there is a web")?;
+//! let request = Question::parse(web, [10, 0, 0, 2].into(), "GET http://cart/", &[])?;
+//! // Nobody may call what no policy allows.
+//! assert_eq!(Tracer::new(&mesh).trace(&request)?.decision, Decision::Deny);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub(crate) mod parallel;
 pub mod source;
 pub mod yaml;
 pub mod diagnostic;
 pub mod dialect;
+pub mod cel;
 pub mod model;
 pub mod reach;
 pub mod analysis;
+pub mod findings;
+pub mod progress;
+pub mod junit;
 pub mod lower;
 pub mod trace;
+pub mod graph;
+pub mod policy_test;
+pub mod snapshot;
 pub mod emit;
 pub mod publish;
 pub mod schema;
@@ -27,7 +70,10 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
+pub use dialect::Known;
+use findings::{Checks, Judged};
 use model::Mesh;
+use progress::{Progress, Silent, Stage};
 use source::Sources;
 
 /// What documents come to.
@@ -48,10 +94,23 @@ impl Compilation {
     }
 }
 
-/// Parses, resolves and analyses documents.
+/// Parses, resolves and analyses documents, with nothing said beside them.
 pub fn compile(sources: &Sources) -> Compilation {
-    let mut parsed = dialect::parse(sources);
+    compile_with(sources, &Checks::default(), &mut Known::default(), &Silent)
+}
+
+/// Parses, resolves and analyses documents. `checks` says how findings count; `progress` is told how far it has come; files
+/// that are the same as in the revision that was compiled last with `known` are not read again (see
+/// [`source::Sources::align`]).
+pub fn compile_with(
+    sources: &Sources,
+    checks: &Checks,
+    known: &mut Known,
+    progress: &dyn Progress,
+) -> Compilation {
+    let mut parsed = dialect::parse_with(sources, known, progress);
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
+    progress.begin(Stage::Resolving, 0);
     let (mesh, found) = model::resolve::resolve(sources, &parsed);
     // A name that is none is not also an unknown one: what was found while reading says it.
     let refused = [dialect::INVALID_NAME, dialect::NOT_SUPPORTED, yaml::INVALID_VALUE, yaml::TEMPLATE];
@@ -59,10 +118,11 @@ pub fn compile(sources: &Sources) -> Compilation {
     let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
-    diagnostics.extend(analysis::analyse(&mesh));
-    let mut diagnostics = analysis::at_levels(&mesh, diagnostics);
-    diagnostic::sort(&mut diagnostics);
-    let summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
+    diagnostics.extend(analysis::analyse_watched(&mesh, progress));
+    let Judged { diagnostics, waived } =
+        findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
+    let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
+    summary.waived = waived;
     Compilation { mesh, diagnostics, summary }
 }
 

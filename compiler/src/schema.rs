@@ -50,11 +50,13 @@ struct Kind {
     spec: fn(&mut SchemaGenerator) -> Value,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: &[Kind] = &[
     Kind { name: "Mesh", file: "mesh.json", spec: spec::<weft::Mesh> },
     Kind { name: "Service", file: "service.json", spec: spec::<weft::Service> },
+    Kind { name: "ExternalService", file: "external-service.json", spec: spec::<weft::ExternalService> },
     Kind { name: "AccessPolicy", file: "access-policy.json", spec: spec::<weft::AccessPolicy> },
     Kind { name: "TrafficPolicy", file: "traffic-policy.json", spec: spec::<weft::TrafficPolicy> },
+    Kind { name: "PolicyTest", file: "policy-test.json", spec: spec::<weft::PolicyTest> },
 ];
 
 fn spec<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
@@ -90,7 +92,7 @@ fn all() -> Value {
         "required": ["apiVersion", "kind"],
         "properties": {
             "apiVersion": { "const": weft::API_VERSION },
-            "kind": { "enum": KINDS.map(|kind| kind.name) },
+            "kind": { "enum": KINDS.iter().map(|kind| kind.name).collect::<Vec<_>>() },
         },
         "allOf": branches,
     })));

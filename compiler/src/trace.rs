@@ -3,116 +3,23 @@
 //! Nothing is simulated. The caller's and the callee's bodies are lowered as for a release, and the very functions of
 //! [`weft_bundle::engine`] that the proxies call decide on them. A split is shown as its shares, not drawn.
 
-use std::fmt;
-use std::net::IpAddr;
+mod question;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use serde::Serialize;
-use weft_bundle::body::{Action, Backend, Origin, Rule, Target, UpstreamTls};
+use weft_bundle::body::{Action, Backend, Origin, PeerTls, Rule, Target, UpstreamTls};
 use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{self, BuildError, Engine, Peer, Request, Routed};
 use weft_bundle::spiffe::SpiffeId;
 
+pub use self::question::{From, Question, QuestionError, Stranger};
 use crate::diagnostic::did_you_mean;
 use crate::lower::lower;
 use crate::model::callers::dependencies;
-use crate::model::{Mesh, ServiceIndex};
-
-/// The request to trace.
-#[derive(Clone, Debug)]
-pub struct Question {
-    /// The calling service.
-    pub from: ServiceIndex,
-    /// The address it calls from, for rules about networks.
-    pub address: IpAddr,
-    /// The method.
-    pub method: String,
-    /// `http` or `https`.
-    pub scheme: String,
-    /// Host and port.
-    pub authority: String,
-    /// The path as sent.
-    pub path: String,
-    /// What follows `?`.
-    pub query: Option<String>,
-    /// Header fields.
-    pub headers: HeaderMap,
-}
-
-/// Why a text is not a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuestionError(String);
-
-impl fmt::Display for QuestionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for QuestionError {}
-
-impl Question {
-    /// The request that a text such as `GET http://reviews:9080/reviews/1?x=y` and headers such as `end-user: jason`
-    /// describe. Without a method it is `GET`.
-    ///
-    /// # Errors
-    /// What is wrong with the text or a header.
-    pub fn parse(
-        from: ServiceIndex,
-        address: IpAddr,
-        text: &str,
-        headers: &[String],
-    ) -> Result<Self, QuestionError> {
-        let (method, url) = text.trim().split_once(' ').unwrap_or(("GET", text.trim()));
-        let wrong = |why: &str| {
-            QuestionError(format!("`{text}` is not a request: {why}; write `GET http://reviews:9080/path`"))
-        };
-        let method = http::Method::from_bytes(method.as_bytes())
-            .map_err(|_| wrong("the method has odd characters"))?;
-        let (scheme, rest) = url.trim().split_once("://").ok_or_else(|| wrong("it has no `http://host`"))?;
-        if scheme != "http" && scheme != "https" {
-            return Err(wrong("the scheme is not `http` or `https`"));
-        }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, target) = rest.split_at_checked(end).unwrap_or((rest, ""));
-        let (host, port) = engine::split_authority(authority);
-        if host.is_empty() {
-            return Err(wrong("it names no host"));
-        }
-        if authority.contains('@') {
-            return Err(wrong("a user name is no part of it"));
-        }
-        if authority.len() > host.len() && port.is_none_or(|port| port == 0) {
-            return Err(wrong("the port is not a number from 1 to 65535"));
-        }
-        if target.contains('#') {
-            return Err(wrong("what follows `#` is never sent"));
-        }
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query.to_owned())),
-            None => (target, None),
-        };
-        let headers = headers.iter().map(|line| header(line)).collect::<Result<HeaderMap, _>>()?;
-        Ok(Self {
-            from,
-            address,
-            method: method.to_string(),
-            scheme: scheme.to_owned(),
-            authority: authority.to_ascii_lowercase(),
-            path: path.to_owned(),
-            query,
-            headers,
-        })
-    }
-}
-
-fn header(line: &str) -> Result<(HeaderName, HeaderValue), QuestionError> {
-    let wrong = || QuestionError(format!("`{line}` is not a header; write `name: value`"));
-    let (name, value) = line.split_once(':').ok_or_else(wrong)?;
-    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
-    Ok((name, HeaderValue::from_str(value.trim()).map_err(|_| wrong())?))
-}
+use crate::model::{Mesh, Service, ServiceIndex};
 
 /// What would happen.
 #[derive(Clone, Debug, Serialize)]
@@ -172,6 +79,25 @@ pub struct BackendShare {
     /// Whether the backend lets it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
+    /// The audit rules of the backend that record it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audits: Vec<Place>,
+    /// The request as it gets there, after all changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arriving: Option<Arriving>,
+}
+
+/// A request as a backend gets it, and what becomes of the headers of its response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Arriving {
+    /// Host and port.
+    pub authority: String,
+    /// The path, without query.
+    pub path: String,
+    /// Header fields by name, in the order of their names.
+    pub headers: Vec<(String, String)>,
+    /// The header fields that the caller sees of a response that comes without any.
+    pub response_headers: Vec<(String, String)>,
 }
 
 /// A rule, and where it is written.
@@ -188,7 +114,7 @@ pub struct Place {
     pub line: u32,
 }
 
-impl From<&Origin> for Place {
+impl std::convert::From<&Origin> for Place {
     fn from(origin: &Origin) -> Self {
         Self {
             object: origin.object.clone(),
@@ -206,6 +132,9 @@ pub struct Access {
     pub allowed: bool,
     /// The policy that decided.
     pub policy: String,
+    /// The rule in it, if one decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
     /// The file.
     pub file: String,
     /// The line, from 1.
@@ -232,21 +161,55 @@ pub struct Step {
 /// # Errors
 /// When a body cannot be loaded, which is a fault of the compiler.
 pub fn trace(mesh: &Mesh, question: &Question) -> Result<Trace, BuildError> {
-    let engine = Engine::build(Arc::new(lower(mesh, question.from)))?;
-    let mut tracer = Tracer { mesh, question, engine: &engine, steps: Vec::new() };
-    let mut trace = tracer.run()?;
-    trace.steps = tracer.steps;
-    Ok(trace)
+    Tracer::new(mesh).trace(question)
 }
 
-struct Tracer<'t> {
-    mesh: &'t Mesh,
+/// Traces many requests through one mesh: the body of a service is lowered and compiled once.
+#[derive(Debug)]
+pub struct Tracer<'m> {
+    mesh: &'m Mesh,
+    engines: BTreeMap<ServiceIndex, Arc<Engine>>,
+}
+
+impl<'m> Tracer<'m> {
+    /// For requests through this mesh.
+    pub fn new(mesh: &'m Mesh) -> Self {
+        Self { mesh, engines: BTreeMap::new() }
+    }
+
+    /// Traces one request.
+    ///
+    /// # Errors
+    /// When a body cannot be loaded, which is a fault of the compiler.
+    pub fn trace(&mut self, question: &Question) -> Result<Trace, BuildError> {
+        let mut run = Run { tracer: self, question, steps: Vec::new() };
+        let mut trace = run.run()?;
+        trace.steps = run.steps;
+        Ok(trace)
+    }
+
+    /// The engine that the proxies of a service run.
+    ///
+    /// # Errors
+    /// When its body cannot be loaded, which is a fault of the compiler.
+    pub fn engine(&mut self, service: ServiceIndex) -> Result<Arc<Engine>, BuildError> {
+        if let Some(engine) = self.engines.get(&service) {
+            return Ok(Arc::clone(engine));
+        }
+        let engine = Arc::new(Engine::build(Arc::new(lower(self.mesh, service)))?);
+        self.engines.insert(service, Arc::clone(&engine));
+        Ok(engine)
+    }
+}
+
+/// One request on its way.
+struct Run<'t, 'm> {
+    tracer: &'t mut Tracer<'m>,
     question: &'t Question,
-    engine: &'t Engine,
     steps: Vec<Step>,
 }
 
-impl Tracer<'_> {
+impl Run<'_, '_> {
     fn run(&mut self) -> Result<Trace, BuildError> {
         let question = self.question;
         let path = match CanonicalPath::parse(&question.path) {
@@ -258,8 +221,13 @@ impl Tracer<'_> {
         };
         let (host, port) = engine::split_authority(&question.authority);
         let port = port.unwrap_or(if question.scheme == "https" { 443 } else { 80 });
-        let Some(frontend) = self.engine.frontend(host, port) else {
-            let text = self.why_unknown(host, port);
+        let caller = match &question.from {
+            From::Service(caller) => *caller,
+            From::Peer(stranger) => return self.direct(stranger, host, port, &path),
+        };
+        let engine = self.tracer.engine(caller)?;
+        let Some(frontend) = engine.frontend(host, port) else {
+            let text = self.why_unknown(caller, host, port);
             self.say("frontend", text, None);
             return Ok(respond(502, None));
         };
@@ -273,15 +241,8 @@ impl Tracer<'_> {
             self.say("frontend", text, None);
             return Ok(respond(502, None));
         }
-        let request = Request {
-            method: &question.method,
-            scheme: &question.scheme,
-            authority: &question.authority,
-            path: &path,
-            query: question.query.as_deref(),
-            headers: &question.headers,
-        };
-        let routed = self.engine.route(frontend, &request);
+        let request = question.request(&path);
+        let routed = engine.route(frontend, &request);
         self.say_route(&routed);
         match &routed.rule.action {
             Action::Respond { status, .. } => Ok(respond(*status, Some(routed.rule))),
@@ -295,12 +256,13 @@ impl Tracer<'_> {
                     ..respond(redirect.status, None)
                 })
             }
-            Action::Forward(backends) => self.forward(backends, &routed, &request),
+            Action::Forward(backends) => self.forward(&engine, backends, &routed, &request),
         }
     }
 
     fn forward(
         &mut self,
+        engine: &Engine,
         backends: &[Backend],
         routed: &Routed<'_>,
         request: &Request<'_>,
@@ -332,7 +294,7 @@ impl Tracer<'_> {
             engine::edit_headers(&rule.request_headers, &mut headers);
             engine::edit_headers(&backend.request_headers, &mut headers);
             let arriving = Request { path: &path, authority, headers: &headers, ..*request };
-            shares.push(self.share(backend, total, rule, &arriving)?);
+            shares.push(self.share(engine, backend, total, rule, &arriving)?);
         }
         let weighted = || shares.iter().filter(|share| share.weight > 0);
         let answers = || weighted().filter_map(|share| share.access.clone());
@@ -359,6 +321,7 @@ impl Tracer<'_> {
 
     fn share(
         &mut self,
+        engine: &Engine,
         backend: &Backend,
         total: u64,
         rule: &Rule,
@@ -373,6 +336,8 @@ impl Tracer<'_> {
             weight,
             status: Some(status),
             access: None,
+            audits: Vec::new(),
+            arriving: None,
         };
         let id = match &backend.target {
             Target::Cluster(id) => id,
@@ -381,7 +346,7 @@ impl Tracer<'_> {
                 return Ok(nowhere(*status));
             }
         };
-        let Some(cluster) = self.engine.body().clusters.get(id) else { return Ok(nowhere(503)) };
+        let Some(cluster) = engine.body().clusters.get(id) else { return Ok(nowhere(503)) };
         let count = cluster.endpoints.len();
         let plural = if count == 1 { "" } else { "s" };
         self.say(
@@ -390,11 +355,16 @@ impl Tracer<'_> {
             Some(&rule.origin),
         );
         let identity = match cluster.tls {
-            UpstreamTls::Mutual(_) => Some(&self.engine.body().identity),
+            UpstreamTls::Mutual(_) => Some(&engine.body().identity),
             UpstreamTls::Off | UpstreamTls::Server(_) => None,
         };
-        let access =
-            if weight == 0 { None } else { self.ask(&cluster.service, cluster.port, identity, request)? };
+        let (access, audits) = match weight {
+            0 => (None, Vec::new()),
+            _ => self.ask(&cluster.service, cluster.port, identity, request)?,
+        };
+        let mut response = HeaderMap::new();
+        engine::edit_headers(&backend.response_headers, &mut response);
+        engine::edit_headers(&rule.response_headers, &mut response);
         Ok(BackendShare {
             service: cluster.service.clone(),
             subset: cluster.subset.clone(),
@@ -402,29 +372,32 @@ impl Tracer<'_> {
             weight,
             status: cluster.endpoints.is_empty().then_some(503),
             access,
+            audits,
+            arriving: Some(arriving(request, &response)),
         })
     }
 
-    /// What the callee's proxy says.
+    /// What the callee's proxy says, and the audit rules that record it.
     fn ask(
         &mut self,
         service: &str,
         port: u16,
         identity: Option<&SpiffeId>,
         request: &Request<'_>,
-    ) -> Result<Option<Access>, BuildError> {
-        let found = service.split_once('/').and_then(|(namespace, name)| self.mesh.find(namespace, name));
-        let Some(callee) = found else { return Ok(None) };
-        let Some(number) = self.mesh.service(callee).port(port).map(|port| port.target) else {
-            return Ok(None);
-        };
-        let engine = Engine::build(Arc::new(lower(self.mesh, callee)))?;
-        let Some(inbound) = engine.inbound(number) else { return Ok(None) };
+    ) -> Result<(Option<Access>, Vec<Place>), BuildError> {
+        let nobody = (None, Vec::new());
+        let mesh = self.tracer.mesh;
+        let found = service.split_once('/').and_then(|(namespace, name)| mesh.find(namespace, name));
+        let Some(callee) = found else { return Ok(nobody) };
+        let Some(number) = mesh.service(callee).port(port).map(|port| port.target) else { return Ok(nobody) };
+        let engine = self.tracer.engine(callee)?;
+        let Some(inbound) = engine.inbound(number) else { return Ok(nobody) };
         let peer = Peer { identity, address: self.question.address };
         let answer = engine.authorize(inbound, &peer, request);
         for audit in &answer.audits {
             self.say("access", format!("`{service}` records it: {}", audit.object), Some(audit));
         }
+        let audits = answer.audits.iter().map(|origin| Place::from(*origin)).collect();
         let caller = identity.map_or_else(|| "a caller without identity".to_owned(), |id| format!("`{id}`"));
         let (allowed, origin, text) = match &answer.verdict {
             Ok(permit) => {
@@ -442,8 +415,69 @@ impl Tracer<'_> {
             }
         };
         self.say("access", text, Some(origin));
-        let Origin { object, file, line, .. } = origin.clone();
-        Ok(Some(Access { allowed, policy: object, file, line }))
+        let Origin { object, rule, file, line } = origin.clone();
+        Ok((Some(Access { allowed, policy: object, rule, file, line }), audits))
+    }
+
+    /// A client that connects to the callee's workloads itself.
+    fn direct(
+        &mut self,
+        stranger: &Stranger,
+        host: &str,
+        port: u16,
+        path: &CanonicalPath,
+    ) -> Result<Trace, BuildError> {
+        let mesh = self.tracer.mesh;
+        let known =
+            |host: &str| matches!(host.splitn(3, '.').nth(2), None | Some("svc" | "svc.cluster.local"));
+        let Some(callee) = named(mesh, host, &stranger.namespace).filter(|_| known(host)) else {
+            self.say("frontend", unknown_host(mesh, host), None);
+            return Ok(respond(502, None));
+        };
+        let service = mesh.service(callee);
+        let Some(found) = service.port(port).filter(|port| port.protocol.is_http()) else {
+            let text = match service.port(port) {
+                Some(found) => {
+                    format!("port {port} speaks {}; there are no requests", found.protocol.as_str())
+                }
+                None => no_such_port(service, port),
+            };
+            self.say("frontend", text, None);
+            return Ok(respond(502, None));
+        };
+        self.say("frontend", format!("a client connects to port {port} of `{}` itself", service.id()), None);
+        let (access, audits) = match (found.peer_tls, &stranger.identity) {
+            (PeerTls::Strict, None) => {
+                let text = format!("`{}` takes no connection without a certificate", service.id());
+                self.say("access", text, Some(&service.at.origin));
+                let Origin { object, rule, file, line } = service.at.origin.clone();
+                (Some(Access { allowed: false, policy: object, rule, file, line }), Vec::new())
+            }
+            (PeerTls::Off, _) => self.ask(&service.id(), port, None, &self.question.request(path))?,
+            (PeerTls::Strict | PeerTls::Permissive, identity) => {
+                self.ask(&service.id(), port, identity.as_ref(), &self.question.request(path))?
+            }
+        };
+        let connects = found.peer_tls != PeerTls::Strict || stranger.identity.is_some();
+        let allowed = access.as_ref().is_none_or(|access| access.allowed);
+        let share = BackendShare {
+            service: service.id(),
+            subset: None,
+            port: Some(port),
+            weight: 1,
+            status: None,
+            access: access.clone(),
+            audits,
+            arriving: Some(arriving(&self.question.request(path), &HeaderMap::new())),
+        };
+        Ok(Trace {
+            decision: if allowed { Decision::Forward } else { Decision::Deny },
+            // Without a connection there is nobody to answer.
+            status: (!allowed && connects).then_some(403),
+            backends: vec![share],
+            access,
+            ..respond(403, None)
+        })
     }
 
     fn say_route(&mut self, routed: &Routed<'_>) {
@@ -459,25 +493,23 @@ impl Tracer<'_> {
         self.say("route", text, Some(origin));
     }
 
-    fn why_unknown(&self, host: &str, port: u16) -> String {
-        let caller = self.mesh.service(self.question.from);
-        let mut labels = host.split('.');
-        let name = labels.next().unwrap_or_default();
-        let namespace = labels.next().unwrap_or(&caller.namespace);
-        let Some(index) = self.mesh.find(namespace, name) else {
-            let near = did_you_mean(name, self.mesh.services.iter().map(|service| service.name.as_str()));
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            return format!("no service of this mesh is called `{host}`{hint}");
+    fn why_unknown(&self, caller: ServiceIndex, host: &str, port: u16) -> String {
+        let mesh = self.tracer.mesh;
+        let caller_service = mesh.service(caller);
+        let Some(index) = named(mesh, host, &caller_service.namespace) else {
+            return unknown_host(mesh, host);
         };
-        let service = self.mesh.service(index);
-        if dependencies(self.mesh, self.question.from).contains(&index) {
-            let ports =
-                service.ports.iter().map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ");
-            return format!("service `{}` has no port {port}; it has {ports}", service.id());
+        let service = mesh.service(index);
+        if dependencies(mesh, caller).contains(&index) {
+            return no_such_port(service, port);
         }
         let reason =
-            if caller.calls.is_some() { "does not declare it in `calls`" } else { "may not call it" };
-        format!("the bundle of `{}` does not hold `{}`, because it {reason}", caller.id(), service.id())
+            if caller_service.calls.is_some() { "does not declare it in `calls`" } else { "may not call it" };
+        format!(
+            "the bundle of `{}` does not hold `{}`, because it {reason}",
+            caller_service.id(),
+            service.id()
+        )
     }
 
     fn say(&mut self, stage: &'static str, text: String, origin: Option<&Origin>) {
@@ -486,8 +518,44 @@ impl Tracer<'_> {
     }
 }
 
+/// The service of the mesh that a host name means to callers of a namespace.
+fn named(mesh: &Mesh, host: &str, namespace: &str) -> Option<ServiceIndex> {
+    let mut labels = host.split('.');
+    let name = labels.next().unwrap_or_default();
+    mesh.find(labels.next().unwrap_or(namespace), name)
+}
+
+fn unknown_host(mesh: &Mesh, host: &str) -> String {
+    let name = host.split('.').next().unwrap_or_default();
+    let near = did_you_mean(name, mesh.services.iter().map(|service| service.name.as_str()));
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("no service of this mesh is called `{host}`{hint}")
+}
+
+fn no_such_port(service: &Service, port: u16) -> String {
+    let ports = service.ports.iter().map(|port| port.number.to_string()).collect::<Vec<_>>().join(", ");
+    format!("service `{}` has no port {port}; it has {ports}", service.id())
+}
+
+fn arriving(request: &Request<'_>, response: &HeaderMap) -> Arriving {
+    let fields = |headers: &HeaderMap| {
+        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let mut fields: Vec<(String, String)> =
+            headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+        // Stable: the values of one name stay in their order.
+        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+        fields
+    };
+    Arriving {
+        authority: request.authority.to_owned(),
+        path: request.path.to_string(),
+        headers: fields(request.headers),
+        response_headers: fields(response),
+    }
+}
+
 /// `90`, `33.3`, `<0.1`: to one decimal, which is left out where it says nothing.
-fn per_cent(weight: u32, total: u64) -> String {
+pub(crate) fn per_cent(weight: u32, total: u64) -> String {
     let tenths = (u64::from(weight) * 1000).checked_div(total).unwrap_or(0);
     match (tenths / 10, tenths % 10) {
         (0, 0) if weight > 0 => "<0.1".to_owned(),

@@ -100,6 +100,8 @@ pub enum Attribute {
     Scheme,
     /// The host of the authority, in lower case, without its port.
     Host,
+    /// The authority, in lower case, with its port if it was sent with one.
+    Authority,
     /// The canonical path, without query.
     Path,
     /// What follows `?`, as received; empty if there is none.
@@ -202,6 +204,59 @@ impl Predicate {
 
     /// The most connectives and atoms of one predicate.
     pub const MAX_SIZE: usize = 1024;
+
+    /// True, or false.
+    pub fn constant(holds: bool) -> Self {
+        if holds { Self::All(Vec::new()) } else { Self::Any(Vec::new()) }
+    }
+
+    /// Whether it is a constant, and which.
+    pub fn as_constant(&self) -> Option<bool> {
+        match self {
+            Self::All(parts) if parts.is_empty() => Some(true),
+            Self::Any(parts) if parts.is_empty() => Some(false),
+            _ => None,
+        }
+    }
+
+    /// `all` of these, in plain form: no `all` in it, no constants, and no `all` around a single part.
+    pub fn all_of(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::joined(parts, true)
+    }
+
+    /// `any` of these, in the same plain form.
+    pub fn any_of(parts: impl IntoIterator<Item = Self>) -> Self {
+        Self::joined(parts, false)
+    }
+
+    /// The contrary, with every `not` at an atom (De Morgan's laws hold for three values, too).
+    pub fn negated(self) -> Self {
+        match self {
+            Self::All(parts) => Self::any_of(parts.into_iter().map(Self::negated)),
+            Self::Any(parts) => Self::all_of(parts.into_iter().map(Self::negated)),
+            Self::Not(part) => *part,
+            atom => Self::Not(Box::new(atom)),
+        }
+    }
+
+    /// `neutral` is the constant that makes no difference; the other one decides.
+    fn joined(parts: impl IntoIterator<Item = Self>, neutral: bool) -> Self {
+        let mut flat = Vec::new();
+        for part in parts {
+            match (part, neutral) {
+                (part, _) if part.as_constant() == Some(!neutral) => return part,
+                (Self::All(inner), true) | (Self::Any(inner), false) => flat.extend(inner),
+                (part, _) => flat.push(part),
+            }
+        }
+        match (flat.pop(), flat.is_empty()) {
+            (Some(only), true) => only,
+            (last, _) => {
+                flat.extend(last);
+                if neutral { Self::All(flat) } else { Self::Any(flat) }
+            }
+        }
+    }
 
     /// How deep connectives nest: 0 for an atom.
     pub fn depth(&self) -> usize {

@@ -18,8 +18,10 @@
 //! # References
 //! istioctl IST0173 (subset selects no pods).
 
+use weft_bundle::body::Discovery;
+
 use crate::diagnostic::Diagnostic;
-use crate::model::{BackendRef, BackendTarget, Mesh, Route, RuleAction};
+use crate::model::{BackendRef, BackendTarget, Mesh, Route, RuleAction, Service};
 
 /// One finding per backend.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
@@ -31,11 +33,18 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     backends.filter_map(|(route, backend)| report(mesh, route, backend)).collect()
 }
 
+/// Whether endpoints may be found when a proxy looks for them. Addresses of a name carry no labels for a subset.
+fn found_later(service: &Service, is_subset: bool) -> bool {
+    service.discovery.as_ref().is_some_and(|found| !is_subset || matches!(found, Discovery::File { .. }))
+}
+
 fn report(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Option<Diagnostic> {
     let BackendTarget { service, subset, .. } = backend.target.as_ref().filter(|_| backend.weight > 0)?;
     let service = mesh.service(*service);
     let subset = subset.as_ref().and_then(|name| service.subsets.get_key_value(name));
-    if service.endpoints_of(subset.map(|(_, subset)| subset)).next().is_some() {
+    if service.endpoints_of(subset.map(|(_, subset)| subset)).next().is_some()
+        || found_later(service, subset.is_some())
+    {
         return None;
     }
     let (name, declared) = match subset {

@@ -15,6 +15,7 @@ pub mod duplicate_key;
 pub mod unknown_kind;
 pub mod unknown_field;
 pub mod missing_field;
+pub mod invalid_expression;
 pub mod invalid_name;
 pub mod invalid_value;
 pub mod not_supported;
@@ -27,10 +28,20 @@ pub mod protocol_mismatch;
 pub mod http_rule_on_tcp;
 pub mod unreachable_route;
 mod repeated_headers;
+pub mod partially_shadowed_route;
+mod scene;
 pub mod ambiguous_routes;
 pub mod dead_backend;
+pub mod denied_by_default;
 pub mod dependency_cycle;
 pub mod undeclared_call;
+pub mod invalid_waiver;
+pub mod expired_waiver;
+pub mod unused_waiver;
+pub mod stale_baseline;
+pub mod failed_case;
+pub mod failed_invariant;
+pub mod changed_body;
 
 use std::fmt;
 
@@ -39,6 +50,7 @@ use serde::{Deserialize, Serialize};
 pub use self::pages::PAGES;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::Mesh;
+use crate::progress::{Progress, Silent, Stage};
 
 /// How a finding counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,28 +122,30 @@ impl Page {
         let lines = self.source.lines().map_while(|line| line.strip_prefix("//!"));
         lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
     }
+
+    /// What stands under a heading of the page, without the heading; empty if there is none.
+    pub fn section(&self, heading: &str) -> String {
+        let text = self.text();
+        let lines = text.lines().skip_while(|line| line.strip_prefix("# ") != Some(heading)).skip(1);
+        lines.take_while(|line| !line.starts_with("# ")).collect::<Vec<_>>().join("\n").trim().to_owned()
+    }
 }
 
 /// Runs every analysis.
 pub fn analyse(mesh: &Mesh) -> Vec<Diagnostic> {
-    PAGES.iter().filter_map(|page| page.run).flat_map(|run| run(mesh)).collect()
+    analyse_watched(mesh, &Silent)
 }
 
-/// Findings of any step at the levels that the mesh sets, without those that it turns off.
-pub fn at_levels(mesh: &Mesh, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    found.into_iter().filter_map(|diagnostic| at_level(mesh, diagnostic)).collect()
-}
-
-/// A finding at the level that the mesh sets for it; none if that is `off`. An analysis that says "unknown" has already
-/// lowered its own severity, which a level never raises.
-fn at_level(mesh: &Mesh, mut diagnostic: Diagnostic) -> Option<Diagnostic> {
-    if let Some(level) = mesh.levels.get(diagnostic.analysis) {
-        let own = Page::find(diagnostic.analysis).and_then(|page| page.level.severity());
-        let wanted = level.severity()?;
-        diagnostic.severity =
-            if own == Some(diagnostic.severity) { wanted } else { diagnostic.severity.max(wanted) };
+/// Runs every analysis, a step each.
+pub fn analyse_watched(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> {
+    let analyses: Vec<_> = PAGES.iter().filter_map(|page| page.run).collect();
+    progress.begin(Stage::Analysing, analyses.len());
+    let mut found = Vec::new();
+    for run in analyses {
+        found.extend(run(mesh));
+        progress.step();
     }
-    Some(diagnostic)
+    found
 }
 
 #[cfg(test)]

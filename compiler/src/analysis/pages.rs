@@ -1,7 +1,8 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Level, Page, ambiguous_routes, dead_backend, dependency_cycle, undeclared_call, unreachable_route,
+    Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route, undeclared_call,
+    unreachable_route,
 };
 
 /// All names, sorted.
@@ -13,6 +14,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("ambiguous_routes.rs"),
         run: Some(ambiguous_routes::run),
+    },
+    Page {
+        name: "changed-body",
+        summary: "a readable body that is not the one kept by `weft test --update`",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("changed_body.rs"),
+        run: None,
     },
     Page {
         name: "conflicting-settings",
@@ -29,6 +38,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("dead_backend.rs"),
         run: Some(dead_backend::run),
+    },
+    Page {
+        name: "denied-by-default",
+        summary: "an Istio policy denies something, and the mesh refuses the rest",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("denied_by_default.rs"),
+        run: None,
     },
     Page {
         name: "dependency-cycle",
@@ -55,6 +72,30 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "expired-waiver",
+        summary: "a waiver whose last day is over",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("expired_waiver.rs"),
+        run: None,
+    },
+    Page {
+        name: "failed-case",
+        summary: "a request of a PolicyTest that does not become what it should",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("failed_case.rs"),
+        run: None,
+    },
+    Page {
+        name: "failed-invariant",
+        summary: "a request that breaks an invariant of a PolicyTest",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("failed_invariant.rs"),
+        run: None,
+    },
+    Page {
         name: "http-rule-on-tcp",
         summary: "a rule about requests on a port where there are none to see",
         level: Level::Error,
@@ -71,6 +112,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "invalid-expression",
+        summary: "a CEL expression that is none, does not fit its attributes, or never holds",
+        level: Level::Error,
+        adjustable: false,
+        source: include_str!("invalid_expression.rs"),
+        run: None,
+    },
+    Page {
         name: "invalid-name",
         summary: "a name that Kubernetes would not take",
         level: Level::Error,
@@ -84,6 +133,14 @@ pub static PAGES: &[Page] = &[
         level: Level::Error,
         adjustable: false,
         source: include_str!("invalid_value.rs"),
+        run: None,
+    },
+    Page {
+        name: "invalid-waiver",
+        summary: "a waiver that cannot be honoured",
+        level: Level::Error,
+        adjustable: true,
+        source: include_str!("invalid_waiver.rs"),
         run: None,
     },
     Page {
@@ -127,6 +184,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "partially-shadowed-route",
+        summary: "an earlier rule takes part of what a more specific one matches",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("partially_shadowed_route.rs"),
+        run: Some(partially_shadowed_route::run),
+    },
+    Page {
         name: "protocol-mismatch",
         summary: "routes for requests on a service that speaks no HTTP",
         level: Level::Error,
@@ -140,6 +205,14 @@ pub static PAGES: &[Page] = &[
         level: Level::Error,
         adjustable: false,
         source: include_str!("refused_file.rs"),
+        run: None,
+    },
+    Page {
+        name: "stale-baseline",
+        summary: "the baseline lists what is not found any more",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("stale_baseline.rs"),
         run: None,
     },
     Page {
@@ -189,5 +262,13 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unreachable_route.rs"),
         run: Some(unreachable_route::run),
+    },
+    Page {
+        name: "unused-waiver",
+        summary: "a waiver that silences nothing",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("unused_waiver.rs"),
+        run: None,
     },
 ];

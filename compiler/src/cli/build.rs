@@ -8,12 +8,15 @@ use std::time::SystemTime;
 
 use weft_bundle::release::{Channel, ServiceId, Source, UtcTime};
 
+use super::bar::Bar;
 use super::check::{self, Format};
+use super::levels::LevelArgs;
 use super::{FINE, Where, fail, findings, refuse, say};
-use crate::compile;
 use crate::emit::{Emitted, emit, render};
+use crate::progress::{Progress, Stage};
 use crate::publish::{KeyDir, Options, PublishError, Published, publish};
 use crate::source::{Revision, is_ancestor};
+use crate::{Known, compile_with};
 
 /// Compiles policy documents into a signed release, one bundle per service
 #[derive(clap::Args, Debug)]
@@ -28,6 +31,8 @@ Exit codes: 0 published (or nothing to do but render), 1 the documents have erro
 pub struct Args {
     #[command(flatten)]
     place: Where,
+    #[command(flatten)]
+    levels: LevelArgs,
     /// The directory to publish into; made if it is not there
     #[arg(long, value_name = "DIR", requires = "key", required_unless_present = "render")]
     out: Option<PathBuf>,
@@ -53,11 +58,18 @@ pub struct Args {
 
 /// Compiles, renders, publishes, and says what was done.
 pub fn run(args: &Args) -> ExitCode {
+    let bar = Bar::new();
+    bar.begin(Stage::Reading, 0);
     let sources = match args.place.read() {
         Ok(sources) => sources,
-        Err(error) => return fail(&error),
+        Err(error) => {
+            drop(bar);
+            return fail(&error);
+        }
     };
-    let compilation = compile(&sources);
+    let compilation = compile_with(&sources, &args.levels.checks(), &mut Known::default(), &bar);
+    // It ends before anything is printed over it.
+    drop(bar);
     if !compilation.diagnostics.is_empty() {
         check::show(&compilation, &sources, Format::Human);
     }
@@ -65,7 +77,11 @@ pub fn run(args: &Args) -> ExitCode {
         refuse("nothing is built from documents with errors");
         return findings();
     }
-    let emitted = match emit(&compilation.mesh) {
+    let bar = Bar::new();
+    bar.begin(Stage::Emitting, 0);
+    let emitted = emit(&compilation.mesh);
+    drop(bar);
+    let emitted = match emitted {
         Ok(emitted) => emitted,
         Err(error) => return fail(&error),
     };

@@ -1,13 +1,24 @@
-//! `weft check`: what is wrong with the documents.
+//! `weft check`: what is wrong with the documents, or what a change makes wrong.
 
+use std::error::Error;
+use std::fmt;
+use std::fs;
 use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use clap::ValueEnum;
+
+use super::bar::Bar;
+use super::levels::LevelArgs;
 use super::{FINE, Where, fail, findings, say};
 use crate::diagnostic::human::Style;
-use crate::diagnostic::{human, json};
-use crate::source::Sources;
-use crate::{Compilation, compile};
+use crate::diagnostic::{Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif};
+use crate::findings::{Baseline, Checks, Comparison, Levels, compare};
+use crate::progress::{Progress, Stage};
+use crate::source::{GitTree, SourceError, Sources};
+use crate::{Compilation, Known, compile_with};
 
 /// Checks policy documents and says what is wrong with them
 #[derive(clap::Args, Debug)]
@@ -15,49 +26,280 @@ use crate::{Compilation, compile};
   weft check                            check the documents below this directory
   weft check policy --format json       for machines
   weft check --rev origin/main          check a Git revision instead of the files as they are
+  weft check --base origin/main         only what changed since: introduced, fixed, and how many are unchanged
+  weft check --format github --report sarif=weft.sarif --report junit=weft.xml
+                                        annotations on standard output, and two files beside
+  weft check --level dead-backend=error --level undeclared-call=off --deny-warnings
+  weft check --write-baseline .weft-baseline.json
+  weft check --baseline .weft-baseline.json
+                                        hide what is there today, see what comes
 
-Exit codes: 0 no errors (warnings and notes may be), 1 errors, 2 could not check.
+A document accepts a finding about itself with an annotation, and with a reason:
+  weft.dev/waive: \"unreachable-route until=2027-03-01 reason=kept for the spring campaign\"
+
+People read standard error, machines standard output. Exit codes, in every format: 0 no errors (warnings and
+notes may be), 1 errors (with --base: that the change introduces), 2 could not check.
 `weft explain NAME` says what a finding means.")]
 pub struct Args {
     #[command(flatten)]
     place: Where,
     /// How findings are written
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = FindingsFormat::Human)]
+    format: FindingsFormat,
+    /// Also write them into a file, in another format; repeatable
+    #[arg(long = "report", value_name = "FORMAT=FILE")]
+    reports: Vec<ReportFile>,
+    #[command(flatten)]
+    levels: LevelArgs,
+    /// Show only what changed since this Git revision; only errors that are new since count
+    #[arg(long, value_name = "REV")]
+    base: Option<String>,
+    /// Hide the findings that this file lists, and say which of them are gone
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
+    /// List the findings of today in this file, for `--baseline`
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "base"])]
+    write_baseline: Option<PathBuf>,
 }
 
-/// How findings are written.
+/// How a command that answers a question writes its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people: excerpts and underlines
+    /// For people
     Human,
     /// For machines: one JSON object
     Json,
 }
 
+/// How findings are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FindingsFormat {
+    /// For people: excerpts and underlines
+    Human,
+    /// For machines: one JSON object
+    Json,
+    /// For code scanning and editors: SARIF 2.1.0
+    Sarif,
+    /// For GitHub Actions: annotations on the changed lines
+    Github,
+    /// For CI systems: JUnit XML
+    Junit,
+}
+
+/// A file to write findings into.
+#[derive(Clone, Debug)]
+struct ReportFile {
+    format: FindingsFormat,
+    path: PathBuf,
+}
+
+impl FromStr for ReportFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (format, path) =
+            text.split_once('=').ok_or("write it as `FORMAT=FILE`, such as `sarif=weft.sarif`")?;
+        if path.is_empty() {
+            return Err("the file has no name".to_owned());
+        }
+        Ok(Self { format: <FindingsFormat as ValueEnum>::from_str(format, false)?, path: path.into() })
+    }
+}
+
 /// Checks, prints, and gives the exit code.
 pub fn run(args: &Args) -> ExitCode {
-    let sources = match args.place.read() {
-        Ok(sources) => sources,
-        Err(error) => return fail(&error),
+    let bar = Bar::new();
+    let checked = check(args, &bar);
+    drop(bar);
+    let code = checked.and_then(|checked| {
+        let code = checked.finish(args)?;
+        // As with the mesh: the process ends now.
+        std::mem::forget(checked);
+        Ok(code)
+    });
+    match code {
+        Ok(code) => code,
+        Err(error) => fail(&*error),
+    }
+}
+
+/// What was found, and with a base what became of it.
+struct Checked {
+    sources: Sources,
+    /// To show.
+    diagnostics: Vec<Diagnostic>,
+    summary: Summary,
+    base: Option<Base>,
+}
+
+/// What findings were compared with.
+struct Base {
+    commit: String,
+    sources: Sources,
+    fixed: Vec<Diagnostic>,
+    unchanged: Vec<Diagnostic>,
+}
+
+fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>> {
+    let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
+    let checks = args.levels.checks();
+    progress.begin(Stage::Reading, 0);
+    let mut sources = args.place.read()?;
+    let mut known = Known::default();
+    let Some(revision) = &args.base else {
+        let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
+        return Ok(Checked { sources, diagnostics, summary, base: None });
     };
-    let compilation = compile(&sources);
-    show(&compilation, &sources, args.format);
-    if compilation.has_errors() { findings() } else { FINE }
+    let mut old = read_base(&args.place.path, revision, &sources)?;
+    let is_new = old.files.is_empty() && old.diagnostics.is_empty();
+    sources.align(&mut old);
+    let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
+    let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
+    // What is equal has equal findings, and need not be compiled again.
+    let before = match same(&old, &sources) {
+        true => diagnostics.clone(),
+        false if is_new => Vec::new(),
+        false => findings_of(&old, &checks, baseline.as_ref(), &mut known, progress).0,
+    };
+    let Comparison { introduced, unchanged, fixed } = compare(before, &old, diagnostics, &sources);
+    let base = Some(Base { commit, sources: old, fixed, unchanged });
+    Ok(Checked { summary: summary.of(&introduced), sources, diagnostics: introduced, base })
+}
+
+/// What is found and not hidden.
+fn findings_of(
+    sources: &Sources,
+    checks: &Checks,
+    baseline: Option<&Baseline>,
+    known: &mut Known,
+    progress: &dyn Progress,
+) -> (Vec<Diagnostic>, Summary) {
+    let Compilation { mesh, diagnostics, summary } = compile_with(sources, checks, known, progress);
+    let found = match baseline {
+        None => (diagnostics, summary),
+        Some(baseline) => {
+            let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
+            let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
+            (left.diagnostics, summary)
+        }
+    };
+    // The process ends soon; taking a mesh of ten thousand services apart first would take as long as analysing it.
+    std::mem::forget(mesh);
+    found
+}
+
+/// What a directory held at a revision; nothing if it was not there yet. Git is asked only for what is not the same now.
+fn read_base(path: &Path, revision: &str, now: &Sources) -> Result<Sources, SourceError> {
+    match GitTree::new(path, revision).read_knowing(now) {
+        Err(SourceError::NoSuchDirectory { .. }) => Ok(Sources::default()),
+        other => other,
+    }
+}
+
+/// Whether both hold the same, whatever revision they are of.
+fn same(a: &Sources, b: &Sources) -> bool {
+    (&a.files, &a.attachments, &a.diagnostics) == (&b.files, &b.attachments, &b.diagnostics)
+}
+
+fn read_baseline(path: &Path) -> Result<Baseline, BadFile> {
+    let text = fs::read_to_string(path).map_err(|error| BadFile::new("read", path, error))?;
+    Baseline::parse(&text).map_err(|error| BadFile::new("read", path, error))
+}
+
+/// A file beside the documents that could not be read or written.
+#[derive(Debug)]
+struct BadFile {
+    what: &'static str,
+    path: PathBuf,
+    source: Box<dyn Error>,
+}
+
+impl BadFile {
+    fn new(what: &'static str, path: &Path, source: impl Into<Box<dyn Error>>) -> Self {
+        Self { what, path: path.to_owned(), source: source.into() }
+    }
+}
+
+impl fmt::Display for BadFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} `{}`", self.what, self.path.display())
+    }
+}
+
+impl Error for BadFile {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+impl Checked {
+    /// Writes everything that was asked for, and gives the exit code.
+    fn finish(&self, args: &Args) -> Result<ExitCode, BadFile> {
+        if let Some(path) = &args.write_baseline {
+            let baseline = Baseline::of(&self.diagnostics, &self.sources);
+            write(path, &baseline.render())?;
+            say(format_args!("listed {} findings in {}", baseline.len(), path.display()));
+            return Ok(FINE);
+        }
+        let report = self.report();
+        for file in &args.reports {
+            write(&file.path, &rendered(file.format, &report, Style::Plain))?;
+        }
+        print(args.format, &report);
+        let errors = self.diagnostics.iter().any(|finding| finding.severity == Severity::Error);
+        Ok(if errors { findings() } else { FINE })
+    }
+
+    fn report(&self) -> Report<'_> {
+        let change = self.base.as_ref().map(|base| Change {
+            base: &base.commit,
+            fixed: &base.fixed,
+            base_sources: &base.sources,
+            unchanged: &base.unchanged,
+        });
+        Report { change, ..Report::new(&self.diagnostics, &self.sources, &self.summary) }
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BadFile> {
+    fs::write(path, text).map_err(|error| BadFile::new("write", path, error))
+}
+
+fn rendered(format: FindingsFormat, report: &Report<'_>, style: Style) -> String {
+    match format {
+        FindingsFormat::Human => {
+            human::render(report.diagnostics, report.sources, style) + &human::conclusion(report) + "\n"
+        }
+        FindingsFormat::Json => json::render(report),
+        FindingsFormat::Sarif => sarif::render(report),
+        FindingsFormat::Github => github::render(report),
+        FindingsFormat::Junit => junit::render(report),
+    }
 }
 
 /// Prints findings: for people to standard error with a line that sums up, for machines to standard output.
+fn print(format: FindingsFormat, report: &Report<'_>) {
+    let style = if std::io::stderr().is_terminal() { Style::Styled } else { Style::Plain };
+    let text = rendered(format, report, style);
+    if format == FindingsFormat::Human {
+        // Nothing can be done about a closed pipe.
+        let _ = anstream::stderr().lock().write_all(text.as_bytes());
+        return;
+    }
+    if !text.is_empty() {
+        say(text.trim_end());
+    }
+    if format == FindingsFormat::Github {
+        // The log of a job is read by people too.
+        let _ = writeln!(anstream::stderr().lock(), "{}", human::conclusion(report));
+    }
+}
+
+/// Prints the findings of a command that checks before it does something else.
 pub(super) fn show(compilation: &Compilation, sources: &Sources, format: Format) {
+    let report = Report::new(&compilation.diagnostics, sources, &compilation.summary);
     match format {
-        Format::Human => {
-            let style = if std::io::stderr().is_terminal() { Style::Styled } else { Style::Plain };
-            let found = human::render(&compilation.diagnostics, sources, style);
-            // Nothing can be done about a closed pipe.
-            let _ = writeln!(anstream::stderr().lock(), "{found}{}", human::summary(&compilation.summary));
-        }
-        Format::Json => {
-            let text = json::render(&compilation.diagnostics, sources, &compilation.summary);
-            say(text.trim_end());
-        }
+        Format::Human => print(FindingsFormat::Human, &report),
+        Format::Json => print(FindingsFormat::Json, &report),
     }
 }

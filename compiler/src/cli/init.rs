@@ -1,4 +1,4 @@
-//! `weft init`: a policy repository that checks and builds at once.
+//! `weft init`: a policy repository that checks, builds and tests at once.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use weft_bundle::release::{MeshName, UtcTime};
 
 use super::{FINE, ca, key, refuse, say};
 
-/// Makes a policy repository that checks and builds at once
+/// Makes a policy repository that checks, builds and tests at once
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   weft init shop               a new directory `shop`
@@ -27,11 +27,12 @@ pub struct Args {
 }
 
 /// The files, and what is in them; `@mesh@` stands for the mesh's name.
-const FILES: [(&str, &str); 7] = [
+const FILES: [(&str, &str); 8] = [
     ("mesh.yaml", include_str!("init/mesh.yaml")),
     ("services.yaml", include_str!("init/services.yaml")),
     ("routes.yaml", include_str!("init/routes.yaml")),
     ("access.yaml", include_str!("init/access.yaml")),
+    ("tests.yaml", include_str!("init/tests.yaml")),
     ("README.md", include_str!("init/README.md")),
     (".gitignore", include_str!("init/gitignore")),
     (".github/workflows/weft.yml", include_str!("init/weft.yml")),
@@ -50,7 +51,7 @@ pub fn run(args: &Args) -> ExitCode {
             let place = args.directory.display();
             say(format_args!("made a policy repository for the mesh `{mesh}` in {place}"));
             say(format_args!(
-                "\nnext:\n  cd {place}\n  weft check\n  weft trace --from web 'GET http://api:8080/v1/items'"
+                "\nnext:\n  cd {place}\n  weft check\n  weft test\n  weft trace --from web 'GET http://api:8080/v1/items'"
             ));
             say(format_args!(
                 "\nkeys/ holds private keys and is not for Git; README.md says what else there is"

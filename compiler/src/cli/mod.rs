@@ -6,20 +6,26 @@
 pub mod build;
 pub mod ca;
 pub mod check;
+pub mod completions;
 pub mod explain;
+pub mod graph;
 pub mod init;
 pub mod inspect;
 pub mod key;
+pub mod levels;
+pub mod man;
 pub mod schema;
+pub mod test;
 pub mod trace;
 pub mod verify;
+mod bar;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::source::{Directory, GitTree, Source, SourceError, Sources};
 
@@ -57,12 +63,16 @@ enum Command {
     Check(check::Args),
     Build(build::Args),
     Trace(trace::Args),
+    Test(test::Args),
+    Graph(graph::Args),
     Verify(verify::Args),
     Inspect(inspect::Args),
     Explain(explain::Args),
     Schema(schema::Args),
     Key(key::Args),
     Ca(ca::Args),
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the command that the process was started with.
@@ -81,12 +91,16 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Build(args) => build::run(&args),
         Command::Trace(args) => trace::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Graph(args) => graph::run(&args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Schema(args) => schema::run(args),
         Command::Key(args) => key::run(args),
         Command::Ca(args) => ca::run(args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
 }
 
@@ -132,6 +146,12 @@ fn refuse(message: impl fmt::Display) -> ExitCode {
     cannot()
 }
 
+/// Prints something worth knowing beside the answer.
+fn remark(message: impl fmt::Display) {
+    // Nothing can be done about a closed pipe.
+    let _ = writeln!(anstream::stderr().lock(), "note: {message}");
+}
+
 /// Prints an error with its causes, as cargo does, and gives the exit code for it.
 fn fail(error: &dyn std::error::Error) -> ExitCode {
     let mut text = error.to_string();
@@ -142,3 +162,6 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     }
     refuse(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,11 +98,9 @@ mod tests {
     #[test]
     fn a_near_kind_is_offered() {
         assert_eq!(find("Servce").unwrap_err(), "there is no kind `Servce`; did you mean `Service`?");
-        assert!(
-            find("Deployment")
-                .unwrap_err()
-                .ends_with("known are all, Mesh, Service, AccessPolicy, TrafficPolicy")
-        );
+        assert!(find("Deployment").unwrap_err().ends_with(
+            "known are all, Mesh, Service, ExternalService, AccessPolicy, TrafficPolicy, PolicyTest"
+        ));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use super::check::{self, Format};
 use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
 use crate::diagnostic::did_you_mean;
-use crate::model::{Mesh, ServiceIndex};
-use crate::trace::{BackendShare, Decision, Question, Trace, trace};
+use crate::dialect::DEFAULT_NAMESPACE;
+use crate::model::Mesh;
+use crate::trace::{BackendShare, Decision, From, Question, Stranger, Trace, trace};
 
 /// Shows what would happen to one request, and which lines decide it
 #[derive(clap::Args, Debug)]
@@ -17,6 +18,7 @@ use crate::trace::{BackendShare, Decision, Question, Trace, trace};
     after_help = "Examples:
   weft trace --from bookinfo/productpage 'GET http://reviews:9080/reviews/1'
   weft trace policy --from productpage 'http://reviews:9080/' -H 'end-user: jason' --format json
+  weft trace --from spiffe://bookinfo.example/ns/ops/sa/probe 'http://ratings.bookinfo:9080/ratings/1'
 
 The engine that decides is the proxies' own. Exit codes: 0 traced, whatever the decision; 1 the documents have errors;
 2 could not trace."
@@ -27,7 +29,8 @@ pub struct Args {
     // One list: as two arguments, the parser takes the path for the request when an option stands between them.
     #[arg(value_name = "PATH|REQUEST", num_args = 1..=2, required = true)]
     place_and_request: Vec<String>,
-    /// The calling service, `namespace/name`, or `name` if only one service has it
+    /// The calling service, `namespace/name`, or `name` if only one service has it; or the SPIFFE id of a client that
+    /// connects to the service in the URL itself
     #[arg(long, value_name = "SERVICE")]
     from: String,
     /// A header of the request, `name: value`; may be given several times
@@ -83,15 +86,20 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
-fn find_caller(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
+fn find_caller(mesh: &Mesh, text: &str) -> Result<From, String> {
+    if text.starts_with("spiffe://") {
+        let identity = text.parse().map_err(|error| format!("`{text}` is not a SPIFFE id: {error}"))?;
+        let namespace = DEFAULT_NAMESPACE.to_owned();
+        return Ok(From::Peer(Stranger { identity: Some(identity), namespace }));
+    }
     if let Some((namespace, name)) = text.split_once('/')
         && let Some(index) = mesh.find(namespace, name)
     {
-        return Ok(index);
+        return Ok(From::Service(index));
     }
     let same: Vec<_> = mesh.indexed().filter(|(_, service)| service.name == text).collect();
     match same.as_slice() {
-        [(index, _)] => Ok(*index),
+        [(index, _)] => Ok(From::Service(*index)),
         [] => {
             let names: Vec<String> = mesh.services.iter().map(|service| service.id()).collect();
             let short = mesh.services.iter().map(|service| service.name.as_str());
@@ -127,7 +135,8 @@ fn human(trace: &Trace) -> String {
             format!("redirected with {} to {location}", status.unwrap_or_default())
         }
         (Decision::Respond, status) => format!("answered by the mesh with {}", status.unwrap_or_default()),
-        (Decision::Deny, status) => format!("refused with {}", status.unwrap_or_default()),
+        (Decision::Deny, Some(status)) => format!("refused with {status}"),
+        (Decision::Deny, None) => "refused before any request".to_owned(),
     };
     text + &format!("{:>9}  {outcome}\n", "outcome")
 }

@@ -3,6 +3,7 @@
 //! Whether there are colours is the caller's choice; nothing here looks at the terminal.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
@@ -11,6 +12,7 @@ use annotate_snippets::{
 };
 
 use super::position::{Lines, Positions};
+use super::report::{Change, Report};
 use super::{Diagnostic, Fix, Severity, Summary};
 use crate::source::Sources;
 use crate::yaml::Span;
@@ -63,7 +65,40 @@ pub fn summary(summary: &Summary) -> String {
     if summary.skipped > 0 {
         parts.push(format!("{} of other programs skipped", plural(summary.skipped, "document")));
     }
+    if summary.waived > 0 {
+        parts.push(format!("{} waived", summary.waived));
+    }
+    if summary.baselined > 0 {
+        parts.push(format!("{} hidden by the baseline", summary.baselined));
+    }
     parts.join(", ")
+}
+
+/// What stands below the findings: with a base a line for each that the change mends and one that compares; then the
+/// counts. Without a line break at the end.
+pub fn conclusion(report: &Report<'_>) -> String {
+    let mut output = String::new();
+    if let Some(change) = &report.change {
+        mended(&mut output, change);
+        let base = change.base.get(..12).unwrap_or(change.base);
+        let (introduced, fixed) = (report.diagnostics.len(), change.fixed.len());
+        let unchanged = change.unchanged.len();
+        let _ =
+            writeln!(output, "since {base}: {introduced} introduced, {fixed} fixed, {unchanged} unchanged");
+    }
+    output + &summary(report.summary)
+}
+
+fn mended(output: &mut String, change: &Change<'_>) {
+    let mut positions = Positions::new(change.base_sources);
+    for fixed in change.fixed {
+        let _ = write!(output, "fixed: {}[{}]: {}", fixed.severity, fixed.analysis, harmless(&fixed.message));
+        if let Some(span) = fixed.span {
+            let path = harmless(change.base_sources.path(span.file));
+            let _ = write!(output, " ({path}:{} before)", positions.line(span));
+        }
+        output.push('\n');
+    }
 }
 
 /// A place to show, with its words.
@@ -120,7 +155,7 @@ fn report<'a>(
 }
 
 /// A text in which nothing speaks to the reader's terminal or turns the direction of writing round.
-fn harmless(text: &str) -> Cow<'_, str> {
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }

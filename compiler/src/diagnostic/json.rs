@@ -1,20 +1,29 @@
 //! Diagnostics for machines: one object with a list and a summary. The shape is a promise; fields are only ever added.
 //!
 //! Lines and columns count from 1, columns in characters; the end is the place after the last character. What has no
-//! place has `null` there.
+//! place has `null` there. With a base, `diagnostics` and the counts are about what the change introduces, `fixed` lists
+//! what it mends at its places in the base, and `base` says what was compared.
 
 use serde::Serialize;
 
 use super::position::Positions;
-use super::{Diagnostic, Fix, Related, Safety, Summary};
+use super::report::Report;
+use super::{Diagnostic, Fix, Related, Safety};
 use crate::source::Sources;
 use crate::yaml::Span;
 
-/// All of `diagnostics`, in their order, as indented JSON with a line break at the end.
-pub fn render(diagnostics: &[Diagnostic], sources: &Sources, summary: &Summary) -> String {
-    let mut positions = Positions::new(sources);
-    let report = Report {
-        diagnostics: diagnostics.iter().map(|d| Finding::new(d, sources, &mut positions)).collect(),
+/// The report as indented JSON with a line break at the end.
+pub fn render(report: &Report<'_>) -> String {
+    let summary = report.summary;
+    let output = Output {
+        diagnostics: findings(report.diagnostics, report.sources),
+        fixed: report.change.map(|change| findings(change.fixed, change.base_sources)),
+        base: report.change.map(|change| Base {
+            commit: change.base,
+            introduced: report.diagnostics.len(),
+            fixed: change.fixed.len(),
+            unchanged: change.unchanged.len(),
+        }),
         summary: Counts {
             documents: summary.documents,
             services: summary.services,
@@ -22,17 +31,43 @@ pub fn render(diagnostics: &[Diagnostic], sources: &Sources, summary: &Summary) 
             warnings: summary.warnings,
             notes: summary.notes,
             skipped: summary.skipped,
+            waived: summary.waived,
+            baselined: summary.baselined,
         },
     };
-    let mut text = serde_json::to_string_pretty(&report).expect("strings and numbers always serialise");
+    let mut text = serde_json::to_string_pretty(&output).expect("strings and numbers always serialise");
     text.push('\n');
     text
 }
 
+fn findings<'a>(diagnostics: &'a [Diagnostic], sources: &'a Sources) -> Vec<Finding<'a>> {
+    let mut positions = Positions::new(sources);
+    diagnostics.iter().map(|diagnostic| Finding::new(diagnostic, sources, &mut positions)).collect()
+}
+
+/// The list alone, each finding as in [`render`].
+pub(crate) fn list(diagnostics: &[Diagnostic], sources: &Sources) -> Vec<serde_json::Value> {
+    let findings = findings(diagnostics, sources).into_iter();
+    findings.map(|finding| serde_json::to_value(finding).unwrap_or_default()).collect()
+}
+
 #[derive(Serialize)]
-struct Report<'a> {
+struct Output<'a> {
     diagnostics: Vec<Finding<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fixed: Option<Vec<Finding<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<Base<'a>>,
     summary: Counts,
+}
+
+/// What the findings were compared with, and how many there are of each sort.
+#[derive(Serialize)]
+struct Base<'a> {
+    commit: &'a str,
+    introduced: usize,
+    fixed: usize,
+    unchanged: usize,
 }
 
 #[derive(Serialize)]
@@ -87,6 +122,8 @@ struct Counts {
     warnings: usize,
     notes: usize,
     skipped: usize,
+    waived: usize,
+    baselined: usize,
 }
 
 impl<'a> Finding<'a> {

@@ -1,7 +1,7 @@
 //! What the compiler has to say, as data; and its renderers.
 //!
-//! A [`Diagnostic`] is data until it is printed: [`human`] shows it as rustc would, [`json`] for machines. Renderers get
-//! the [`Sources`](crate::source::Sources) that spans point into; a diagnostic itself holds no text of a document
+//! A [`Diagnostic`] is data until it is printed: [`human`] shows it as rustc would; [`json`], [`sarif`], [`github`] and
+//! [`junit`] write it for machines, from a [`Report`]. Renderers get the [`Sources`](crate::source::Sources) that spans point into; a diagnostic itself holds no text of a document
 //! beyond what its message quotes.
 
 use std::fmt;
@@ -10,9 +10,15 @@ use crate::yaml::Span;
 
 pub mod position;
 pub mod human;
+pub mod report;
 pub mod json;
+pub mod sarif;
+pub mod github;
+pub mod junit;
 #[cfg(test)]
 mod tests;
+
+pub use report::{Change, Report};
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,6 +224,10 @@ pub struct Summary {
     pub notes: usize,
     /// Documents of other programs, left alone.
     pub skipped: usize,
+    /// Findings that a waiver in a document silences.
+    pub waived: usize,
+    /// Findings that a baseline hides.
+    pub baselined: usize,
 }
 
 impl Summary {
@@ -231,7 +241,15 @@ impl Summary {
             warnings: count(Severity::Warning),
             notes: count(Severity::Note),
             skipped,
+            ..Self::default()
         }
+    }
+
+    /// The same work, with other findings to show.
+    #[must_use]
+    pub fn of(self, diagnostics: &[Diagnostic]) -> Self {
+        let Self { documents, services, skipped, waived, baselined, .. } = self;
+        Self { waived, baselined, ..Self::new(documents, services, skipped, diagnostics) }
     }
 }
 

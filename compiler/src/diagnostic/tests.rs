@@ -75,7 +75,7 @@ fn machines_see_the_promised_shape() {
     let sources = two_files();
     let diagnostics = full(&sources);
     let summary = Summary::new(2, 1, 3, &diagnostics);
-    let text = json::render(&diagnostics, &sources, &summary);
+    let text = json::render(&Report::new(&diagnostics, &sources, &summary));
     let value: serde_json::Value = serde_json::from_str(&text).unwrap();
     for diagnostic in value["diagnostics"].as_array().unwrap() {
         let keys: Vec<&str> = diagnostic.as_object().unwrap().keys().map(String::as_str).collect();
@@ -100,10 +100,102 @@ fn machines_see_the_promised_shape() {
     insta::assert_snapshot!(text);
 }
 
+/// The same finding with what annotations and XML have to escape, and a file whose name a URI cannot hold.
+fn odd() -> (Sources, Vec<Diagnostic>) {
+    let sources = Sources::in_memory([("a b/é:c,d.yaml", "kind: Service\nname: x\n")]);
+    let span = find(&sources, 0, "Service\nname");
+    let finding = Diagnostic::error("dead-backend", "100% of `a<b>&c`, [x](y): lost\r\nfor good")
+        .object("HTTPRoute a/b")
+        .at(span)
+        .help("a remedy: one, two");
+    (sources, vec![finding.clone(), finding])
+}
+
+#[test]
+fn every_format_says_the_same() {
+    let sources = two_files();
+    let diagnostics = full(&sources);
+    let summary = Summary::new(2, 1, 3, &diagnostics);
+    let report = Report::new(&diagnostics, &sources, &summary);
+    let (odd_sources, odd_diagnostics) = odd();
+    let odd_report = Report::new(&odd_diagnostics, &odd_sources, &summary);
+    insta::assert_snapshot!("github", github::render(&report) + &github::render(&odd_report));
+    insta::assert_snapshot!("junit", junit::render(&report) + &junit::render(&odd_report));
+    let sarif = |report: &Report<'_>| {
+        let mut log: serde_json::Value = serde_json::from_str(&sarif::render(report)).unwrap();
+        let rules = log["runs"][0]["tool"]["driver"]["rules"].as_array_mut().unwrap();
+        assert_eq!(rules.len(), crate::analysis::PAGES.len());
+        rules.retain(|rule| rule["id"] == "dead-backend");
+        log["runs"][0]["tool"]["driver"]["semanticVersion"] = "VERSION".into();
+        serde_json::to_string_pretty(&log).unwrap() + "\n"
+    };
+    insta::assert_snapshot!("sarif", sarif(&report) + &sarif(&odd_report));
+}
+
+#[test]
+fn a_comparison_in_every_format() {
+    let (sources, base_sources) = (two_files(), two_files());
+    let all = full(&sources);
+    let (introduced, unchanged) = all.split_at(2);
+    let fixed =
+        [Diagnostic::error("unknown-field", "there is no field `prot`").at(find(&base_sources, 0, "80"))];
+    let summary = Summary { waived: 2, baselined: 3, ..Summary::new(2, 1, 0, introduced) };
+    let change = Change { base: "0123456789abcdef", fixed: &fixed, base_sources: &base_sources, unchanged };
+    let report = Report { change: Some(change), ..Report::new(introduced, &sources, &summary) };
+    insta::assert_snapshot!("human_comparison", human::conclusion(&report));
+    let json: serde_json::Value = serde_json::from_str(&json::render(&report)).unwrap();
+    assert_eq!(json["diagnostics"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        (&json["fixed"][0]["analysis"], &json["fixed"][0]["line"]),
+        (&"unknown-field".into(), &3.into())
+    );
+    assert_eq!(
+        json["base"],
+        serde_json::json!({ "commit": "0123456789abcdef", "introduced": 2, "fixed": 1, "unchanged": 1 })
+    );
+    assert_eq!((&json["summary"]["waived"], &json["summary"]["baselined"]), (&2.into(), &3.into()));
+    let log: serde_json::Value = serde_json::from_str(&sarif::render(&report)).unwrap();
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let states: Vec<_> = results.iter().map(|result| result["baselineState"].as_str().unwrap()).collect();
+    assert_eq!(states, ["new", "new", "unchanged"]);
+    assert_eq!(github::render(&report).lines().count(), 2);
+    assert!(!junit::render(&report).contains("widened"), "what is unchanged fails nobody");
+}
+
+#[test]
+fn machine_formats_are_what_they_claim_to_be() {
+    let (sources, diagnostics) = odd();
+    let summary = Summary::new(1, 1, 0, &diagnostics);
+    let report = Report::new(&diagnostics, &sources, &summary);
+    let xml = junit::render(&report);
+    let document = roxmltree::Document::parse(&xml).unwrap();
+    let failures = document.descendants().filter(|node| node.has_tag_name("failure")).count();
+    assert_eq!((failures, document.root_element().attribute("failures")), (2, Some("2")));
+    for line in github::render(&report).lines() {
+        let (properties, message) = line.strip_prefix("::error ").unwrap().split_once("::").unwrap();
+        assert!(properties.starts_with("file=a b/é%3Ac%2Cd.yaml,line=1,endLine=2,title="), "{properties}");
+        assert!(message.starts_with("100%25 of `a<b>&c`"), "{message}");
+    }
+    let log: serde_json::Value = serde_json::from_str(&sarif::render(&report)).unwrap();
+    let prints = |at: usize| log["runs"][0]["results"][at]["partialFingerprints"]["weftFinding/v1"].clone();
+    let (first, second) = (prints(0), prints(1));
+    let digest = |print: &serde_json::Value| print.as_str().unwrap().split(':').next().unwrap().to_owned();
+    assert_eq!(digest(&first), digest(&second));
+    assert_ne!(first, second);
+}
+
 #[test]
 fn the_summary_in_a_line() {
     let count = |documents, services, errors, warnings, notes, skipped| {
-        human::summary(&Summary { documents, services, errors, warnings, notes, skipped })
+        human::summary(&Summary {
+            documents,
+            services,
+            errors,
+            warnings,
+            notes,
+            skipped,
+            ..Summary::default()
+        })
     };
     assert_eq!(count(1, 0, 0, 0, 0, 0), "1 document, 0 services, 0 errors");
     assert_eq!(
@@ -162,7 +254,11 @@ fn places_that_do_not_exist_do_no_harm() {
     ] {
         let diagnostic = Diagnostic::error("x", "y").at(span).related(span, "z");
         human::render(std::slice::from_ref(&diagnostic), &sources, Style::Plain);
-        json::render(&[diagnostic], &sources, &Summary::default());
+        let (diagnostics, summary) = ([diagnostic], Summary::default());
+        let report = Report::new(&diagnostics, &sources, &summary);
+        for render in [json::render, sarif::render, github::render, junit::render] {
+            render(&report);
+        }
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use weft_bundle::duration::DurationText;
 use weft_bundle::engine::path::CanonicalPath;
 
 use super::{INVALID_NAME, NOT_SUPPORTED};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::yaml::de::listed;
 use crate::yaml::scalar::Short;
-use crate::yaml::{INVALID_VALUE, Span, Spanned, Unread};
+use crate::yaml::{INVALID_VALUE, MISSING_FIELD, Span, Spanned, Unread};
 
 /// Collects what is wrong with one object.
 pub(super) struct Checker<'a> {
@@ -215,6 +216,17 @@ impl<'a> Checker<'a> {
         });
     }
 
+    /// A name to look up: labels of letters, digits, `-` and `_`.
+    pub(super) fn dns_name(&mut self, name: &Spanned<String>) {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+        };
+        if name.len() > 253 || !name.split('.').all(label) {
+            self.invalid(name.span, format!("`{}` is not a DNS name in lower case", Short(name)));
+        }
+    }
+
     /// A header field's name.
     pub(super) fn header_name(&mut self, name: &Spanned<String>) {
         if name.starts_with(':') {
@@ -225,6 +237,52 @@ impl<'a> Checker<'a> {
             );
         } else if !is_token(name) || name.len() > 256 {
             self.invalid(name.span, format!("`{}` is not the name of a header field", Short(name)));
+        }
+    }
+
+    /// The name of a cookie: a token (RFC 6265 section 4.1.1).
+    pub(super) fn cookie_name(&mut self, name: &Spanned<String>) {
+        if !is_token(name) || name.len() > 256 {
+            self.invalid(name.span, format!("`{}` is not the name of a cookie", Short(name)));
+        }
+    }
+
+    /// Not more than everything.
+    pub(super) fn percent(&mut self, percent: &Spanned<u32>) {
+        if percent.value > 100 {
+            self.invalid(percent.span, format!("{} per cent is more than everything", percent.value));
+        }
+    }
+
+    /// A count that is not zero.
+    pub(super) fn at_least_one(&mut self, count: &Spanned<u32>) {
+        if count.value == 0 {
+            self.invalid(count.span, "this must be at least 1");
+        }
+    }
+
+    /// A duration that is not zero.
+    pub(super) fn some_time(&mut self, duration: &Spanned<DurationText>) {
+        if duration.is_zero() {
+            self.invalid(duration.span, "this must be longer than nothing");
+        }
+    }
+
+    /// One of some fields that exclude each other, given with their places where they are there.
+    pub(super) fn exactly_one(&mut self, owner: Span, fields: &[(&str, Option<Span>)]) {
+        let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
+        let mut there = fields.iter().filter_map(|(name, span)| Some((*name, (*span)?)));
+        match (there.next(), there.next()) {
+            (None, _) => self.report(
+                Diagnostic::error(MISSING_FIELD, format!("one of {} must be there", listed(&names)))
+                    .at(owner),
+            ),
+            (Some(_), None) => {}
+            (Some((first, place)), Some((second, span))) => self.report(
+                Diagnostic::error(INVALID_VALUE, format!("`{first}` and `{second}` exclude each other"))
+                    .at(span)
+                    .related(place, "the other one is here"),
+            ),
         }
     }
 

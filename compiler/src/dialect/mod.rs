@@ -8,12 +8,13 @@
 //! |---|---|
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
-//! | `networking.istio.io` | [`istio`] |
+//! | `networking.istio.io`, `security.istio.io` | [`istio`] |
 //! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::source::FileId;
 use crate::yaml::{self, Span, Spanned};
@@ -29,7 +30,7 @@ pub mod istio;
 pub mod kubernetes;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
-pub use parse::parse;
+pub use parse::{Known, parse, parse_with};
 
 /// A kind, or a version of one, that is not read.
 pub const UNKNOWN_KIND: &str = "unknown-kind";
@@ -88,10 +89,14 @@ pub enum Kind {
     Mesh(Spanned<weft::Mesh>),
     /// `weft.dev/v1alpha1 Service`.
     Service(Spanned<weft::Service>),
+    /// `weft.dev/v1alpha1 ExternalService`.
+    ExternalService(Spanned<weft::ExternalService>),
     /// `weft.dev/v1alpha1 AccessPolicy`.
     AccessPolicy(Spanned<weft::AccessPolicy>),
     /// `weft.dev/v1alpha1 TrafficPolicy`.
     TrafficPolicy(Spanned<weft::TrafficPolicy>),
+    /// `weft.dev/v1alpha1 PolicyTest`.
+    PolicyTest(Spanned<weft::PolicyTest>),
     /// `gateway.networking.k8s.io/v1 HTTPRoute`.
     HttpRoute(Spanned<gateway::HttpRoute>),
     /// `networking.istio.io/v1 VirtualService`.
@@ -106,6 +111,8 @@ pub enum Kind {
     WorkloadGroup(Spanned<istio::WorkloadGroup>),
     /// `networking.istio.io/v1 Sidecar`.
     Sidecar(Spanned<istio::Sidecar>),
+    /// `security.istio.io/v1 AuthorizationPolicy`.
+    AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.
@@ -138,8 +145,8 @@ impl fmt::Display for ParsedDocument {
 /// Everything that was read, and what was wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// In the order of the sources: by file, then position.
-    pub documents: Vec<ParsedDocument>,
+    /// In the order of the sources: by file, then position. Shared with whatever is read after it and has the same file.
+    pub documents: Vec<Arc<ParsedDocument>>,
     /// In the same order.
     pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
     /// Documents of other programs, left alone.
@@ -151,11 +158,11 @@ pub struct Parsed {
 
 impl Parsed {
     /// With what another file gave.
-    fn add(&mut self, other: Self) {
-        self.documents.extend(other.documents);
-        self.diagnostics.extend(other.diagnostics);
+    fn add(&mut self, other: &Self) {
+        self.documents.extend(other.documents.iter().cloned());
+        self.diagnostics.extend(other.diagnostics.iter().cloned());
         self.skipped += other.skipped;
-        self.unread.extend(other.unread);
+        self.unread.extend(other.unread.iter().cloned());
     }
 }
 

@@ -68,10 +68,10 @@ impl std::error::Error for EmitError {
 /// # Errors
 /// The first body that a proxy would refuse.
 pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
-    // Nobody of ours runs outside the mesh, so nothing is made for it.
-    let ours = mesh.indexed().filter(|(_, service)| !service.external).map(|(index, _)| index);
-    let ours: Vec<ServiceIndex> = ours.collect();
-    let emitted = parallel::map(&ours, |_, index| emit_body(lower(mesh, *index)));
+    // What is outside the mesh has no proxy of ours.
+    let own: Vec<ServiceIndex> =
+        mesh.indexed().filter(|(_, service)| !service.external).map(|(index, _)| index).collect();
+    let emitted = parallel::map(&own, |_, index| emit_body(lower(mesh, *index)));
     emitted.into_iter().collect()
 }
 

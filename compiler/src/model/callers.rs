@@ -2,11 +2,16 @@
 //!
 //! A caller may call a service if some request of it would pass: an allow rule can match its identity, or the service
 //! has no allow policy and the default is to allow; and no denial without conditions on the request names it.
-//! Conditions on addresses are taken as possible, as nobody knows a workload's address here.
+//! Conditions on addresses are taken as possible, as nobody knows a workload's address here. Of a rule's `when`, what is
+//! about the caller's identity is known, and the rest is possible either way.
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
-use weft_bundle::body::{Effect, IdentityMatch, OperationMatch, Verdict};
+use weft_bundle::body::{
+    Attribute, Effect, IdentityMatch, NumberAttribute, OperationMatch, Predicate, Verdict,
+};
+use weft_bundle::engine::{Facts, Peer, PredicateMatcher, Truth};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::{
@@ -18,18 +23,18 @@ use super::{
 /// routes has neither endpoints nor policies of its own (GEP-1294). Sorted; never itself, unless declared.
 pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
     let namespace = &mesh.service(caller).namespace;
-    let visible = |target: &ServiceIndex| mesh.service(*target).is_visible_to(namespace);
+    let sees = |target: &ServiceIndex| mesh.service(*target).is_visible_to(namespace);
     if let Some(calls) = &mesh.service(caller).calls {
-        return calls.iter().map(|call| call.service).filter(visible).collect();
+        return calls.iter().map(|call| call.service).filter(sees).collect();
     }
-    let direct = callees(mesh, caller);
+    let direct: BTreeSet<ServiceIndex> = callees(mesh, caller).into_iter().filter(sees).collect();
     let senders: BTreeSet<usize> =
         direct.iter().flat_map(|target| mesh.index.senders(*target)).copied().collect();
     let leading = senders.iter().filter_map(|place| mesh.routes.get(*place));
     let leading = leading.filter(|route| leads_to_callee(mesh, caller, route));
     let fronts = leading.flat_map(|route| &route.attachments).filter(|a| a.scope.includes(namespace));
     let fronts: Vec<ServiceIndex> = fronts.map(|attachment| attachment.service).collect();
-    direct.into_iter().chain(fronts).filter(|target| *target != caller).filter(visible).collect()
+    direct.into_iter().chain(fronts).filter(|target| *target != caller && sees(target)).collect()
 }
 
 /// The services that a service may call; itself too, if it may.
@@ -89,7 +94,8 @@ fn is_for(rule: &AccessRule, target: ServiceIndex, port: &Port) -> bool {
 }
 
 fn can_match(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId) -> bool {
-    rule.from.is_empty() || rule.from.iter().any(|from| names(mesh, from, caller))
+    (rule.from.is_empty() || rule.from.iter().any(|from| names(mesh, from, caller)))
+        && rule.when.as_ref().is_none_or(|when| of_caller(when, caller) != Some(false))
 }
 
 fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId, target: ServiceIndex, port: &Port) -> bool {
@@ -97,9 +103,44 @@ fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId, target: Service
     let everything = |operation: &Operation| {
         operation.is_for(target, port.number) && operation.condition == OperationMatch::default()
     };
-    rule.when.is_none()
-        && (rule.to.is_empty() || rule.to.iter().any(everything))
+    (rule.to.is_empty() || rule.to.iter().any(everything))
         && (rule.from.is_empty() || rule.from.iter().any(surely))
+        && rule.when.as_ref().is_none_or(|when| of_caller(when, caller) == Some(true))
+}
+
+/// What a predicate says of every request of a caller; none if that depends on the request, or is an error.
+fn of_caller(predicate: &Predicate, caller: &SpiffeId) -> Option<bool> {
+    let decided = |parts: &[Predicate], decisive: bool| {
+        let mut all = Some(!decisive);
+        for part in parts {
+            match of_caller(part, caller) {
+                Some(truth) if truth == decisive => return Some(decisive),
+                Some(_) => {}
+                None => all = None,
+            }
+        }
+        all
+    };
+    let known = |of: &Attribute| {
+        use Attribute::{Identity, Namespace, ServiceAccount, TrustDomain};
+        matches!(of, Identity | TrustDomain | Namespace | ServiceAccount)
+    };
+    let about_caller = match predicate {
+        Predicate::All(parts) => return decided(parts, false),
+        Predicate::Any(parts) => return decided(parts, true),
+        Predicate::Not(part) => return of_caller(part, caller).map(|truth| !truth),
+        Predicate::Identity(_) => true,
+        Predicate::Text { of, .. } | Predicate::Has(of) => known(of),
+        Predicate::Number { of: NumberAttribute::Size(of), .. } => known(of),
+        _ => false,
+    };
+    let matcher = about_caller.then(|| PredicateMatcher::compile(predicate).ok()).flatten()?;
+    let peer = Peer { identity: Some(caller), address: IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    match matcher.evaluate(&Facts::of(peer)) {
+        Truth::True => Some(true),
+        Truth::False => Some(false),
+        Truth::Error => None,
+    }
 }
 
 fn names(mesh: &Mesh, from: &Caller, caller: &SpiffeId) -> bool {

@@ -35,7 +35,7 @@ struct Allowed {
 
 impl Index {
     /// The index of a mesh whose documents are all bound.
-    pub(super) fn of(mesh: &Mesh) -> Self {
+    pub(crate) fn of(mesh: &Mesh) -> Self {
         let lists = || vec![Vec::new(); mesh.services.len()];
         let mut index =
             Self { routes: lists(), senders: lists(), access: lists(), tokens: lists(), ..Self::default() };
@@ -75,12 +75,12 @@ impl Index {
     }
 
     /// The routes that send requests to a service.
-    pub(super) fn senders(&self, service: ServiceIndex) -> &[usize] {
+    pub(crate) fn senders(&self, service: ServiceIndex) -> &[usize] {
         list(&self.senders, service)
     }
 
     /// The access policies for a service.
-    pub(super) fn access(&self, service: ServiceIndex) -> &[usize] {
+    pub(crate) fn access(&self, service: ServiceIndex) -> &[usize] {
         list(&self.access, service)
     }
 
@@ -95,7 +95,7 @@ impl Index {
     }
 
     /// The traffic policies for a target.
-    pub(super) fn traffic(&self, target: &TrafficTarget) -> &[usize] {
+    pub(crate) fn traffic(&self, target: &TrafficTarget) -> &[usize] {
         self.traffic.get(target).map(Vec::as_slice).unwrap_or_default()
     }
 

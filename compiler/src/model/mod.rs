@@ -23,6 +23,7 @@ mod policy;
 pub mod settings;
 pub mod routing;
 pub mod callers;
+pub mod policy_test;
 pub mod resolve;
 mod index;
 
@@ -71,6 +72,8 @@ pub struct Mesh {
     pub default_peer_tls: PeerTls,
     /// What holds where no TrafficPolicy and no dialect says otherwise.
     pub defaults: Settings,
+    /// The namespace whose Istio policies are for the whole mesh.
+    pub root_namespace: String,
     /// Levels of analyses that the Mesh document sets, by name.
     pub levels: BTreeMap<String, crate::analysis::Level>,
     /// Sorted by namespace, then name.
@@ -87,9 +90,14 @@ pub struct Mesh {
     pub tokens: Vec<TokenPolicy>,
     /// In the order of their files, then lines.
     pub telemetry: Vec<TelemetryPolicy>,
+    /// What must hold, in the order of their files, then lines.
+    pub tests: Vec<policy_test::PolicyTest>,
     /// Which of the above concern which service.
     pub index: Index,
 }
+
+/// The root namespace of a mesh that names none: Istio's own default.
+pub const ROOT_NAMESPACE: &str = "istio-system";
 
 impl Mesh {
     /// A mesh without anything in it, that lets nobody in.
@@ -102,6 +110,7 @@ impl Mesh {
             default_access: Verdict::Deny,
             default_peer_tls: PeerTls::Strict,
             defaults: Settings::default(),
+            root_namespace: ROOT_NAMESPACE.to_owned(),
             levels: BTreeMap::new(),
             services: Vec::new(),
             gateways: Vec::new(),
@@ -110,6 +119,7 @@ impl Mesh {
             traffic: Vec::new(),
             tokens: Vec::new(),
             telemetry: Vec::new(),
+            tests: Vec::new(),
             index: Index::default(),
         }
     }

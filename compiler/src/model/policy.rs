@@ -98,6 +98,8 @@ pub enum TrafficTarget {
     Mesh,
     /// A service.
     Service(ServiceIndex),
+    /// A port of a service.
+    Port(ServiceIndex, u16),
     /// A subset of a service.
     Subset(ServiceIndex, String),
     /// A route, by place in [`Mesh::routes`].

@@ -251,6 +251,7 @@ pub fn settings(
         merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
     }
     merged
+        .or(&at_level(mesh, &TrafficTarget::Port(service, port)))
         .or(&at_level(mesh, &TrafficTarget::Service(service)))
         .or(service_settings(mesh, service, port))
         .or(&dialect)

@@ -1,6 +1,6 @@
 //! Traffic settings as people set them: each field on its own, nearest level first.
 //!
-//! Levels, nearest first: rule, route, subset, service, dialect default, mesh. A field that is not set at one level is
+//! Levels, nearest first: rule, route, subset, port, service, dialect default, mesh. A field that is not set at one level is
 //! taken from the next. [`Settings::or`] is that step; the order is [`super::routing::settings`]'s.
 
 use weft_bundle::body::{

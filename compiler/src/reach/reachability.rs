@@ -86,19 +86,17 @@ impl Reachability {
     /// [`Unknown`] if a pattern is too large or the search too long.
     pub fn overlaps(&mut self, a: usize, b: usize) -> Result<Option<Request>, Unknown> {
         self.effort.next_question();
-        let mut both: BTreeMap<DimensionId, Vec<PredicateId>> = BTreeMap::new();
-        for conditions in [a, b].iter().filter_map(|at| self.entries.get(*at)) {
-            transparent(conditions)?;
-            for (dimension, predicates) in &conditions.by_dimension {
-                both.entry(*dimension).or_default().extend(predicates);
-            }
-        }
-        for predicates in both.values_mut() {
-            predicates.sort_unstable();
-            predicates.dedup();
-        }
-        let target = Conditions { by_dimension: both, opaque: None };
+        let target = conjunction(&self.entries, &[a, b])?;
         Ok(self.any_values(&target)?.ok().map(|values| self.request(&values)))
+    }
+
+    /// Says whether a request that *all* of some entries match gets past the first `end` entries.
+    pub fn reach_all(&mut self, all: &[usize], end: usize) -> Reach {
+        self.effort.next_question();
+        let entries = std::mem::take(&mut self.entries);
+        let answer = conjunction(&entries, all).and_then(|target| self.decide_among(&entries, end, &target));
+        self.entries = entries;
+        answer.unwrap_or_else(|unknown| Reach::Unknown { why: unknown.why })
     }
 
     /// Whether entry `wide` matches every request that entry `narrow` matches.
@@ -334,6 +332,22 @@ impl Reachability {
         }
         values
     }
+}
+
+/// What all of some entries demand.
+fn conjunction(entries: &[Conditions], all: &[usize]) -> Result<Conditions, Unknown> {
+    let mut by_dimension: BTreeMap<DimensionId, Vec<PredicateId>> = BTreeMap::new();
+    for conditions in all.iter().filter_map(|at| entries.get(*at)) {
+        transparent(conditions)?;
+        for (dimension, predicates) in &conditions.by_dimension {
+            by_dimension.entry(*dimension).or_default().extend(predicates);
+        }
+    }
+    for predicates in by_dimension.values_mut() {
+        predicates.sort_unstable();
+        predicates.dedup();
+    }
+    Ok(Conditions { by_dimension, opaque: None })
 }
 
 fn transparent(conditions: &Conditions) -> Result<(), Unknown> {

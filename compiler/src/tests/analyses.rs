@@ -20,6 +20,41 @@ macro_rules! silent {
 }
 
 cases! {
+    invalid_expression_points_inside: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules:
+  - when: request.headres['x-env'] == 'test'
+  - when: \"request.path == 1 || request.method == 'get'\"
+  - when: |
+      request.method == 'GET' &&
+      request.nope == 'a'
+  - when: token.issuer == 'https://issuer'
+";
+    a_condition_on_requests_of_a_tcp_port: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec:
+  ports: [ { name: sql, port: 5432, protocol: tcp }, { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 10.0.0.9 } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: db }
+spec:
+  targetRefs: [ { kind: Service, name: db } ]
+  action: allow
+  rules:
+  - when: source.namespace == 'ops'
+  - when: request.method == 'GET'
+  - to: [ { ports: [ http ] } ]
+    when: request.method == 'GET'
+";
     unknown_reference_offers_a_near_name: "
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -37,6 +72,60 @@ spec:
   targetRefs: [ { kind: Service, name: cart } ]
   action: allow
   rules: [ { from: [ { service: web } ] } ]
+";
+    unknown_references_of_a_policy_test: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { from: [ { service: web } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: a }
+spec:
+  cases:
+  - { name: one, from: wbe, request: { url: 'http://cart/' }, expect: { access: allow } }
+  - name: two
+    from: web
+    request: { url: 'http://cart/' }
+    expect: { backend: cart/v3, policy: crat, mirrors: [ ops/web ] }
+  - { name: three, from: web, request: { url: 'cart/' }, expect: { backends: [ { backend: 'cart:81' }, { backend: 'cart:x' } ] } }
+  - { name: four, from: web, request: { url: 'http://cart/' }, expect: { backend: a/b/c/d } }
+  invariants:
+  - { name: five, callers: { of: car, exactly: [ web ] } }
+  - { name: six, callers: { of: cart, port: 81, exactly: [ web ] } }
+  - { name: seven, denied: { of: cart, port: htp, from: [ { notService: wbe } ] } }
+  - { name: eight, allowed: { of: cart, from: [ wbe, { service: ops/web } ] } }
+";
+    a_policy_test_whose_backend_may_be_two: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: v1, namespace: cart }
+spec: { ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: a }
+spec:
+  cases:
+  - { name: one, from: web, request: { url: 'http://cart/' }, expect: { backend: cart/v1 } }
+  - { name: two, from: web, request: { url: 'http://cart/' }, expect: { backend: 'cart:80/v1' } }
+  - { name: three, from: web, request: { url: 'http://cart/' }, expect: { backend: 'cart/v1:80' } }
+  - { name: four, from: web, request: { url: 'http://cart/' }, expect: { backend: default/cart/v1 } }
+";
+    a_policy_test_of_requests_on_tcp: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec: { ports: [ { name: sql, port: 5432, protocol: tcp } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: a }
+spec:
+  invariants:
+  - { name: one, callers: { of: db, exactly: [] } }
+  - { name: two, denied: { of: db, methods: [ GET ] } }
 ";
     unknown_subset: "
 apiVersion: networking.istio.io/v1
@@ -394,6 +483,15 @@ spec:
 }
 
 silent! {
+    an_expression_that_fits: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules: [ { when: has(request.headers.debug) && request.headers.debug == 'on' } ]
+";
     a_call_through_a_route_is_declared: "
 apiVersion: weft.dev/v1alpha1
 kind: Service

@@ -252,4 +252,37 @@ spec:
   action: allow
   rules: []
 ";
+
+    /// A way out of a closed mesh: TLS is begun by the proxy, and the address of a name is looked up by it.
+    a_service_outside_the_mesh("default/web"): "
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: pay }
+spec:
+  hosts: [ pay.example ]
+  ports: [ { name: http, port: 80, protocol: http, target: 443, tls: {} } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: pay }
+spec:
+  targetRefs: [ { kind: Service, name: pay } ]
+  limits: { requests: 10 }
+  outliers: { consecutiveErrors: 5 }
+";
+
+    access_with_conditions_in_cel("default/cart"): "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules:
+  - from: [ { service: web } ]
+    when: request.headers['x-env'] != 'test'
+  - when: >-
+      source.namespace in ['ops', 'debug'] &&
+      size(request.path) < 64
+";
 }

@@ -1,7 +1,7 @@
 //! What would happen to a request.
 
 use super::compile_text;
-use crate::trace::{Decision, Question, Trace, trace};
+use crate::trace::{Decision, From, Question, Stranger, Trace, Tracer, trace};
 
 const ROUTES: &str = "
 apiVersion: gateway.networking.k8s.io/v1
@@ -66,6 +66,65 @@ fn access_sees_the_rewritten_path() {
 }
 
 #[test]
+fn a_condition_in_cel_decides_and_is_shown_with_its_line() {
+    let policy = |action: &str, when: &str| {
+        format!(
+            "apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{ name: cel }}
+spec:
+  targetRefs: [ {{ kind: Service, name: cart }} ]
+  action: {action}
+  rules:
+  - when: {when}
+"
+        )
+    };
+    let ask = |action, when, headers: &[&str]| {
+        let (_, compilation) = compile_text(&policy(action, when));
+        assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
+        let from = compilation.mesh.find("default", "web").unwrap();
+        let headers: Vec<String> = headers.iter().map(|header| (*header).to_owned()).collect();
+        let question =
+            Question::parse(from, "10.0.0.1".parse().unwrap(), "GET http://cart/a", &headers).unwrap();
+        let access = trace(&compilation.mesh, &question).unwrap().access.unwrap();
+        (access.allowed, access.line)
+    };
+    let when = "request.headers['x-env'] == 'test' && source.namespace == 'default'";
+    // The rule itself decides at line 8, the policy's presence at line 3, the mesh's default at line 4.
+    assert_eq!(ask("allow", when, &["x-env: test"]), (true, 8));
+    assert_eq!(ask("allow", when, &["x-env: prod"]), (false, 3));
+    assert_eq!(ask("allow", when, &[]), (false, 3));
+    assert_eq!(ask("allow", when, &["x-env: test", "x-env: prod"]), (false, 3));
+    assert_eq!(ask("deny", when, &["x-env: test"]), (false, 8));
+    assert!(ask("deny", when, &["x-env: prod"]).0);
+    assert_eq!(ask("deny", when, &[]), (false, 8), "what cannot be judged is denied");
+    assert!(ask("deny", "has(request.headers.debug) && request.headers.debug == 'on'", &[]).0);
+}
+
+#[test]
+fn who_may_call_knows_what_a_condition_says_of_callers() {
+    let dependencies = |action: &str, when: &str| {
+        let (_, compilation) = compile_text(&format!(
+            "apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{ name: cel }}
+spec: {{ targetRefs: [ {{ kind: Service, name: cart }} ], action: {action}, rules: [ {{ when: \"{when}\" }} ] }}
+"
+        ));
+        let web = compilation.mesh.find("default", "web").unwrap();
+        crate::model::callers::dependencies(&compilation.mesh, web).len()
+    };
+    assert_eq!(dependencies("allow", "source.namespace == 'default'"), 1);
+    assert_eq!(dependencies("allow", "source.namespace == 'ops'"), 0);
+    assert_eq!(dependencies("allow", "source.namespace == 'ops' || request.path == '/a'"), 1);
+    assert_eq!(dependencies("allow", "source.namespace == 'ops' && request.path == '/a'"), 0);
+    assert_eq!(dependencies("deny", "request.path == '/a'"), 1);
+    assert_eq!(dependencies("deny", "source.namespace != 'ops'"), 0);
+    assert_eq!(dependencies("deny", "source.namespace != 'ops' && request.path == '/a'"), 1);
+}
+
+#[test]
 fn redirects_show_where_to() {
     let trace = ask("GET http://cart/old/x?q=1");
     assert_eq!((trace.decision, trace.status), (Decision::Redirect, Some(302)));
@@ -124,4 +183,55 @@ fn the_json_has_the_documented_shape() {
     assert_eq!(keys, ["decision", "backends", "mirrors", "rule", "access", "steps"]);
     assert_eq!(value["access"]["file"], "shop.yaml");
     assert_eq!(value["decision"], "forward");
+}
+
+/// As [`ask`], from a client without a proxy.
+fn ask_as(documents: &str, identity: Option<&str>, request: &str) -> Trace {
+    let (_, compilation) = compile_text(documents);
+    let identity = identity.map(|id| id.parse().unwrap());
+    let from = From::Peer(Stranger { identity, namespace: "default".to_owned() });
+    let question = Question::parse(from, "10.0.0.1".parse().unwrap(), request, &[]).unwrap();
+    trace(&compilation.mesh, &question).unwrap()
+}
+
+#[test]
+fn clients_without_a_proxy_are_not_routed() {
+    let known = Some("spiffe://test.example/ns/a/sa/b");
+    let trace = ask_as(ROUTES, known, "GET http://cart/api/x");
+    assert_eq!((trace.decision, trace.status, trace.rule), (Decision::Forward, None, None));
+    assert_eq!(trace.backends[0].service, "default/cart");
+    let trace = ask_as(ROUTES, known, "GET http://cart.default.svc.cluster.local/admin");
+    assert_eq!((trace.decision, trace.status), (Decision::Deny, Some(403)));
+    assert_eq!(trace.access.unwrap().rule.as_deref(), Some("rules[0]"));
+    let trace = ask_as(ROUTES, None, "GET http://cart/api/x");
+    assert_eq!((trace.decision, trace.status), (Decision::Deny, None));
+    assert_eq!(trace.steps[1].text, "`default/cart` takes no connection without a certificate");
+    for unknown in
+        ["http://crat/", "http://cart.elsewhere/", "http://cart.default.example/", "http://cart:81/"]
+    {
+        assert_eq!(ask_as(ROUTES, known, unknown).status, Some(502), "{unknown}");
+    }
+}
+
+#[test]
+fn one_tracer_answers_as_many_do() {
+    let (_, compilation) = compile_text(ROUTES);
+    let mut tracer = Tracer::new(&compilation.mesh);
+    let from = compilation.mesh.find("default", "web").unwrap();
+    for request in ["http://cart/api", "http://cart/items", "http://cart/old", "http://cart/api"] {
+        let question = Question::parse(from, "10.0.0.1".parse().unwrap(), request, &[]).unwrap();
+        let shown = |trace: Trace| serde_json::to_string(&trace).unwrap();
+        assert_eq!(
+            shown(tracer.trace(&question).unwrap()),
+            shown(trace(&compilation.mesh, &question).unwrap())
+        );
+    }
+}
+
+#[test]
+fn changed_headers_arrive() {
+    let headers = |trace: Trace| trace.backends[0].arriving.clone().unwrap();
+    let arriving = headers(ask("GET http://cart/else"));
+    assert_eq!((arriving.authority.as_str(), arriving.path.as_str()), ("other.example", "/else"));
+    assert_eq!(arriving.headers, [("x-a".to_owned(), "1".to_owned())]);
 }

@@ -105,7 +105,7 @@ fn exercise(bytes: Vec<u8>) {
     let parsed = dialect::parse(&sources);
     human::render(&parsed.diagnostics, &sources, Style::Plain);
     let summary = Summary::new(parsed.documents.len(), 0, parsed.skipped, &parsed.diagnostics);
-    json::render(&parsed.diagnostics, &sources, &summary);
+    json::render(&crate::diagnostic::Report::new(&parsed.diagnostics, &sources, &summary));
     assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
 }
 

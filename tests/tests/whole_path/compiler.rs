@@ -19,7 +19,7 @@ fn weft(directory: &Path, arguments: &[&str]) -> Finished {
 }
 
 #[test]
-fn every_policy_example_checks_without_findings() {
+fn every_policy_example_checks_without_findings_and_passes_its_tests() {
     let examples = workspace().join("policy-examples");
     let mut checked = 0;
     for entry in fs::read_dir(&examples).unwrap() {
@@ -32,6 +32,7 @@ fn every_policy_example_checks_without_findings() {
             "{finished}"
         );
         assert!(json["summary"]["documents"].as_u64() > Some(0), "{finished}");
+        weft(&path, &["test", "--min-coverage", "100"]).expect_code(0).unwrap();
         assert!(path.join("README.md").exists(), "{} says nothing", path.display());
         checked += 1;
     }
@@ -39,11 +40,12 @@ fn every_policy_example_checks_without_findings() {
 }
 
 #[test]
-fn a_new_repository_checks_and_builds_at_once() {
+fn a_new_repository_checks_tests_and_builds_at_once() {
     let scratch = tempfile::tempdir().unwrap();
     weft(scratch.path(), &["init", "shop"]).expect_code(0).unwrap();
     let shop = scratch.path().join("shop");
     weft(&shop, &["check"]).expect_code(0).unwrap();
+    weft(&shop, &["test", "--min-coverage", "100"]).expect_code(0).unwrap();
     weft(&shop, &["trace", "--from", "web", "GET http://api:8080/v1/items"]).expect_code(0).unwrap();
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");

@@ -26,5 +26,7 @@ mod keys;
 mod peers;
 mod lifecycle;
 mod compiler;
+mod findings;
+mod action;
 mod verifier;
 mod every_byte;

@@ -1,4 +1,5 @@
-//! `networking.istio.io`: networking kinds, as far as they can be honoured exactly.
+//! Istio's documents, as far as they can be honoured exactly: `networking.istio.io` (VirtualService, DestinationRule,
+//! ServiceEntry, WorkloadEntry, Sidecar), `security.istio.io` (AuthorizationPolicy).
 //!
 //! Field names are those of Istio's documents (camelCase). A field that changes what happens to traffic and that we
 //! cannot honour is kept as [`Unread`](crate::yaml::Unread) with its place, and reported there.
@@ -8,11 +9,18 @@ pub mod destination_rule;
 pub mod service_entry;
 pub mod sidecar;
 pub mod string_match;
+pub mod selector;
+pub mod authorization_policy;
+pub mod pattern;
 mod check;
+mod check_access;
 mod duration;
 
+pub use authorization_policy::AuthorizationPolicy;
 pub(crate) use check::is_authority_field;
+pub use check_access::{network, port};
 pub use destination_rule::{ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy};
+pub use selector::{ReferredKind, TargetReference, WorkloadSelector};
 pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup};
 pub use sidecar::Sidecar;
 pub use string_match::{StringMatch, ValueMatch};
@@ -21,5 +29,7 @@ pub use virtual_service::{
     HttpRewrite, HttpRoute, HttpRouteDestination, PortSelector, ResponseBody, VirtualService,
 };
 
-/// The group of these kinds.
+/// The group of the kinds about traffic.
 pub const GROUP: &str = "networking.istio.io";
+/// The group of the kinds about identities and access.
+pub const SECURITY_GROUP: &str = "security.istio.io";

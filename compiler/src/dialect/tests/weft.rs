@@ -98,13 +98,6 @@ fn fields_that_are_not_honoured_yet() {
     snapshot!(
         r#"
 apiVersion: weft.dev/v1alpha1
-kind: Service
-metadata: { name: a }
-spec:
-  ports: [ { name: http, port: 80, protocol: http } ]
-  endpoints: { dns: { name: x }, file: y }
----
-apiVersion: weft.dev/v1alpha1
 kind: AccessPolicy
 metadata: { name: a }
 spec:
@@ -115,19 +108,138 @@ spec:
   rules:
   - from: [ { token: { issuer: x } } ]
     when: "true"
----
+"#
+    );
+}
+
+#[test]
+fn a_traffic_policy_with_faults() {
+    snapshot!(
+        r#"
 apiVersion: weft.dev/v1alpha1
 kind: TrafficPolicy
 metadata: { name: a }
 spec:
   targetRefs: [ { kind: Service, name: a } ]
-  limits: { connections: 256, pending: 128, requests: 512 }
-  outliers: { consecutiveErrors: 5, baseEjection: 30s, maxEjectedPercent: 50 }
+  loadBalancer:
+    policy: maglev
+    locality: { distribute: [ { from: eu, to: { eu: 60, us: 50 } } ], failover: [ { from: eu, to: eu } ] }
+    warmup: { duration: 0s, minimumPercent: 101 }
+  connection: { maxRequests: 0, keepalive: { probes: 0 }, proxyProtocol: 3 }
+  outliers: { maxEjectedPercent: 200, interval: 0s }
+  healthCheck: { http: { path: well }, tcp: {} }
+  rateLimits: [ { requests: 0, per: 0s, by: { identity: true, header: x } }, { requests: 1, per: 1s, by: {} } ]
+  fault: { delay: { fixed: 0s, percent: 101 }, abort: { status: 99 } }
+  affinity: { absoluteTimeout: 1m, idleTimeout: 2m }
+---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: b }
+spec:
+  targetRefs: [ { kind: Service, name: a, port: http, subset: v1 }, { kind: Mesh, name: m, rule: r, subset: v1 } ]
+  loadBalancer: { policy: random, hash: { on: [], size: 0 } }
+  fault: {}
+  rateLimits: []
+---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: no-effect }
+spec:
+  targetRefs: [ { kind: HTTPRoute, name: a, rule: r }, { kind: Service, name: a, subset: v1 } ]
+  timeouts: { request: 1s, connect: 1s }
+  rateLimits: [ { requests: 1, per: 1s } ]
+"#
+    );
+}
+
+#[test]
+fn external_services_and_endpoints_with_faults() {
+    snapshot!(
+        r#"
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: a }
+spec:
+  hosts: [ Api.example, 192.0.2.1, '*', a.example, a.example ]
+  addresses: [ 192.0.2.0/33 ]
+  ports: []
+---
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: b }
+spec:
+  hosts: [ Api.example, 192.0.2.1, '*', a.example, a.example ]
+  ports:
+  - { name: tls, port: 443, protocol: tls, tls: { serverName: 'A b', trustAnchors: [ { file: /etc/ca.pem } ] } }
+  - { name: tls, port: 443, protocol: http, target: 0 }
+  endpoints: { dns: { name: 'a b' }, file: { path: relative.json } }
+  visibleTo: []
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: c }
+spec:
+  ports: [ { name: http, port: 80, protocol: http } ]
+  endpoints: { dns: { name: x, record: TXT } }
+"#
+    );
+}
+
+#[test]
+fn policy_tests_that_ask_for_what_is_not_there() {
+    snapshot!(
+        r#"
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: a }
+spec:
+  cases:
+  - { name: a, from: "gateway:edge/public", request: { url: "http://a/", token: { sub: x } }, expect: { status: 200 } }
+"#
+    );
+}
+
+#[test]
+fn policy_tests_with_faults() {
+    snapshot!(
+        r#"
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: nothing }
+spec: {}
 ---
 apiVersion: weft.dev/v1alpha1
 kind: PolicyTest
 metadata: { name: a }
-spec: {}
+spec:
+  cases:
+  - { name: one, from: A_b, request: { url: "http://a/" }, expect: {} }
+  - { name: one, from: "spiffe://x", request: { method: get, url: "http://a/" }, expect: { access: allow } }
+  - name: three
+    request: { url: "http://a/", headers: { ":path": x, a: [ "1", "" ] } }
+    expect: { backend: a, backends: [], responseHeaders: { "a b": [] } }
+  invariants:
+  - { name: four }
+  - { name: five, callers: { of: a }, denied: { of: a, paths: [ { prefix: a/../b } ], methods: [] } }
+  - { name: six, allowed: { of: a/b/c, from: [ { notNamespace: A }, b_ ] } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: shapes }
+spec:
+  cases:
+  - { name: a, request: { url: "http://a/", headers: { a: [ "1", 2 ] } }, expect: { acces: allow } }
+  - { name: a, address: here, request: { url: "http://a/" }, expect: { access: maybe } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: { name: selectors }
+spec:
+  invariants:
+  - { name: a, callers: { of: a, only: [ 1 ] } }
+  - { name: b, callers: { of: a, include: [ { namespace: a, service: b } ] } }
+  - { name: c, callers: { of: a, exclude: [ { nobody: a } ] } }
+  - { name: d, callers: { of: a, exactly: b } }
 "#
     );
 }

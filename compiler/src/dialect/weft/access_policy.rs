@@ -11,6 +11,8 @@ use weft_bundle::spiffe::SpiffeId;
 use super::super::check::Checker;
 use super::reference::{PortRef, TargetKind, TargetRef};
 use super::shapes;
+use crate::diagnostic::Diagnostic;
+use crate::dialect::NOT_SUPPORTED;
 use crate::yaml::scalar::Short;
 use crate::yaml::{Span, Spanned, Unread};
 
@@ -34,6 +36,19 @@ impl AccessPolicy {
         }
         for target in &spec.target_refs {
             target.check(checker);
+            if target.kind.value.is_route() {
+                checker.report(
+                    Diagnostic::error(NOT_SUPPORTED, "an access policy for a route is not supported")
+                        .at(target.kind.span)
+                        .with_note("access is decided where a request arrives, after rewrites and splits")
+                        .help("target the Services behind the route, and name paths and methods in `to`"),
+                );
+            }
+            checker.not_yet(
+                target.subset.as_ref(),
+                "subset",
+                "a bundle of its own for each subset: all workloads of a service have one",
+            );
             if target.kind.value == TargetKind::Mesh {
                 checker.invalid_because(
                     target.kind.span,
@@ -55,7 +70,6 @@ impl AccessRule {
     fn check(&self, span: Span, checker: &mut Checker<'_>) {
         checker.not_empty(self.from.as_ref(), span, "from");
         checker.not_empty(self.to.as_ref(), span, "to");
-        checker.not_yet(self.when.as_ref(), "when", "a compiler from CEL to the predicates of bundles");
         for source in self.from.iter().flatten() {
             source.check(checker);
         }
@@ -128,7 +142,7 @@ pub enum AccessAction {
     Audit,
 }
 
-/// A condition on the caller and on the request; both must hold.
+/// A condition on the caller and on the request; all of it must hold.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AccessRule {
@@ -136,7 +150,9 @@ pub struct AccessRule {
     pub from: Option<Vec<Spanned<Source>>>,
     /// Any of these operations; every operation if not set.
     pub to: Option<Vec<Spanned<Operation>>>,
-    /// A further condition, in CEL. Not supported yet.
+    /// A further condition, in CEL, such as `request.headers['x-env'] != 'test'`. Where it asks about something that is
+    /// not there, a rule that allows does not hold, and one that denies or audits does. `weft explain
+    /// invalid-expression` lists the attributes and functions.
     pub when: Option<Spanned<String>>,
 }
 

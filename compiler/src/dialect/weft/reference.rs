@@ -41,9 +41,9 @@ pub struct TargetRef {
     pub namespace: Option<Spanned<String>>,
     /// One port of the service, by name or number; all of them if not set.
     pub port: Option<Spanned<PortRef>>,
-    /// One subset of the service. Not supported yet.
+    /// One subset of the service; all of it if not set.
     pub subset: Option<Spanned<String>>,
-    /// One named rule of the route. Not supported yet.
+    /// One named rule of the route; all of them if not set.
     pub rule: Option<Spanned<String>>,
 }
 
@@ -54,19 +54,18 @@ impl TargetRef {
         if let Some(namespace) = &self.namespace {
             checker.label(namespace, "a namespace");
         }
-        if self.kind.value == TargetKind::HttpRoute {
-            checker.not_yet_at(
-                self.kind.span,
-                "kind: HTTPRoute",
-                "policies that follow a route to its rules",
-            );
-        }
-        checker.not_yet(self.subset.as_ref(), "subset", "policies of single subsets");
-        checker.not_yet(self.rule.as_ref(), "rule", "policies of single rules");
-        if let Some(port) = &self.port
-            && self.kind.value != TargetKind::Service
-        {
+        let is_service = self.kind.value == TargetKind::Service;
+        if let Some(port) = self.port.as_ref().filter(|_| !is_service) {
             checker.invalid(port.span, "only a Service has ports");
+        }
+        if let Some(subset) = self.subset.as_ref().filter(|_| !is_service) {
+            checker.invalid(subset.span, "only a Service has subsets");
+        }
+        if let Some(rule) = self.rule.as_ref().filter(|_| self.kind.value.route_kind().is_none()) {
+            checker.invalid(rule.span, "only a route has rules");
+        }
+        if let (Some(port), Some(_)) = (&self.port, &self.subset) {
+            checker.invalid(port.span, "a target is one port or one subset, not both");
         }
     }
 
@@ -87,9 +86,26 @@ pub enum TargetKind {
     Mesh,
     /// A service.
     Service,
-    /// A route. Not supported yet.
+    /// A route of HTTP requests.
     #[serde(rename = "HTTPRoute")]
     HttpRoute,
+    /// A route of gRPC calls.
+    #[serde(rename = "GRPCRoute")]
+    GrpcRoute,
+    /// Istio's routes.
+    VirtualService,
+}
+
+impl TargetKind {
+    /// The kind of route, as documents name it; none for what is no route.
+    pub fn route_kind(self) -> Option<&'static str> {
+        match self {
+            Self::Mesh | Self::Service => None,
+            Self::HttpRoute => Some("HTTPRoute"),
+            Self::GrpcRoute => Some("GRPCRoute"),
+            Self::VirtualService => Some("VirtualService"),
+        }
+    }
 }
 
 /// A port of a service, by name or by number.

@@ -41,7 +41,7 @@ shape! {
 }
 shape! {
     /// What a port speaks.
-    Protocol, { "enum": ["http", "http2", "grpc", "tcp", "tls"] }
+    Protocol, { "enum": ["http", "http2", "grpc", "tcp", "tls", "udp"] }
 }
 shape! {
     /// Whether peers must prove who they are.
@@ -49,13 +49,13 @@ shape! {
 }
 shape! {
     /// How an endpoint is chosen.
-    LoadBalancerPolicy, { "enum": ["peak-ewma", "least-request", "round-robin", "random"] }
+    LoadBalancerPolicy, { "enum": ["peak-ewma", "least-request", "round-robin", "random", "ring-hash", "maglev"] }
 }
 shape! {
     /// What makes a try count as failed.
     RetryOn, {
         "type": "string",
-        "pattern": "^(connect-failure|refused-stream|reset|gateway-error|5xx|[45][0-9][0-9])$"
+        "pattern": "^(connect-failure|refused-stream|reset|gateway-error|5xx|[45][0-9][0-9]|cancelled|deadline-exceeded|resource-exhausted|internal|unavailable)$"
     }
 }
 shape! {

@@ -1,21 +1,21 @@
-//! `TrafficPolicy`: how patiently, how often and where to a service's requests go.
+//! `TrafficPolicy`: how patiently, how often and where to a service's requests go, and what protects it.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use weft_bundle::body;
-use weft_bundle::duration::DurationText;
 
 use super::super::check::Checker;
-use super::reference::TargetRef;
-use super::shapes;
+use super::balancing::{Connection, LoadBalancer};
+use super::protection::{Affinity, Fault, HealthCheck, Limits, Outliers, RateLimit};
+use super::reference::{TargetKind, TargetRef};
+use super::timing::{Retry, Timeouts};
 use crate::diagnostic::Diagnostic;
-use crate::yaml::{INVALID_VALUE, Spanned};
+use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
-/// How patiently, how often and where to a service's requests go.
+/// How patiently, how often and where to a service's requests go, and what protects it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TrafficPolicy {
-    /// What it applies to. The nearest policy wins, field by field.
+    /// What it applies to. The nearest policy wins, field by field: rule, route, subset, port, service, mesh.
     pub target_refs: Vec<Spanned<TargetRef>>,
     /// How long things may take.
     pub timeouts: Option<Spanned<Timeouts>>,
@@ -23,10 +23,20 @@ pub struct TrafficPolicy {
     pub retry: Option<Spanned<Retry>>,
     /// How an endpoint is chosen.
     pub load_balancer: Option<Spanned<LoadBalancer>>,
-    /// How much may be in flight. Not supported yet.
+    /// How connections are kept.
+    pub connection: Option<Spanned<Connection>>,
+    /// How much may be in flight.
     pub limits: Option<Spanned<Limits>>,
-    /// When an endpoint is left out for a while. Not supported yet.
+    /// When an endpoint is left out for a while.
     pub outliers: Option<Spanned<Outliers>>,
+    /// How endpoints are asked whether they are well.
+    pub health_check: Option<Spanned<HealthCheck>>,
+    /// How many requests the service takes, counted by each of its proxies on its own; all must hold.
+    pub rate_limits: Option<Vec<Spanned<RateLimit>>>,
+    /// Faults to inject, to see how callers cope.
+    pub fault: Option<Spanned<Fault>>,
+    /// Whether a caller stays with one endpoint.
+    pub affinity: Option<Spanned<Affinity>>,
 }
 
 impl TrafficPolicy {
@@ -36,7 +46,7 @@ impl TrafficPolicy {
         }
         for target in &spec.target_refs {
             target.check(checker);
-            checker.not_yet(target.port.as_ref(), "port", "traffic policies of single ports");
+            spec.check_level(target, checker);
         }
         checker.unique(spec.target_refs.iter().map(|t| (t.identity(), t.span)), |_| {
             "the policy names this target twice".to_owned()
@@ -44,144 +54,104 @@ impl TrafficPolicy {
         if let Some(retry) = &spec.retry {
             retry.check(spec.timeouts.as_deref(), checker);
         }
-        checker.not_yet(spec.limits.as_ref(), "limits", "proxies that bound what is in flight per service");
-        checker.not_yet(spec.outliers.as_ref(), "outliers", "proxies that leave failing endpoints out");
+        if let Some(balancer) = &spec.load_balancer {
+            balancer.check(checker);
+        }
+        if let Some(connection) = &spec.connection {
+            connection.check(checker);
+        }
+        if let Some(outliers) = &spec.outliers {
+            outliers.check(checker);
+        }
+        if let Some(health_check) = &spec.health_check {
+            HealthCheck::check(health_check, checker);
+        }
+        checker.not_empty(spec.rate_limits.as_ref(), spec.span, "rateLimits");
+        for limit in spec.rate_limits.iter().flatten() {
+            limit.check(checker);
+        }
+        if let Some(fault) = &spec.fault {
+            Fault::check(fault, checker);
+        }
+        if let Some(affinity) = &spec.affinity {
+            Affinity::check(affinity, checker);
+        }
     }
-}
 
-impl Retry {
-    /// On its own, and beside the `timeouts` of the same object.
-    pub(super) fn check(&self, timeouts: Option<&Timeouts>, checker: &mut Checker<'_>) {
-        if let Some(own) = &self.per_try
-            && let Some(other) = timeouts.and_then(|timeouts| timeouts.per_try.as_ref())
-        {
+    /// A field that says nothing about what a target is would have no effect there.
+    fn check_level(&self, target: &Spanned<TargetRef>, checker: &mut Checker<'_>) {
+        let (wrong, remedy): (Vec<(&str, Span)>, _) = match target.kind.value {
+            kind if kind.is_route() => {
+                ([self.of_backends(), self.of_callees()].concat(), "target the Service that is called")
+            }
+            _ if target.subset.is_some() => (
+                [self.of_requests(), self.of_callees()].concat(),
+                "target the Service, or the route that leads to the subset",
+            ),
+            _ => return,
+        };
+        let what = if target.kind.value.is_route() { "a route" } else { "a subset" };
+        for (name, span) in wrong {
             checker.report(
-                Diagnostic::error(INVALID_VALUE, "`perTry` is set in `timeouts` and in `retry`")
-                    .at(own.span)
-                    .related(other.span, "it is here too")
-                    .help("set it in one of them"),
+                Diagnostic::error(INVALID_VALUE, format!("`{name}` would have no effect on {what}"))
+                    .at(span)
+                    .related(target.span, "the policy is for this")
+                    .help(remedy),
             );
         }
-        if let Some(attempts) = &self.attempts
-            && attempts.value > MAX_ATTEMPTS
-        {
-            checker
-                .invalid(attempts.span, format!("{} retries are more than {MAX_ATTEMPTS}", attempts.value));
-        }
-        for method in self.methods.iter().flatten() {
-            checker.method(method);
-        }
-        if let Some(percent) = self.budget.as_ref().and_then(|budget| budget.percent.as_ref())
-            && percent.value > 100
-        {
-            checker.invalid(percent.span, format!("{} per cent is more than everything", percent.value));
-        }
-        if let Some(backoff) = &self.backoff
-            && let (Some(base), Some(max)) = (&backoff.base, &backoff.max)
-            && base.value > max.value
-        {
-            checker.invalid(base.span, format!("the first pause, {base}, is longer than the longest, {max}"));
-        }
+    }
+
+    /// The fields that are about requests, and belong to whoever the caller names.
+    fn of_requests(&self) -> Vec<(&'static str, Span)> {
+        let timeouts = self.timeouts.as_deref();
+        let retry = self.retry.as_deref();
+        present([
+            ("timeouts.request", timeouts.and_then(|t| place(t.request.as_ref()))),
+            ("timeouts.perTry", timeouts.and_then(|t| place(t.per_try.as_ref()))),
+            ("timeouts.idle", timeouts.and_then(|t| place(t.idle.as_ref()))),
+            ("retry.perTry", retry.and_then(|r| place(r.per_try.as_ref()))),
+            ("retry.attempts", retry.and_then(|r| place(r.attempts.as_ref()))),
+            ("retry.on", retry.and_then(|r| r.on.as_ref()?.first()).map(|on| on.span)),
+            ("retry.methods", retry.and_then(|r| r.methods.as_ref()?.first()).map(|method| method.span)),
+            ("retry.backoff", retry.and_then(|r| place(r.backoff.as_ref()))),
+            ("fault", place(self.fault.as_ref())),
+            ("affinity", place(self.affinity.as_ref())),
+        ])
+    }
+
+    /// The fields that are about endpoints, and belong to where requests end up.
+    fn of_backends(&self) -> Vec<(&'static str, Span)> {
+        let timeouts = self.timeouts.as_deref();
+        present([
+            ("timeouts.connect", timeouts.and_then(|t| place(t.connect.as_ref()))),
+            ("timeouts.poolIdle", timeouts.and_then(|t| place(t.pool_idle.as_ref()))),
+            ("retry.budget", self.retry.as_deref().and_then(|retry| place(retry.budget.as_ref()))),
+            ("loadBalancer", place(self.load_balancer.as_ref())),
+            ("connection", place(self.connection.as_ref())),
+            ("limits", place(self.limits.as_ref())),
+            ("outliers", place(self.outliers.as_ref())),
+            ("healthCheck", place(self.health_check.as_ref())),
+        ])
+    }
+
+    /// The fields that the called service's own proxies act on.
+    fn of_callees(&self) -> Vec<(&'static str, Span)> {
+        let first = self.rate_limits.as_ref().and_then(|limits| limits.first());
+        present([("rateLimits", place(first))])
     }
 }
 
-/// More tries than this multiply load without helping anybody.
-const MAX_ATTEMPTS: u32 = 10;
-
-/// How long things may take. `0s` means without limit.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Timeouts {
-    /// A request, all tries together, up to the response's headers.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub request: Option<Spanned<DurationText>>,
-    /// One try.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub per_try: Option<Spanned<DurationText>>,
-    /// Between two pieces of a body.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub idle: Option<Spanned<DurationText>>,
-    /// Opening a connection, TLS included.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub connect: Option<Spanned<DurationText>>,
+fn place<T>(field: Option<&Spanned<T>>) -> Option<Span> {
+    field.map(|field| field.span)
 }
 
-/// Whether and when requests are tried again.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Retry {
-    /// Tries after the first; 0 turns retries off.
-    #[schemars(range(max = 10))]
-    pub attempts: Option<Spanned<u32>>,
-    /// How long one try may take.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub per_try: Option<Spanned<DurationText>>,
-    /// What makes a try count as failed: `connect-failure`, `refused-stream`, `reset`, `gateway-error`, `5xx`, or a
-    /// status such as `"503"`.
-    #[schemars(with = "Option<Vec<shapes::RetryOn>>")]
-    pub on: Option<Vec<Spanned<body::RetryOn>>>,
-    /// Methods that may be tried again although the first try may have had an effect; the safe ones if not set.
-    pub methods: Option<Vec<Spanned<String>>>,
-    /// How many retries there may be at once.
-    pub budget: Option<Spanned<Budget>>,
-    /// The pauses between tries.
-    pub backoff: Option<Spanned<Backoff>>,
+fn present<const N: usize>(fields: [(&'static str, Option<Span>); N]) -> Vec<(&'static str, Span)> {
+    fields.into_iter().filter_map(|(name, span)| Some((name, span?))).collect()
 }
 
-/// How many retries there may be at once.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Budget {
-    /// Per cent of the requests in flight; 20 if not set.
-    #[schemars(range(max = 100))]
-    pub percent: Option<Spanned<u32>>,
-    /// As many as this in any case; 3 if not set.
-    pub min: Option<Spanned<u32>>,
-}
-
-/// The pauses between tries.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Backoff {
-    /// The first pause is drawn from zero to this, and the bound doubles each time.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub base: Option<Spanned<DurationText>>,
-    /// The bound never grows beyond this.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub max: Option<Spanned<DurationText>>,
-}
-
-/// How an endpoint is chosen.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadBalancer {
-    /// The way.
-    #[schemars(with = "shapes::LoadBalancerPolicy")]
-    pub policy: Spanned<body::LoadBalancer>,
-}
-
-/// How much may be in flight.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Limits {
-    /// Open connections.
-    pub connections: Option<Spanned<u32>>,
-    /// Requests that wait for a connection.
-    pub pending: Option<Spanned<u32>>,
-    /// Requests in flight.
-    pub requests: Option<Spanned<u32>>,
-}
-
-/// When an endpoint is left out for a while.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Outliers {
-    /// After this many errors in a row.
-    pub consecutive_errors: Option<Spanned<u32>>,
-    /// For this long, and longer each time.
-    #[schemars(with = "Option<shapes::Duration>")]
-    pub base_ejection: Option<Spanned<DurationText>>,
-    /// Never more than this share of the endpoints at once.
-    #[schemars(range(max = 100))]
-    pub max_ejected_percent: Option<Spanned<u32>>,
+impl TargetKind {
+    /// Whether it is a kind of route.
+    pub fn is_route(self) -> bool {
+        self.route_kind().is_some()
+    }
 }

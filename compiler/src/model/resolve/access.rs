@@ -1,12 +1,15 @@
 //! AccessPolicies: targets, callers and operations, bound.
 
-use weft_bundle::body::{Effect, IdentityMatch, OperationMatch, PathMatch};
+use weft_bundle::body::{Effect, IdentityMatch, OperationMatch, PathMatch, Predicate};
 
 use super::Context;
+use crate::cel;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessAction, PortRef, Source, TargetKind, TargetRef};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
-use crate::model::{AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, Mesh, Operation, Service};
+use crate::model::{
+    AccessPolicy, AccessRule, AccessTarget, Caller, CallerKind, Mesh, Operation, Service, ServiceIndex,
+};
 use crate::yaml::{Span, Spanned};
 
 /// Adds all access policies.
@@ -34,22 +37,27 @@ fn policy(
             .flatten()
             .filter_map(|source| caller(context, document, source, mesh))
             .collect();
-        let to = written
+        let to: Vec<Operation> = written
             .to
             .iter()
             .flatten()
             .map(|written| operation(context, document, written, &targets, mesh))
             .collect();
+        let when =
+            written.when.as_ref().and_then(|text| condition(context, document, text, &targets, &to, mesh));
         let at = context.at(document, written.span, Some(format!("rules[{index}]")));
-        AccessRule { at, from, to, when: None }
+        AccessRule { at, from, to, when }
     });
     let rules: Vec<AccessRule> = rules.collect();
     for target in &targets {
         one_access_per_target(context, document, target, &targets, &rules, mesh);
     }
-    // A list of callers of which none could be bound must not become "everyone"; the build fails anyway.
-    let written = spec.rules.iter().map(|rule| rule.from.is_some());
-    let rules = rules.into_iter().zip(written).filter(|(rule, listed)| !(*listed && rule.from.is_empty()));
+    // A list of callers of which none could be bound must not become "everyone", nor a condition that is none "always";
+    // the build fails anyway.
+    let written = spec.rules.iter().map(|rule| (rule.from.is_some(), rule.when.is_some()));
+    let rules = rules.into_iter().zip(written).filter(|(rule, (listed, conditional))| {
+        !(*listed && rule.from.is_empty()) && *conditional == rule.when.is_some()
+    });
     let rules = rules.map(|(rule, _)| rule).collect();
     AccessPolicy {
         gateways: Vec::new(),
@@ -120,7 +128,7 @@ fn target(
     Some(AccessTarget { service, port, span: target.span })
 }
 
-fn port_number(
+pub(super) fn port_number(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     port: &Spanned<PortRef>,
@@ -189,12 +197,41 @@ fn operation(
     });
     let operation = Operation { condition: OperationMatch { methods, paths }, ports };
     if operation.condition != OperationMatch::default() {
-        check_http(context, document, written.span, targets, &operation, mesh);
+        let concerns = |service, port| operation.is_for(service, port);
+        check_http(context, document, written.span, targets, &concerns, mesh);
     }
     operation
 }
 
-fn path_match(path: &weft::PathMatch) -> PathMatch {
+/// A rule's CEL expression as a predicate, or what is wrong with it.
+fn condition(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    text: &Spanned<String>,
+    targets: &[AccessTarget],
+    to: &[Operation],
+    mesh: &Mesh,
+) -> Option<Predicate> {
+    let predicate = match cel::compile(text, cel::Environment::Access) {
+        Ok(predicate) => predicate,
+        Err(faults) => {
+            let file = context.sources.file(text.span.file).map(|file| file.bytes.as_slice());
+            let placed = cel::Placed { text, file: file.unwrap_or_default() };
+            for fault in faults {
+                context.report(placed.diagnostic(&fault).object(document.object()));
+            }
+            return None;
+        }
+    };
+    if predicate.needs_request() {
+        let concerns =
+            |service, port| to.is_empty() || to.iter().any(|operation| operation.is_for(service, port));
+        check_http(context, document, text.span, targets, &concerns, mesh);
+    }
+    Some(predicate)
+}
+
+pub(super) fn path_match(path: &weft::PathMatch) -> PathMatch {
     match path {
         weft::PathMatch::Exact(path) => PathMatch::Exact(path.value.clone()),
         weft::PathMatch::Prefix(path) => PathMatch::SegmentPrefix(path.value.clone()),
@@ -209,7 +246,7 @@ fn check_http(
     document: &ParsedDocument,
     span: Span,
     targets: &[AccessTarget],
-    operation: &Operation,
+    concerns: &dyn Fn(ServiceIndex, u16) -> bool,
     mesh: &Mesh,
 ) {
     for target in targets {
@@ -217,7 +254,7 @@ fn check_http(
         let opaque = service.ports.iter().find(|port| {
             !port.protocol.is_http()
                 && target.port.is_none_or(|number| number == port.number)
-                && operation.is_for(target.service, port.number)
+                && concerns(target.service, port.number)
         });
         if let Some(port) = opaque {
             context.not_http(

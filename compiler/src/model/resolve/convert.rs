@@ -19,6 +19,7 @@ pub(super) fn timeouts(timeouts: Option<&Timeouts>) -> Settings {
         per_try: timeouts.per_try.as_deref().copied(),
         idle: timeouts.idle.as_deref().copied(),
         connect: timeouts.connect.as_deref().copied(),
+        pool_idle: timeouts.pool_idle.as_deref().copied(),
         ..Settings::default()
     }
 }

@@ -13,7 +13,7 @@ use crate::analysis::{Level, PAGES, Page};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessDefault, AnalysisLevel, TrustAnchor};
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{At, Mesh};
+use crate::model::{At, Mesh, ROOT_NAMESPACE};
 use crate::yaml::INVALID_VALUE;
 use crate::yaml::{Span, Spanned};
 
@@ -35,8 +35,10 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
     let defaults = &spec.defaults;
     let settings =
         convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()));
+    let root_namespace = spec.root_namespace.as_deref().map_or(ROOT_NAMESPACE, String::as_str).to_owned();
     Mesh {
-        trust_anchors: BTreeMap::from([(spec.trust_domain.value.clone(), anchors(context, document, spec))]),
+        root_namespace,
+        trust_anchors: trust(context, document, spec),
         default_access: match defaults.access.as_deref() {
             Some(AccessDefault::Allow) => Verdict::Allow,
             Some(AccessDefault::Deny) | None => Verdict::Deny,
@@ -61,10 +63,29 @@ fn missing(context: &mut Context<'_>) -> Mesh {
     Mesh::new("", At { origin, span: Span::default() }, trust_domain)
 }
 
+/// Whom to believe about each trust domain, our own and those it is federated with.
+fn trust(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &weft::Mesh,
+) -> BTreeMap<TrustDomain, Vec<String>> {
+    let own = anchors(context, document, &spec.trust_anchors);
+    let mut trust = BTreeMap::from([(spec.trust_domain.value.clone(), own)]);
+    for domain in &spec.federated {
+        let theirs = anchors(context, document, &domain.trust_anchors);
+        trust.entry(domain.trust_domain.value.clone()).or_insert(theirs);
+    }
+    trust
+}
+
 /// Base64 DER of every certificate, sorted, each once.
-fn anchors(context: &mut Context<'_>, document: &ParsedDocument, spec: &weft::Mesh) -> Vec<String> {
+pub(super) fn anchors(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    written: &[Spanned<TrustAnchor>],
+) -> Vec<String> {
     let mut anchors = Vec::new();
-    for anchor in &spec.trust_anchors {
+    for anchor in written {
         let (text, pem): (&Spanned<String>, Vec<u8>) = match &anchor.value {
             TrustAnchor::Pem(text) => (text, text.value.clone().into_bytes()),
             TrustAnchor::File(path) => match context.sources.attachment(document.file, path) {

@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use weft_bundle::body::{PeerTls, Protocol};
+use weft_bundle::body::{Discovery, PeerTls, Protocol};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::external::Services;
-use super::{Context, istio};
+use super::{Context, external, istio};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
-use crate::dialect::weft::{self, EndpointPort, PortRef};
+use crate::dialect::weft::{self, DnsRecord, EndpointPort, PortRef};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{Call, Endpoint, Mesh, Port, Service, Settings, Subset};
 use crate::yaml::INVALID_VALUE;
@@ -21,7 +20,7 @@ use crate::yaml::Spanned;
 /// All services, sorted by namespace and name; their calls are still to be bound.
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &Mesh) -> Vec<Service> {
     let slices = slices_by_service(documents);
-    let mut services = Services::new();
+    let mut services: BTreeMap<(String, String), Service> = BTreeMap::new();
     for document in documents {
         let key = (document.namespace().to_owned(), document.name().to_owned());
         if let Kind::Service(spec) = &document.spec
@@ -51,6 +50,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
             }
         }
     }
+    external::resolve(context, documents, mesh, &mut services);
     istio::service_entry::add(context, documents, mesh, &mut services);
     let mut services: Vec<_> = services.into_values().collect();
     for service in &mut services {
@@ -104,6 +104,7 @@ fn weft_service(
     Some(Service {
         ports,
         endpoints,
+        discovery: spec.endpoints.as_deref().and_then(discovery),
         subsets: weft_subsets(context, document, spec),
         ..Service::new(document.namespace(), document.name(), at, identity)
     })
@@ -143,7 +144,20 @@ fn weft_port(port: &Spanned<weft::Port>, mesh: &Mesh) -> Port {
     }
 }
 
-fn weft_endpoint(endpoint: &weft::StaticEndpoint) -> Endpoint {
+/// Where addresses come from that are not written down. The port of a name is each port's own.
+pub(super) fn discovery(endpoints: &weft::Endpoints) -> Option<Discovery> {
+    let file = endpoints
+        .file
+        .as_deref()
+        .map(|file| Discovery::File { path: file.path.value.clone(), labels: BTreeMap::new() });
+    let dns = endpoints.dns.as_deref().map(|dns| match dns.record.as_deref() {
+        Some(DnsRecord::SRV) => Discovery::DnsService { name: dns.name.value.clone() },
+        Some(DnsRecord::A) | None => Discovery::Dns { host: dns.name.value.clone(), port: 0 },
+    });
+    dns.or(file)
+}
+
+pub(super) fn weft_endpoint(endpoint: &weft::StaticEndpoint) -> Endpoint {
     let ports = match endpoint.port.as_deref() {
         None => BTreeMap::new(),
         Some(EndpointPort::Number(number)) => BTreeMap::from([(String::new(), *number)]),

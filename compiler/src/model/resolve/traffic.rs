@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Context, convert};
+use super::access::port_number;
+use super::{Context, traffic_settings};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, TargetKind, TargetRef};
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{Mesh, Order, Settings, TrafficPolicy, TrafficTarget};
+use crate::model::{Mesh, TrafficPolicy, TrafficTarget};
 use crate::yaml::Spanned;
 
 /// Adds all traffic policies.
@@ -26,15 +27,9 @@ fn policy(
     spec: &weft::TrafficPolicy,
     mesh: &Mesh,
 ) -> TrafficPolicy {
-    let balancer = spec.load_balancer.as_ref().map(|balancer| balancer.policy.value);
-    let settings = Settings { load_balancer: balancer, ..convert::timeouts(spec.timeouts.as_deref()) };
     let targets =
         spec.target_refs.iter().filter_map(|target| self::target(context, document, target, mesh)).collect();
-    TrafficPolicy {
-        at: context.at_document(document),
-        targets,
-        settings: settings.or(&convert::retry(spec.retry.as_deref())),
-    }
+    TrafficPolicy { at: context.at_document(document), targets, settings: traffic_settings::of(spec) }
 }
 
 fn target(
@@ -54,13 +49,19 @@ fn target(
         }
         TargetKind::Service => {
             let index = context.service(mesh, document, namespace, &target.name)?;
+            if let Some(port) = &target.port {
+                let number = port_number(context, document, port, mesh.service(index))?;
+                return Some(TrafficTarget::Port(index, number));
+            }
             let Some(subset) = &target.subset else { return Some(TrafficTarget::Service(index)) };
             if !context.subset(document, mesh.service(index), subset) {
                 return None;
             }
             Some(TrafficTarget::Subset(index, subset.value.clone()))
         }
-        TargetKind::HttpRoute => route_target(context, document, target, namespace, mesh),
+        TargetKind::HttpRoute | TargetKind::GrpcRoute | TargetKind::VirtualService => {
+            route_target(context, document, target, namespace, mesh)
+        }
     }
 }
 
@@ -71,15 +72,16 @@ fn route_target(
     namespace: &str,
     mesh: &Mesh,
 ) -> Option<TrafficTarget> {
-    let object = format!("HTTPRoute {namespace}/{}", target.name);
-    let routes = || mesh.routes.iter().filter(|route| route.order == Order::Specificity);
+    let kind = target.kind.value.route_kind()?;
+    let object = format!("{kind} {namespace}/{}", target.name);
     let Some(index) = mesh.routes.iter().position(|route| route.at.origin.object == object) else {
-        let names: Vec<String> = routes()
-            .filter(|route| route.namespace == namespace)
-            .filter_map(|route| route.at.origin.object.rsplit_once('/').map(|(_, name)| name.to_owned()))
-            .collect();
-        let known: Vec<&str> = names.iter().map(String::as_str).collect();
-        let what = format!("HTTPRoute in namespace `{namespace}` called");
+        if context.unread.contains(&object) {
+            return None;
+        }
+        let prefix = format!("{kind} {namespace}/");
+        let known: Vec<&str> =
+            mesh.routes.iter().filter_map(|route| route.at.origin.object.strip_prefix(&prefix)).collect();
+        let what = format!("{kind} in namespace `{namespace}` called");
         context.unknown(document, target.name.span, &what, &target.name, &known);
         return None;
     };

@@ -40,13 +40,13 @@ impl Lists {
         }
     }
 
-    /// Adds routes of connections.
+    /// Adds routes of connections; of those limited to a port, only the ones that are `here`.
     pub(super) fn add_tcp(
         &mut self,
         context: &mut Context<'_>,
         document: &ParsedDocument,
         routes: &[Spanned<TcpRoute>],
-        applies: Applies<'_>,
+        (applies, here): (Applies<'_>, &dyn Fn(Option<u16>) -> bool),
         binder: &Binder<'_>,
     ) {
         for (index, route) in routes.iter().enumerate() {
@@ -56,6 +56,7 @@ impl Lists {
                 self.entries.push(entry(RequestMatch::default(), rule, route.span));
             }
             let matches = route.matches.iter().filter(|condition| applies(&condition.gateways));
+            let matches = matches.filter(|condition| here(condition.port.as_deref().copied()));
             self.entries.extend(matches.map(|condition| tcp_entry(condition, rule)));
         }
     }

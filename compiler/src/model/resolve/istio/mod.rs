@@ -109,26 +109,28 @@ fn mesh_routes<'d>(
         }
         made.push(route(RouteKind::Http, attachments, lists, http::defaults()));
     }
+    let mut tls_ports = Vec::new();
     if !spec.tls.is_empty() {
+        let is_tls = |protocol| protocol == Protocol::Tls;
+        let help = "declare the port's protocol as `tls` if that is what it speaks";
+        let what = Some(("`tls` routes TLS connections", help));
+        let attachments = attach(context, document, claims, is_tls, what, mesh);
+        tls_ports.extend(attachments.iter().filter_map(|attachment| attachment.port));
         let mut lists = Lists::default();
         lists.add_tls(context, document, &spec.tls, &applies, &binder);
         // On a port that speaks TLS, what no server name decides is left to the other connections' routes.
-        lists.add_tcp(context, document, &spec.tcp, &applies, &binder);
-        let is_tls = |protocol| protocol == Protocol::Tls;
-        let what = Some((
-            "`tls` routes TLS connections",
-            "declare the port's protocol as `tls` if that is what it speaks",
-        ));
-        let attachments = attach(context, document, claims, is_tls, what, mesh);
+        let here = |port: Option<u16>| port.is_none_or(|port| tls_ports.contains(&port));
+        lists.add_tcp(context, document, &spec.tcp, (&applies, &here), &binder);
         made.push(route(RouteKind::Tls, attachments, lists, Settings::default()));
     }
     if !spec.tcp.is_empty() {
-        let mut lists = Lists::default();
         let own = |protocol| protocol == Protocol::Tcp || (protocol == Protocol::Tls && spec.tls.is_empty());
         let what = spec.tls.is_empty().then_some(("`tcp` routes connections", "route requests by `http`"));
         let attachments = attach(context, document, claims, own, what, mesh);
         if !attachments.is_empty() {
-            lists.add_tcp(context, document, &spec.tcp, &applies, &binder);
+            let mut lists = Lists::default();
+            let here = |port: Option<u16>| port.is_none_or(|port| !tls_ports.contains(&port));
+            lists.add_tcp(context, document, &spec.tcp, (&applies, &here), &binder);
             made.push(route(RouteKind::Tcp, attachments, lists, Settings::default()));
         }
     }

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use weft_bundle::body::{Discovery, PeerTls};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::super::external::{self, Services};
-use super::super::{Context, services};
+use super::super::{Context, external, services};
 use super::hosts;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::istio::service_entry::{EntryPort, Location, Resolution, ServiceEntry, WorkloadEntry};
@@ -20,7 +19,7 @@ pub(in crate::model::resolve) fn add(
     context: &mut Context<'_>,
     documents: &[&ParsedDocument],
     mesh: &Mesh,
-    services: &mut Services,
+    services: &mut BTreeMap<(String, String), Service>,
 ) {
     let mut workloads: BTreeMap<&str, Vec<&Spanned<WorkloadEntry>>> = BTreeMap::new();
     for document in documents {
@@ -43,10 +42,41 @@ pub(in crate::model::resolve) fn add(
         }
         for (name, hosts) in names(document, spec) {
             if let Some(service) = service(context, document, spec, &name, &hosts, &selected, mesh) {
+                host_twice(context, document, services.values(), &service);
                 external::add(context, document, services, service);
             }
         }
     }
+}
+
+/// Reports a host and port that another document gives to the same callers.
+fn host_twice<'s>(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    others: impl Iterator<Item = &'s Service>,
+    service: &Service,
+) {
+    let together = |other: &Service| match (&other.visible_to, &service.visible_to) {
+        (Some(other), Some(own)) => own.iter().any(|namespace| other.contains(namespace)),
+        // One of a namespace of its own stands before one that all see.
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => other.namespace == service.namespace,
+    };
+    let shared = |other: &'s Service| {
+        let host = other.hosts.iter().find(|host| service.hosts.contains(host))?;
+        let port = other.ports.iter().any(|port| service.port(port.number).is_some());
+        (port && other.id() != service.id() && together(other)).then_some((other, host))
+    };
+    let mut others = others;
+    let Some((other, host)) = others.find_map(shared) else { return };
+    let message = format!("`{}` has the host `{host}` on a common port too", other.at.origin.object);
+    let finding = Diagnostic::error("duplicate-object", message)
+        .object(document.object())
+        .at(document.metadata.name.span)
+        .label("again here")
+        .related(other.at.span, "first here")
+        .help("merge them, or show them to different namespaces by `exportTo`");
+    context.report(finding);
 }
 
 /// The services of an entry: one, or, where each host is looked up by its own name, one for each.

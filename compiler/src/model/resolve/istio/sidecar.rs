@@ -147,8 +147,8 @@ fn calls(
         let seen = mesh.indexed().filter(|(_, service)| service.is_visible_to(own));
         for (index, _) in seen.filter(|(_, service)| fits(service, namespace, &pattern)) {
             any = true;
-            // A pattern stands for others.
-            if index != caller || matches!(pattern, HostPattern::Exact(_)) {
+            // What one Sidecar says of many services, each says of the others.
+            if index != caller {
                 calls.entry(index).or_insert(written.span);
             }
         }
