@@ -149,7 +149,7 @@ const MAX_TABLE: u32 = 5_000_011;
 
 fn is_prime(number: u32) -> bool {
     let end = number.isqrt();
-    number > 1 && (2..=end).all(|factor| number % factor != 0)
+    number > 1 && (2..=end).all(|factor| !number.is_multiple_of(factor))
 }
 
 impl ConsistentHash {
@@ -265,7 +265,7 @@ impl Warmup {
         match &self.duration {
             None => checker.invalid(span, "a warm-up has a `duration`"),
             Some(duration) if duration.is_zero() => {
-                checker.invalid(duration.span, "a warm-up takes at least `1ms`")
+                checker.invalid(duration.span, "a warm-up takes at least `1ms`");
             }
             Some(_) => {}
         }
