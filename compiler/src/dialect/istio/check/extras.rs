@@ -143,7 +143,7 @@ impl AbortFault {
         checker.not_yet(self.http2_error.as_ref(), "http2Error", needs);
         match (&self.http_status, &self.grpc_status) {
             (Some(http), Some(grpc)) => {
-                exclusive(("httpStatus", http.span), ("grpcStatus", grpc.span), checker)
+                exclusive(("httpStatus", http.span), ("grpcStatus", grpc.span), checker);
             }
             (None, None) if self.http2_error.is_none() => {
                 checker.invalid(span, "an abort needs `httpStatus` or `grpcStatus`");

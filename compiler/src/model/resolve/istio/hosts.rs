@@ -160,10 +160,13 @@ pub(super) fn claims(
     claims
 }
 
+/// How much a claim says, and for whom it is.
+type Interest = ((u8, usize), Scope);
+
 /// Leaves to more exact hosts what they claim: of several documents that a caller sees, the one with the most specific host
 /// decides (istio:pilot/pkg/model/push_context.go, `MostSpecificHostMatch`).
 pub(super) fn most_specific_wins(mesh: &Mesh, claims: &mut [Vec<Claim>]) {
-    let mut exact: BTreeMap<ServiceIndex, Vec<((u8, usize), Scope)>> = BTreeMap::new();
+    let mut exact: BTreeMap<ServiceIndex, Vec<Interest>> = BTreeMap::new();
     for claim in claims.iter().flatten() {
         exact.entry(claim.service).or_default().push((claim.specificity, claim.scope.clone()));
     }
