@@ -81,7 +81,7 @@ fn replacement(substitution: &str) -> String {
 
 /// Whether RE2 takes a substitution for an expression: after a backslash only a backslash or the number of one of its
 /// groups.
-pub(super) fn is_substitution(substitution: &str, regex: &Regex) -> bool {
+pub fn is_substitution(substitution: &str, regex: &Regex) -> bool {
     let mut characters = substitution.chars();
     while let Some(character) = characters.next() {
         if character == '\\' {

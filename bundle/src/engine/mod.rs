@@ -30,7 +30,8 @@ use regex::bytes::Regex;
 use self::access::AccessMatcher;
 pub use self::access::{Authorization, Denial, Peer, Permit};
 pub use self::action::{
-    FRAMING, edit_headers, is_authority, is_path_text, redirect_location, split, split_authority,
+    FRAMING, edit_headers, is_authority, is_path_text, is_substitution, redirect_location, split,
+    split_authority,
 };
 pub use self::facts::{Facts, ResponseFacts, Token};
 pub use self::host::HostPattern;
@@ -392,7 +393,7 @@ fn compile_rewrites(body: &Body) -> Result<HashMap<String, Regex>, BuildError> {
             let place = || format!("{}:{}", frontend.service, frontend.port);
             let regex = matcher::part_regex(pattern)
                 .map_err(|source| BuildError::Match { place: place(), source })?;
-            if !action::is_substitution(substitution, &regex) {
+            if !is_substitution(substitution, &regex) {
                 return Err(BuildError::IllegalText { place: place(), text: substitution.clone() });
             }
             compiled.insert(pattern.clone(), regex);

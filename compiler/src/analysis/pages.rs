@@ -200,6 +200,14 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
     Page {
+        name: "no-effect",
+        summary: "a part of a document that is accepted and changes nothing",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("no_effect.rs"),
+        run: None,
+    },
+    Page {
         name: "not-admitted",
         summary: "a route or a set of listeners that its parent does not take",
         level: Level::Error,

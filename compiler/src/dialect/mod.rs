@@ -35,13 +35,15 @@ pub use parse::{Known, parse, parse_with};
 
 /// A kind, or a version of one, that is not read.
 pub const UNKNOWN_KIND: &str = "unknown-kind";
+/// A field or value that is accepted and changes nothing.
+pub const NO_EFFECT: &str = "no-effect";
 /// A field or value that cannot be honoured exactly.
 pub const NOT_SUPPORTED: &str = "not-supported";
 /// A name that is not one.
 pub const INVALID_NAME: &str = "invalid-name";
 
 /// What reading files and documents can find, each with what it means in a sentence.
-pub const FINDINGS: [(&str, &str); 10] = [
+pub const FINDINGS: [(&str, &str); 11] = [
     (
         crate::source::REFUSED_FILE,
         "a file is a link, a submodule, a Git LFS pointer or too large, and is not read",
@@ -56,6 +58,7 @@ pub const FINDINGS: [(&str, &str); 10] = [
     (yaml::MISSING_FIELD, "a field that the kind must have is not there"),
     (yaml::INVALID_VALUE, "a value of another type, or one that the field cannot have"),
     (UNKNOWN_KIND, "a kind, or a version of one, that is not read although its group is"),
+    (NO_EFFECT, "a part of a document that is accepted and changes nothing"),
     (NOT_SUPPORTED, "a construct that cannot be honoured exactly, and is never dropped silently"),
     (INVALID_NAME, "a name that breaks Kubernetes' rules for names"),
 ];
@@ -120,6 +123,14 @@ pub enum Kind {
     VirtualService(Spanned<istio::VirtualService>),
     /// `networking.istio.io/v1 DestinationRule`.
     DestinationRule(Spanned<istio::DestinationRule>),
+    /// `networking.istio.io/v1 ServiceEntry`.
+    ServiceEntry(Spanned<istio::ServiceEntry>),
+    /// `networking.istio.io/v1 WorkloadEntry`.
+    WorkloadEntry(Spanned<istio::WorkloadEntry>),
+    /// `networking.istio.io/v1 WorkloadGroup`.
+    WorkloadGroup(Spanned<istio::WorkloadGroup>),
+    /// `networking.istio.io/v1 Sidecar`.
+    Sidecar(Spanned<istio::Sidecar>),
     /// `security.istio.io/v1 AuthorizationPolicy`.
     AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
     /// `security.istio.io/v1 PeerAuthentication`.

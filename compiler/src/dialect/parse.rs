@@ -205,6 +205,30 @@ const KINDS: &[Entry] = &[
         read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
     },
     Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "ServiceEntry",
+        read: |r, n| r.custom(n, Kind::ServiceEntry, istio::ServiceEntry::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "WorkloadEntry",
+        read: |r, n| r.custom(n, Kind::WorkloadEntry, istio::WorkloadEntry::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "WorkloadGroup",
+        read: |r, n| r.custom(n, Kind::WorkloadGroup, istio::WorkloadGroup::check),
+    },
+    Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "Sidecar",
+        read: |r, n| r.custom(n, Kind::Sidecar, istio::Sidecar::check),
+    },
+    Entry {
         group: istio::SECURITY_GROUP,
         versions: SECURITY_VERSIONS,
         kind: "AuthorizationPolicy",
@@ -570,10 +594,11 @@ fn group_of(api_version: &str) -> &str {
 
 /// Kinds that exist and are not read, each with what it needs.
 const LATER: &[(&str, &[&str], &str)] = &[
+    (istio::GROUP, &["Gateway"], "it is not translated yet; Gateway API's Gateway is"),
     (
         istio::GROUP,
-        &["ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Sidecar", "Gateway", "ProxyConfig"],
-        "it is not translated yet; a Weft Service says where workloads are and what they call",
+        &["ProxyConfig"],
+        "it sets how Istio starts Envoy, and proxies here are not Envoy; their own command line says how they start",
     ),
     (
         istio::GROUP,

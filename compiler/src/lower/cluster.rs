@@ -46,9 +46,9 @@ fn made(mesh: &Mesh, target: &BackendTarget, service: &Service, port: &Port) -> 
         idle_timeout: settings.pool_idle.unwrap_or_default(),
         retry_budget: settings.retry_budget.unwrap_or(RetryBudget { percent: 20, min: 3 }),
         discovery: discovery(service, subset, port),
-        hash: settings.hash.clone(),
+        hash: settings.hash.clone().filter(|hash| !hash.keys.is_empty()),
         locality: settings.locality.clone(),
-        warmup: settings.warmup,
+        warmup: settings.warmup.filter(|warmup| !warmup.duration.is_zero()),
         limits: limits(&settings),
         outliers: outliers(&settings),
         health_check: settings.health_check.clone(),
@@ -92,12 +92,17 @@ fn discovery(service: &Service, subset: Option<&Subset>, port: &Port) -> Option<
     })
 }
 
+/// The largest number is how dialects write that there is no limit.
+fn limit(setting: Option<u32>) -> Option<u32> {
+    setting.filter(|limit| *limit < u32::MAX)
+}
+
 fn limits(settings: &Settings) -> Limits {
     Limits {
-        connections: settings.max_connections,
-        pending: settings.max_pending,
-        requests: settings.max_requests,
-        retries: settings.max_retries,
+        connections: limit(settings.max_connections),
+        pending: limit(settings.max_pending),
+        requests: limit(settings.max_requests),
+        retries: limit(settings.max_retries),
     }
 }
 
@@ -124,8 +129,8 @@ fn connection(settings: &Settings) -> ConnectionSettings {
     ConnectionSettings {
         max_requests: settings.requests_per_connection.filter(|requests| *requests > 0),
         max_age: settings.connection_age.filter(|age| !age.is_zero()),
-        max_streams: settings.streams_per_connection,
-        keepalive: settings.keepalive,
+        max_streams: limit(settings.streams_per_connection),
+        keepalive: settings.keepalive.filter(|keepalive| keepalive.probes != Some(0)),
         upgrade_to_http2: settings.upgrade_to_http2.unwrap_or(false),
         proxy_protocol: settings.proxy_protocol,
     }

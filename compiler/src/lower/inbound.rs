@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{
-    Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, Limits, OperationMatch, PeerMatch,
+    Access, AccessDefault, AccessRule, Effect, IdentityMatch, InboundPort, OperationMatch, PeerMatch,
     TokenProvider, Verdict,
 };
 
@@ -29,7 +29,7 @@ fn port(mesh: &Mesh, service: ServiceIndex, port: &Port) -> InboundPort {
         access: access(mesh, service, port),
         tokens: token_providers(mesh, service).map(|(id, _)| id.clone()).collect(),
         rate_limits: settings.rate_limits.unwrap_or_default(),
-        limits: Limits::default(),
+        limits: mesh.service(service).inbound_limits.get(&port.number).copied().unwrap_or_default(),
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn frontends(
     let service = mesh.service(target);
     let namespace = &mesh.service(caller).namespace;
     let frontend = |port: &Port| {
-        let (entries, rules, otherwise) = decisions(mesh, target, port, namespace, clusters);
+        let (entries, rules, otherwise) = decisions(mesh, target, port, mesh.service(caller), clusters);
         Frontend {
             service: service.id(),
             port: port.number,
@@ -59,10 +59,10 @@ fn decisions(
     mesh: &Mesh,
     target: ServiceIndex,
     port: &Port,
-    namespace: &str,
+    caller: &Service,
     clusters: &mut BTreeMap<String, Cluster>,
 ) -> (Vec<Entry>, Vec<Rule>, Rule) {
-    let plan = routing::plan(mesh, target, port, namespace);
+    let plan = routing::plan(mesh, target, port, caller);
     let settings = |place| routing::settings(mesh, target, port.number, None, Some(place));
     let (entries, rules) = list(mesh, &plan, settings, clusters);
     let otherwise = match plan.routes.first().and_then(|index| mesh.routes.get(*index)) {

@@ -23,11 +23,11 @@ use super::{
 /// every service that it may call, and every one whose routes lead to such a service: a Service that only carries
 /// routes has neither endpoints nor policies of its own (GEP-1294). Sorted; never itself, unless declared.
 pub fn dependencies(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
-    if let Some(calls) = &mesh.service(caller).calls {
-        return calls.iter().map(|call| call.service).collect();
-    }
     let namespace = &mesh.service(caller).namespace;
     let sees = |target: &ServiceIndex| mesh.service(*target).is_visible_to(namespace);
+    if let Some(calls) = &mesh.service(caller).calls {
+        return calls.iter().map(|call| call.service).filter(sees).collect();
+    }
     let direct: BTreeSet<ServiceIndex> = callees(mesh, caller).into_iter().filter(sees).collect();
     let senders: BTreeSet<usize> =
         direct.iter().flat_map(|target| mesh.index.senders(*target)).copied().collect();

@@ -63,7 +63,7 @@ impl Index {
                 push(index.traffic.entry(target.clone()).or_default(), place);
             }
         }
-        for (place, service) in mesh.indexed() {
+        for (place, service) in mesh.indexed().filter(|(_, service)| !service.external) {
             index.identities.entry(service.identity.clone()).or_insert(place);
         }
         for (place, policy) in mesh.tokens.iter().enumerate() {

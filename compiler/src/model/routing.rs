@@ -15,14 +15,14 @@
 //! are for, the most specific name first. Nothing is behind it but its routes.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{PathMatch, RequestMatch};
 use weft_bundle::engine::HostPattern;
 
 use super::{
-    GatewayIndex, Mesh, Order, Port, Route, RouteEntry, RouteKind, RouteRule, Scope, ServiceIndex, Settings,
-    TrafficTarget,
+    GatewayIndex, Mesh, Order, Port, Route, RouteEntry, RouteKind, RouteRule, Scope, Service, ServiceIndex,
+    Settings, TrafficTarget,
 };
 
 /// What a caller's namespace sees of one port of a service.
@@ -160,8 +160,75 @@ pub fn tiers(hosts: &[HostPattern]) -> impl Iterator<Item = &[HostPattern]> {
     hosts.chunk_by(|a, b| host_rank(a) == host_rank(b))
 }
 
-/// What callers of a namespace see of a service's port.
-pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &str) -> FrontendPlan<'m> {
+/// Who looks at a service: a namespace, or more of a caller.
+pub trait Viewer {
+    /// The caller's namespace.
+    fn namespace(&self) -> &str;
+
+    /// Whether all its workloads carry these labels.
+    fn carries(&self, labels: &BTreeMap<String, String>) -> bool;
+}
+
+/// A caller of that namespace about whose labels nothing is known.
+impl Viewer for str {
+    fn namespace(&self) -> &str {
+        self
+    }
+
+    fn carries(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.is_empty()
+    }
+}
+
+/// As [`str`].
+impl Viewer for String {
+    fn namespace(&self) -> &str {
+        self
+    }
+
+    fn carries(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.is_empty()
+    }
+}
+
+/// Callers that a list may treat apart: a namespace, and the labels that their workloads carry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Audience {
+    /// The namespace.
+    pub namespace: String,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Viewer for Audience {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn carries(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+    }
+}
+
+/// A service as a caller. That its workloads agree on the labels that entries ask for was checked in resolve.
+impl Viewer for Service {
+    fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    fn carries(&self, labels: &BTreeMap<String, String>) -> bool {
+        labels.is_empty() || self.workloads_carry(labels) == Some(true)
+    }
+}
+
+/// What a caller sees of a service's port.
+pub fn plan<'m>(
+    mesh: &'m Mesh,
+    target: ServiceIndex,
+    port: &Port,
+    viewer: &(impl Viewer + ?Sized),
+) -> FrontendPlan<'m> {
+    let namespace = viewer.namespace();
     let (mut routes, listed) = visible_routes(mesh, target, port.number, namespace);
     let outranked = keep_first_kind(mesh, &mut routes);
     let mut rivals = Vec::new();
@@ -187,6 +254,7 @@ pub fn plan<'m>(mesh: &'m Mesh, target: ServiceIndex, port: &Port, namespace: &s
         })
         .filter(|planned| planned.entry.port.is_none_or(|number| number == port.number))
         .filter(|planned| planned.entry.source_namespace.as_deref().is_none_or(|wanted| wanted == namespace))
+        .filter(|planned| viewer.carries(&planned.entry.source_labels))
         .collect();
     if entries.iter().all(|planned| planned.route.order == Order::Specificity) {
         rank(mesh, &mut entries);
@@ -272,10 +340,12 @@ fn keep_one_kind_per_host(
     outranked
 }
 
-/// The namespaces whose callers may see different lists on a port, each with one name to plan for. The first is `""`,
-/// which stands for all namespaces that no document treats specially.
-pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<String> {
+/// The callers that may see different lists on a port. The first is of the namespace `""`, which stands for all that no
+/// document treats specially. For each set of labels that entries ask for there are callers that carry just these: they see
+/// the fewest of the entries that such callers may see.
+pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<Audience> {
     let mut names = BTreeSet::from([String::new()]);
+    let mut labels = BTreeSet::from([BTreeMap::new()]);
     for route in mesh.index.routes(target).iter().filter_map(|place| mesh.routes.get(*place)) {
         let here = |number: Option<u16>| number.is_none_or(|number| number == port.number);
         for attachment in route.attachments.iter().filter(|a| a.service == target && here(a.port)) {
@@ -285,9 +355,17 @@ pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<Str
                 Scope::Namespaces(namespaces) => names.extend(namespaces.iter().cloned()),
             }
             names.extend(route.entries.iter().filter_map(|entry| entry.source_namespace.clone()));
+            labels.extend(route.entries.iter().map(|entry| entry.source_labels.clone()));
         }
     }
-    names
+    let of = |namespace: &String| {
+        let audience = |labels: &BTreeMap<String, String>| Audience {
+            namespace: namespace.clone(),
+            labels: labels.clone(),
+        };
+        labels.iter().map(audience).collect::<Vec<_>>()
+    };
+    names.iter().flat_map(of).collect()
 }
 
 /// The settings that hold for a rule's requests to a port of a service, nearest level first; `rule` is the route and rule they
@@ -305,8 +383,12 @@ pub fn settings(
 ) -> Settings {
     let (mut merged, dialect) = rule.map(|rule| of_rule(mesh, rule)).unwrap_or_default();
     if let Some(name) = subset {
-        let own =
-            mesh.service(service).subsets.get(name).map(|subset| subset.settings.clone()).unwrap_or_default();
+        let own = mesh
+            .service(service)
+            .subsets
+            .get(name)
+            .map(|subset| subset.ports.get(&port).unwrap_or(&subset.settings).clone());
+        let own = own.unwrap_or_default();
         merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
     }
     merged

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use weft_bundle::body::{Discovery, PeerTls, Protocol, ServerTls};
+use weft_bundle::body::{Discovery, Limits, PeerTls, Protocol, ServerTls};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::{At, Settings};
@@ -44,6 +44,12 @@ pub struct Service {
     pub discovery: Option<Discovery>,
     /// Namespaces whose callers see it; every one if none.
     pub visible_to: Option<Vec<String>>,
+    /// Names of which its certificate must have one, where callers begin TLS as on the web and say no other.
+    pub subject_alt_names: Vec<String>,
+    /// How much each port takes at once, by number.
+    pub inbound_limits: BTreeMap<u16, Limits>,
+    /// Labels that all its workloads carry, whatever their endpoints say (a Kubernetes Service's selector).
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Service {
@@ -64,6 +70,9 @@ impl Service {
             addresses: Vec::new(),
             discovery: None,
             visible_to: None,
+            subject_alt_names: Vec::new(),
+            inbound_limits: BTreeMap::new(),
+            labels: BTreeMap::new(),
         }
     }
 
@@ -74,7 +83,29 @@ impl Service {
 
     /// Whether callers of a namespace see it.
     pub fn is_visible_to(&self, namespace: &str) -> bool {
-        self.visible_to.as_ref().is_none_or(|seen| seen.iter().any(|seen| seen == namespace))
+        self.visible_to.as_ref().is_none_or(|namespaces| namespaces.iter().any(|own| own == namespace))
+    }
+
+    /// Whether its workloads carry these labels: all of them, or none; no answer if they differ, or nothing says.
+    ///
+    /// A workload of which nothing is known but its service's own labels may carry more.
+    pub fn workloads_carry(&self, labels: &BTreeMap<String, String>) -> Option<bool> {
+        let missing = |(key, value): (&String, &String)| self.labels.get(key) != Some(value);
+        let open: Vec<_> = labels.iter().filter(|(key, value)| missing((key, value))).collect();
+        if open.is_empty() {
+            return Some(true);
+        }
+        // A label of the service with another value decides for all.
+        if open.iter().any(|(key, _)| self.labels.contains_key(*key)) {
+            return Some(false);
+        }
+        let carries = |endpoint: &Endpoint| match endpoint.labels.is_empty() {
+            true => None,
+            false => Some(open.iter().all(|(key, value)| endpoint.labels.get(*key) == Some(*value))),
+        };
+        let mut answers = self.endpoints.iter().map(carries);
+        let first = answers.next()??;
+        answers.all(|answer| answer == Some(first)).then_some(first)
     }
 
     /// The port of that number.
@@ -147,6 +178,8 @@ pub struct Subset {
     pub labels: BTreeMap<String, String>,
     /// Traffic settings of its own (Istio's `DestinationRule.subsets[].trafficPolicy`).
     pub settings: Settings,
+    /// Those of single ports, instead.
+    pub ports: BTreeMap<u16, Settings>,
 }
 
 /// A declared dependency.

@@ -26,6 +26,12 @@ macro_rules! settings {
                 Self { $($field: self.$field.or_else(|| next.$field.clone()),)* }
             }
 
+            /// What of these settings another level sets too.
+            #[must_use]
+            pub fn where_set(&self, other: &Self) -> Self {
+                Self { $($field: other.$field.as_ref().and(self.$field.clone()),)* }
+            }
+
             /// The names of the fields that both set, as documents spell them.
             pub fn clashes(&self, other: &Self) -> Vec<&'static str> {
                 let mut names = Vec::new();

@@ -94,4 +94,5 @@ honoured! {
     services_outside_the_mesh: "external.yaml",
     gateways: "gateways.yaml",
     identities_access_and_telemetry: "identity.yaml",
+    istios_networking_kinds: "istio.yaml",
 }

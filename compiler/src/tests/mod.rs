@@ -5,6 +5,7 @@ mod bodies;
 mod gateways;
 mod honoured;
 mod identity;
+mod istio;
 mod istio_access;
 mod hosts;
 mod traces;

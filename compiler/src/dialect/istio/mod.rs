@@ -1,12 +1,14 @@
-//! Istio's documents, as far as they can be honoured exactly: `networking.istio.io` (VirtualService, DestinationRule),
-//! `security.istio.io` (AuthorizationPolicy, PeerAuthentication, RequestAuthentication),
-//! `telemetry.istio.io` (Telemetry).
+//! Istio's documents, as far as they can be honoured exactly: `networking.istio.io` (VirtualService, DestinationRule,
+//! ServiceEntry, WorkloadEntry, Sidecar), `security.istio.io` (AuthorizationPolicy, PeerAuthentication,
+//! RequestAuthentication), `telemetry.istio.io` (Telemetry).
 //!
 //! Field names are those of Istio's documents (camelCase). A field that changes what happens to traffic and that we
 //! cannot honour is kept as [`Unread`](crate::yaml::Unread) with its place, and reported there.
 
 pub mod virtual_service;
 pub mod destination_rule;
+pub mod service_entry;
+pub mod sidecar;
 pub mod string_match;
 pub mod selector;
 pub mod authorization_policy;
@@ -19,13 +21,14 @@ mod check_access;
 mod duration;
 
 pub use authorization_policy::AuthorizationPolicy;
+pub(crate) use check::is_authority_field;
 pub use check_access::{network, port};
-pub use destination_rule::{
-    ClientTls, DestinationRule, LoadBalancerSettings, SimpleLb, Subset, TlsMode, TrafficPolicy,
-};
+pub use destination_rule::{ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy};
 pub use peer_authentication::PeerAuthentication;
 pub use request_authentication::RequestAuthentication;
 pub use selector::{ReferredKind, TargetReference, WorkloadSelector};
+pub use service_entry::{ServiceEntry, WorkloadEntry, WorkloadGroup};
+pub use sidecar::Sidecar;
 pub use string_match::{StringMatch, ValueMatch};
 pub use telemetry::Telemetry;
 pub use virtual_service::{

@@ -221,3 +221,165 @@ spec: { host: c, trafficPolicy: { loadBalancer: { simple: RING_HASH } } }
 "#
     );
 }
+
+#[test]
+fn istios_own_validation_of_faults_copies_and_origins() {
+    snapshot!(
+        r#"
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: a }
+spec:
+  hosts: ["*", "*bad.example", a]
+  gateways: ["x/y/z", mesh, mesh]
+  exportTo: ["*", "."]
+  http:
+  - fault: { delay: { fixedDelay: 0s, percentage: { value: 101 } }, abort: { httpStatus: 100, grpcStatus: UNAVAILABE, percentage: { value: 0.00001 } } }
+    route: [{ destination: { host: a } }]
+  - fault: {}
+    mirror: { host: "*.a" }
+    mirrors: [{ destination: { host: a }, percentage: { value: -1 } }]
+    mirrorPercent: 101
+    route: [{ destination: { host: a } }]
+  - fault: { delay: { fixedDelay: 1s } }
+    mirrorPercentage: { value: 5 }
+    corsPolicy: { allowOrigin: [x], allowOrigins: [{ exact: "*" }], allowMethods: [get], allowHeaders: ["a b"], maxAge: 1500ms, allowCredentials: true }
+    retries: { attempts: 1, retryOn: "envoy-ratelimited,nonsense,retriable-status-codes", retryRemoteLocalities: true, retryIgnorePreviousHosts: false }
+    route: [{ destination: { host: a } }]
+  - match: [{ statPrefix: x, sourceLabels: { "a*": b }, headers: { "@request.auth.claims.group": { exact: x } } }]
+    rewrite: { uri: /a, uriRegexRewrite: { match: "/(a)", rewrite: "/\\2" }, authority: x }
+    headers: { request: { set: { host: y } } }
+    route: [{ destination: { host: a }, headers: { request: { set: { Host: z } } } }]
+  - rewrite: {}
+    delegate: { name: other }
+    match: [{ uri: { regex: a+ } }]
+  - redirect: { uri: /a, prefixRewrite: /b, port: 80, derivePort: FROM_REQUEST_PORT }
+    fault: { abort: { httpStatus: 500, percentage: { value: 1 } } }
+  - directResponse: { status: 200, body: { string: a, bytes: b } }
+    fault: { abort: { httpStatus: 500, percentage: { value: 1 } } }
+  - directResponse: { status: 200, body: { bytes: "/w==" } }
+  tls:
+  - route: []
+  - match: [{ sniHosts: [] }, { sniHosts: [other.example], port: 0 }]
+    route: [{ destination: { host: a } }, { destination: { host: b } }]
+  tcp:
+  - match: [{ sourceSubnet: 10.0.0.0/8, destinationSubnets: [10.0.0.1] }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: lent }
+spec:
+  gateways: [mesh]
+  http: [{ delegate: { name: third }, match: [{ sourceNamespace: x }] }]
+  tcp: [{ route: [{ destination: { host: a } }] }]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: subnet }
+spec: { hosts: [a], tcp: [{ match: [{ destinationSubnets: [nowhere] }], route: [{ destination: { host: a } }] }] }
+"#
+    );
+}
+
+#[test]
+fn istios_own_validation_of_traffic_policies() {
+    snapshot!(
+        r#"
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: a }
+spec:
+  host: "*.a"
+  trafficPolicy:
+    loadBalancer:
+      simple: PASSTHROUGH
+      consistentHash: { httpHeaderName: "a b", useSourceIp: true, maglev: { tableSize: 100 }, ringHash: {} }
+      localityLbSetting:
+        distribute: [{ from: "*/x", to: { eu: 50 } }]
+        failover: [{ from: eu, to: eu }]
+        failoverPriority: ["a=b"]
+      warmup: { minimumPercent: 101, aggression: 0.5 }
+      warmupDurationSecs: 5s
+    connectionPool: { http: { useClientProtocol: true, h2UpgradePolicy: UPGRADE } }
+    outlierDetection: { consecutiveErrors: 5, consecutiveLocalOriginFailures: 3, interval: 0s, maxEjectionPercent: 101 }
+    tls: { mode: ISTIO_MUTUAL, sni: x, clientCertificate: /etc/x }
+    tunnel: { protocol: CONNECT }
+    retryBudget: { percent: 1.5 }
+    portLevelSettings: [{ port: { number: 80 } }, { port: { number: 80 }, loadBalancer: {} }, { tls: { mode: MUTUAL } }]
+  subsets:
+  - { name: v1, labels: { "v*": x }, trafficPolicy: {} }
+  - { name: v2, trafficPolicy: { connectionPool: {}, loadBalancer: { consistentHash: { httpCookie: { name: "", attributes: [] } } }, tls: { mode: SIMPLE, credentialName: x, caCrl: y } } }
+"#
+    );
+}
+
+#[test]
+fn istios_own_validation_of_entries_and_sidecars() {
+    snapshot!(
+        r#"
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: a }
+spec: { hosts: ["*"], ports: [], resolution: STATIC, location: MESH_INTERNAL, subjectAltNames: [a] }
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: b }
+spec:
+  hosts: ["*.b.example", "*.b.example"]
+  ports: [{ number: 80, name: x, protocol: SPDY }, { number: 80, name: x, protocol: TCP, targetPort: 0 }]
+  resolution: NONE
+  endpoints: [{ address: "unix:///a" }, { network: n, weight: 0, ports: { P: 0 } }]
+  workloadSelector: { labels: { a: "*" } }
+  exportTo: ["~", "."]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: c }
+spec:
+  hosts: ["*.c.example"]
+  ports: [{ number: 80, name: http }]
+  resolution: DNS
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: d }
+spec:
+  hosts: [d.example]
+  ports: [{ number: 80, name: http }]
+  resolution: DNS
+  endpoints: [{ address: e.example, labels: { a: b } }, { address: 192.0.2.1 }]
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: { name: e }
+spec: { hosts: [e.example], ports: [{ number: 80, name: http }], resolution: DNS_ROUND_ROBIN, endpoints: [{ address: x_ }] }
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: { name: f }
+spec: { serviceAccount: A_ }
+---
+apiVersion: networking.istio.io/v1
+kind: WorkloadGroup
+metadata: { name: g }
+spec: { metadata: { labels: { a: b } }, template: { address: 10.0.0.1 }, probe: {} }
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: { name: h }
+spec: {}
+---
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: { name: i }
+spec:
+  workloadSelector: { labels: { "": x } }
+  ingress:
+  - { port: { number: 80, protocol: HTTP, name: http }, bind: 0.0.0.0, defaultEndpoint: "10.0.0.1:80", tls: {}, captureMode: NONE }
+  - { port: { number: 80, protocol: HTTP, name: http }, defaultEndpoint: "unix:///a", connectionPool: { tcp: { connectTimeout: 1s } } }
+  egress: [{ hosts: [reviews, A/b, "./*", "./*"], port: { number: 80 } }, {}]
+  outboundTrafficPolicy: { mode: ALLOW_ANY, egressProxy: {} }
+"#
+    );
+}

@@ -77,11 +77,15 @@ pub(super) fn check_edits(
     }
 }
 
-/// The certificates in a text in PEM: base64 of one DER certificate each. None if there is none, or one is broken.
+/// The certificates in a text in PEM: base64 of one DER certificate each, sorted, each once. None if there is none, or one is
+/// broken.
 pub(super) fn certificates(pem: &[u8]) -> Option<Vec<String>> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let found = found.ok().filter(|found| !found.is_empty())?;
-    Some(found.iter().map(|der| BASE64.encode(der)).collect())
+    let mut encoded: Vec<String> = found.iter().map(|der| BASE64.encode(der)).collect();
+    encoded.sort();
+    encoded.dedup();
+    Some(encoded)
 }
 
 /// The annotation `weft.dev/priority`, which breaks ties between routes.

@@ -47,7 +47,8 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
     services::bind_calls(&mut context, &documents, &mut mesh);
-    istio::bind_destination_rules(&mut context, &documents, &mut mesh);
+    istio::sidecar::bind(&mut context, &documents, &mut mesh);
+    istio::destination_rule::bind(&mut context, &documents, &mut mesh);
     gateway::resolve(&mut context, &documents, &mut mesh);
     istio::resolve(&mut context, &documents, &mut mesh);
     peer_tls::resolve(&mut context, &documents, &mut mesh);
@@ -58,6 +59,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     telemetry::resolve(&mut context, &documents, &mut mesh);
     policy_test::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
+    istio::callers::check(&mut context, &mesh);
     (mesh, context.found)
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use weft_bundle::body::{Discovery, PeerTls, Protocol};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{Context, external, gateway};
+use super::{Context, external, gateway, istio};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
 use crate::dialect::weft::{self, DnsRecord, EndpointPort, PortRef};
@@ -38,7 +38,10 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
             let found = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
             let endpoints = found.iter().flat_map(|slice| slice_endpoints(slice));
             match services.get_mut(&key) {
-                Some(service) => service.endpoints.extend(endpoints),
+                Some(service) => {
+                    service.endpoints.extend(endpoints);
+                    service.labels.extend(spec.selector.clone());
+                }
                 None => {
                     let endpoints = endpoints.collect();
                     services.extend(
@@ -57,6 +60,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
         }
     }
     external::resolve(context, documents, mesh, &mut services);
+    istio::service_entry::add(context, documents, mesh, &mut services);
     let mut services: Vec<_> = services.into_values().collect();
     for service in &mut services {
         service.endpoints.sort();
@@ -115,6 +119,7 @@ fn weft_service(
     })
 }
 
+/// The identity of workloads with a service account.
 pub(super) fn identity(
     context: &mut Context<'_>,
     document: &ParsedDocument,
@@ -186,7 +191,12 @@ fn weft_subsets(
     let mut subsets = BTreeMap::new();
     for subset in &spec.subsets {
         let at = context.at(document, subset.name.span, Some(subset.name.value.clone()));
-        let made = Subset { at, labels: subset.labels.value.clone(), settings: Settings::default() };
+        let made = Subset {
+            at,
+            labels: subset.labels.value.clone(),
+            settings: Settings::default(),
+            ports: BTreeMap::new(),
+        };
         add_subset(context, document, &mut subsets, &subset.name, made);
     }
     subsets
@@ -271,7 +281,12 @@ fn kube_service(
         .collect();
     one_protocol_per_target(context, document, &ports);
     let (at, identity) = (context.at_document(document), identity(context, document, mesh, document.name())?);
-    Some(Service { ports, endpoints, ..Service::new(document.namespace(), document.name(), at, identity) })
+    Some(Service {
+        ports,
+        endpoints,
+        labels: spec.selector.clone(),
+        ..Service::new(document.namespace(), document.name(), at, identity)
+    })
 }
 
 /// Two ports may lead to one port of the workloads, which then cannot tell them apart.

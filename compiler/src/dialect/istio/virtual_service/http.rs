@@ -1,32 +1,15 @@
-//! `VirtualService` (iapi:networking/v1alpha3/virtual_service.proto).
+//! `HTTPRoute`, and what it is made of.
 
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
 use serde::Deserialize;
 use weft_bundle::body::RetryOn;
 use weft_bundle::duration::DurationText;
 
-use super::string_match::{StringMatch, ValueMatch};
+use super::extras::{CorsPolicy, HttpFault, IntegerPercent, MirrorPolicy, Percent, RegexRewrite};
+use crate::dialect::istio::string_match::{StringMatch, ValueMatch};
 use crate::yaml::{Map, Spanned, Unread};
-
-/// `VirtualService.spec`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct VirtualService {
-    /// The hosts whose traffic it decides.
-    pub hosts: Vec<Spanned<String>>,
-    /// Where it applies; only `mesh` once checked.
-    #[serde(default)]
-    pub gateways: Vec<Spanned<String>>,
-    /// The namespaces whose callers see it: `*`, `.`, or names; every one if empty.
-    #[serde(default)]
-    pub export_to: Vec<Spanned<String>>,
-    /// Ordered; the first that matches decides.
-    #[serde(default)]
-    pub http: Vec<Spanned<HttpRoute>>,
-    /// Not honoured.
-    pub tls: Option<Unread>,
-    /// Not honoured.
-    pub tcp: Option<Unread>,
-}
 
 /// `HTTPRoute`.
 #[derive(Clone, Debug, Deserialize)]
@@ -47,26 +30,27 @@ pub struct HttpRoute {
     /// Changes to where the request says it goes.
     pub rewrite: Option<Spanned<HttpRewrite>>,
     /// How long a request may take, all tries together; without limit if not set or zero.
-    #[serde(default, deserialize_with = "super::duration::optional")]
+    #[serde(default, deserialize_with = "crate::dialect::istio::duration::optional")]
     pub timeout: Option<Spanned<DurationText>>,
     /// Whether and when a request is tried again.
     pub retries: Option<Spanned<HttpRetry>>,
     /// Changes to headers.
     pub headers: Option<Spanned<Headers>>,
-    /// Not honoured.
-    pub delegate: Option<Unread>,
-    /// Not honoured.
-    pub fault: Option<Unread>,
-    /// Not honoured.
-    pub mirror: Option<Unread>,
-    /// Not honoured.
-    pub mirrors: Option<Unread>,
-    /// Not honoured.
-    pub mirror_percent: Option<Unread>,
-    /// Not honoured.
-    pub mirror_percentage: Option<Unread>,
-    /// Not honoured.
-    pub cors_policy: Option<Unread>,
+    /// Another VirtualService, without hosts, whose routes stand here.
+    pub delegate: Option<Spanned<Delegate>>,
+    /// Faults to inject.
+    pub fault: Option<Spanned<HttpFault>>,
+    /// Where copies go.
+    pub mirror: Option<Spanned<Destination>>,
+    /// Where copies go, each with its own share.
+    #[serde(default)]
+    pub mirrors: Vec<Spanned<MirrorPolicy>>,
+    /// Deprecated name of `mirrorPercentage`, in whole per cent.
+    pub mirror_percent: Option<Spanned<IntegerPercent>>,
+    /// The share that is copied; everything if not set.
+    pub mirror_percentage: Option<Spanned<Percent>>,
+    /// What browsers of other origins may do.
+    pub cors_policy: Option<Spanned<CorsPolicy>>,
 }
 
 /// `HTTPMatchRequest`: every field that is set must hold.
@@ -98,12 +82,13 @@ pub struct HttpMatchRequest {
     pub ignore_uri_case: Option<Spanned<bool>>,
     /// Callers of this namespace.
     pub source_namespace: Option<Spanned<String>>,
-    /// Only `mesh` once checked.
+    /// Only there; instead of the VirtualService's own `gateways`.
     #[serde(default)]
     pub gateways: Vec<Spanned<String>>,
-    /// Not honoured.
-    pub source_labels: Option<Unread>,
-    /// Not honoured.
+    /// Callers whose workloads carry these labels.
+    #[serde(default)]
+    pub source_labels: BTreeMap<String, String>,
+    /// A prefix for Envoy's metrics; proxies here have none that are named by routes.
     pub stat_prefix: Option<Unread>,
 }
 
@@ -153,10 +138,30 @@ pub struct HttpRedirect {
     pub scheme: Option<Spanned<String>>,
     /// 301, 302, 303, 307 or 308 once checked; 301 if not set.
     pub redirect_code: Option<Spanned<u16>>,
-    /// Not honoured.
-    pub derive_port: Option<Unread>,
-    /// Not honoured.
-    pub prefix_rewrite: Option<Unread>,
+    /// Where the port comes from, instead of `port`.
+    pub derive_port: Option<Spanned<DerivePort>>,
+    /// What the matched prefix becomes, instead of `uri`.
+    pub prefix_rewrite: Option<Spanned<String>>,
+}
+
+/// `HTTPRedirect.RedirectPortSelection`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum DerivePort {
+    /// 80 for `http`, 443 for `https`.
+    FromProtocolDefault,
+    /// The port that the request came to.
+    FromRequestPort,
+}
+
+/// `Delegate`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delegate {
+    /// The VirtualService's name.
+    pub name: Spanned<String>,
+    /// Its namespace; the root's own if not set.
+    pub namespace: Option<Spanned<String>>,
 }
 
 /// `HTTPDirectResponse`.
@@ -175,8 +180,19 @@ pub struct DirectResponse {
 pub struct ResponseBody {
     /// As text.
     pub string: Option<Spanned<String>>,
-    /// Not honoured.
-    pub bytes: Option<Unread>,
+    /// In base64; of UTF-8 text once checked.
+    pub bytes: Option<Spanned<String>>,
+}
+
+impl ResponseBody {
+    /// The body, if it is text.
+    pub fn text(&self) -> Option<String> {
+        match (&self.string, &self.bytes) {
+            (Some(text), _) => Some(text.value.clone()),
+            (None, Some(bytes)) => String::from_utf8(BASE64.decode(bytes.as_bytes()).ok()?).ok(),
+            (None, None) => None,
+        }
+    }
 }
 
 /// `HTTPRewrite`.
@@ -187,8 +203,8 @@ pub struct HttpRewrite {
     pub uri: Option<Spanned<String>>,
     /// The new authority.
     pub authority: Option<Spanned<String>>,
-    /// Not honoured.
-    pub uri_regex_rewrite: Option<Unread>,
+    /// What the parts of the path that an expression matches become, instead of `uri`.
+    pub uri_regex_rewrite: Option<Spanned<RegexRewrite>>,
 }
 
 /// `HTTPRetry`.
@@ -198,17 +214,17 @@ pub struct HttpRetry {
     /// Tries after the first.
     pub attempts: Option<Spanned<u32>>,
     /// How long one try may take.
-    #[serde(default, deserialize_with = "super::duration::optional")]
+    #[serde(default, deserialize_with = "crate::dialect::istio::duration::optional")]
     pub per_try_timeout: Option<Spanned<DurationText>>,
     /// What makes a try count as failed, separated by commas.
     pub retry_on: Option<Spanned<String>>,
     /// The first pause.
-    #[serde(default, deserialize_with = "super::duration::optional")]
+    #[serde(default, deserialize_with = "crate::dialect::istio::duration::optional")]
     pub backoff: Option<Spanned<DurationText>>,
-    /// Not honoured.
-    pub retry_remote_localities: Option<Unread>,
-    /// Not honoured.
-    pub retry_ignore_previous_hosts: Option<Unread>,
+    /// Whether a retry may leave the locality; only `false` once checked.
+    pub retry_remote_localities: Option<Spanned<bool>>,
+    /// Whether a retry avoids endpoints already tried; only `true` once checked.
+    pub retry_ignore_previous_hosts: Option<Spanned<bool>>,
 }
 
 /// `Headers`.
@@ -251,18 +267,20 @@ impl HttpRetry {
 
 /// What a word of `retryOn` stands for, in Envoy's reading: `5xx` and `gateway-error` also hold for a try that got no
 /// response at all (envoy:source/common/router/retry_state_impl.cc, `wouldRetryFromReset`).
-pub(super) fn condition(word: &str) -> Option<Vec<RetryOn>> {
-    use RetryOn::{ConnectFailure, GatewayError, RefusedStream, Reset, ServerError, Status};
+pub(in crate::dialect::istio) fn condition(word: &str) -> Option<Vec<RetryOn>> {
+    use RetryOn::{ConnectFailure, GatewayError, Grpc, RefusedStream, Reset, ServerError, Status};
     Some(match word.trim() {
         "connect-failure" => vec![ConnectFailure],
         "refused-stream" => vec![RefusedStream],
         "reset" => vec![ConnectFailure, RefusedStream, Reset],
         "gateway-error" => vec![ConnectFailure, RefusedStream, Reset, GatewayError],
         "5xx" => vec![ConnectFailure, RefusedStream, Reset, ServerError],
-        // Istio's own default for the list of retriable codes.
-        "retriable-status-codes" => vec![Status(503)],
+        // Envoy knows one status of that kind.
+        "retriable-4xx" => vec![Status(409)],
+        // The word that makes the numbers beside it count.
+        "retriable-status-codes" => Vec::new(),
         word => match word.parse() {
-            Ok(status @ Status(_)) => vec![status],
+            Ok(condition @ (Status(_) | Grpc(_))) => vec![condition],
             _ => return None,
         },
     })
