@@ -110,12 +110,25 @@ pub fn compile_with(sources: &Sources, checks: &Checks, progress: &dyn Progress)
     let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
-    diagnostics.extend(analysis::analyse_watched(&mesh, progress));
+    let analysed = analysis::analyse_watched(&mesh, checks.today, progress);
+    diagnostics.extend(without_echoes(&diagnostics, analysed));
     let Judged { diagnostics, waived } =
         findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
     let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
     summary.waived = waived;
     Compilation { mesh, diagnostics, summary }
+}
+
+/// Findings of analyses without those that only say again that a document is broken: what has an error of its own is not
+/// also unused.
+fn without_echoes(broken: &[Diagnostic], analysed: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let errors = broken.iter().filter(|finding| finding.severity == Severity::Error);
+    let objects: BTreeSet<&str> = errors.filter_map(|finding| finding.object.as_deref()).collect();
+    let echoes = |finding: &Diagnostic| {
+        finding.analysis == "unused-object"
+            && finding.object.as_deref().is_some_and(|object| objects.contains(object))
+    };
+    analysed.into_iter().filter(|finding| !echoes(finding)).collect()
 }
 
 #[cfg(test)]

@@ -45,8 +45,9 @@ pub mod changed_body;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use time::Date;
 
-pub use self::pages::PAGES;
+pub use self::pages::{DATED, PAGES};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::Mesh;
 use crate::progress::{Progress, Silent, Stage};
@@ -130,13 +131,16 @@ impl Page {
     }
 }
 
-/// Runs every analysis.
+/// An analysis that needs the day.
+pub type Dated = fn(&Mesh, Date) -> Vec<Diagnostic>;
+
+/// Runs every analysis that needs no date.
 pub fn analyse(mesh: &Mesh) -> Vec<Diagnostic> {
-    analyse_watched(mesh, &Silent)
+    analyse_watched(mesh, None, &Silent)
 }
 
-/// Runs every analysis, a step each.
-pub fn analyse_watched(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> {
+/// Runs every analysis, a step each. Without a day, those that need one find nothing.
+pub fn analyse_watched(mesh: &Mesh, today: Option<Date>, progress: &dyn Progress) -> Vec<Diagnostic> {
     let analyses: Vec<_> = PAGES.iter().filter_map(|page| page.run).collect();
     progress.begin(Stage::Analysing, analyses.len());
     let mut found = Vec::new();
@@ -144,6 +148,8 @@ pub fn analyse_watched(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> 
         found.extend(run(mesh));
         progress.step();
     }
+    let dated = today.into_iter().flat_map(|today| DATED.iter().map(move |(_, run)| run(mesh, today)));
+    found.extend(dated.flatten());
     found
 }
 

@@ -1,7 +1,8 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route, undeclared_call, unreachable_route,
+    Dated, Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route,
+    undeclared_call, unreachable_route,
 };
 
 /// All names, sorted.
@@ -255,3 +256,6 @@ pub static PAGES: &[Page] = &[
         run: None,
     },
 ];
+
+/// The analyses that need the day, with their names.
+pub static DATED: &[(&str, Dated)] = &[];

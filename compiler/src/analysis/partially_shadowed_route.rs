@@ -71,7 +71,8 @@ fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Vec<((usize, Span), Diagnostic
 }
 
 fn judge(plan: &FrontendPlan<'_>) -> Vec<((usize, Span), Diagnostic)> {
-    let conditions: Vec<&RequestMatch> = plan.entries.iter().map(|planned| &planned.entry.condition).collect();
+    let conditions: Vec<&RequestMatch> =
+        plan.entries.iter().map(|planned| &planned.entry.condition).collect();
     let entry = |at: usize| plan.entries.get(at);
     let differ = |first, second| entry(first).zip(entry(second)).is_some_and(|(a, b)| differ(a, b));
     let found = crossings(&conditions, differ).into_iter().filter_map(|(first, second, example)| {
@@ -95,7 +96,8 @@ fn crossings(
     let mut found = Vec::new();
     for (second, later) in sketches.iter().enumerate() {
         let before = sketches.iter().take(second).enumerate();
-        for (first, _) in before.filter(|(first, earlier)| earlier.may_cross(later) && differ(*first, second)) {
+        for (first, _) in before.filter(|(first, earlier)| earlier.may_cross(later) && differ(*first, second))
+        {
             let (entries, list) = list.get_or_insert_with(|| {
                 let entries: Vec<Entry> = conditions.iter().map(|condition| entry_of(condition)).collect();
                 let list = Reachability::new(&entries, &Limits::default());
@@ -142,7 +144,9 @@ impl Sketch {
             Some(PathMatch::Exact(path) | PathMatch::Prefix(path)) => (path.clone(), false),
             Some(PathMatch::SegmentPrefix(path)) => (path.trim_end_matches('/').to_owned(), false),
             Some(PathMatch::Regex(pattern)) => (literal_beginning(pattern), true),
-            Some(PathMatch::Template(pattern)) => (pattern.split('{').next().unwrap_or_default().to_owned(), true),
+            Some(PathMatch::Template(pattern)) => {
+                (pattern.split('{').next().unwrap_or_default().to_owned(), true)
+            }
             Some(PathMatch::Suffix(_)) | None => (String::new(), true),
         };
         let ignore_case = condition.path_ignore_case;
@@ -160,7 +164,8 @@ impl Sketch {
 
     /// Whether an earlier entry may take part of a later one in a way that is looked for.
     fn may_cross(&self, later: &Self) -> bool {
-        let shared = later.beginning.starts_with(&self.beginning) || self.beginning.starts_with(&later.beginning);
+        let shared =
+            later.beginning.starts_with(&self.beginning) || self.beginning.starts_with(&later.beginning);
         let paths = match (self.path, later.path) {
             (Some(earlier_free), Some(later_free)) => {
                 earlier_free || later_free || later.beginning.len() >= self.beginning.len()
@@ -304,7 +309,8 @@ fn does_the_same(a: &RouteRule, b: &RouteRule) -> bool {
         ) => status == other_status && body == other_body,
         _ => false,
     };
-    let mirrors = |rule: &RouteRule| rule.mirrors.iter().map(|m| (m.target.clone(), m.share)).collect::<Vec<_>>();
+    let mirrors =
+        |rule: &RouteRule| rule.mirrors.iter().map(|m| (m.target.clone(), m.share)).collect::<Vec<_>>();
     action
         && a.request_headers == b.request_headers
         && a.response_headers == b.response_headers
@@ -317,20 +323,27 @@ fn does_the_same(a: &RouteRule, b: &RouteRule) -> bool {
 fn report(earlier: &PlannedEntry<'_>, later: &PlannedEntry<'_>, example: &reach::Request) -> Diagnostic {
     let (taker, loser) = (rule_name(earlier), rule_name(later));
     let help = match later.route.order {
-        Order::Listed => format!("move `{loser}` before `{taker}` if it should decide, or let one condition exclude the other"),
-        Order::Specificity => format!("give `{loser}` an exact path or a longer prefix if it should decide, or let one condition exclude the other"),
+        Order::Listed => format!(
+            "move `{loser}` before `{taker}` if it should decide, or let one condition exclude the other"
+        ),
+        Order::Specificity => format!(
+            "give `{loser}` an exact path or a longer prefix if it should decide, or let one condition exclude the other"
+        ),
     };
     let place = match earlier.route_index == later.route_index {
         true => "this one takes them".to_owned(),
         false => format!("this one of {} takes them", earlier.route.at.origin.object),
     };
-    Diagnostic::note("partially-shadowed-route", format!("`{taker}` takes some of the requests that `{loser}` matches"))
-        .object(later.route.at.origin.object.clone())
-        .at(later.entry.span)
-        .label("gets only the rest")
-        .related(earlier.entry.span, place)
-        .with_note(format!("for example, `{taker}` takes {example}"))
-        .help(help)
+    Diagnostic::note(
+        "partially-shadowed-route",
+        format!("`{taker}` takes some of the requests that `{loser}` matches"),
+    )
+    .object(later.route.at.origin.object.clone())
+    .at(later.entry.span)
+    .label("gets only the rest")
+    .related(earlier.entry.span, place)
+    .with_note(format!("for example, `{taker}` takes {example}"))
+    .help(help)
 }
 
 #[cfg(test)]

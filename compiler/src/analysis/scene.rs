@@ -24,7 +24,11 @@ pub(super) fn engine(entries: Vec<(RequestMatch, Action)>) -> Option<Engine> {
         protocol: Protocol::Http,
         hosts: vec![HOST.to_owned()],
         addresses: Vec::new(),
-        entries: conditions.into_iter().enumerate().map(|(rule, condition)| Entry { condition, rule }).collect(),
+        entries: conditions
+            .into_iter()
+            .enumerate()
+            .map(|(rule, condition)| Entry { condition, rule })
+            .collect(),
         rules: actions.into_iter().map(rule).collect(),
         otherwise: rule(respond()),
     };
@@ -80,11 +84,13 @@ impl Sent {
     /// A request of the reachability core, sent to an authority unless it names one; none if it cannot be sent.
     pub(super) fn of(request: &reach::Request, authority: &str) -> Option<Self> {
         let encoded = |text: &[u8]| text.iter().map(|byte| format!("%{byte:02x}")).collect::<String>();
-        let pair = |(name, value): &(String, Vec<u8>)| format!("{}={}", encoded(name.as_bytes()), encoded(value));
+        let pair =
+            |(name, value): &(String, Vec<u8>)| format!("{}={}", encoded(name.as_bytes()), encoded(value));
         let query = request.query.iter().map(pair).collect::<Vec<_>>().join("&");
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
-            headers.append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?);
+            headers
+                .append(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(value).ok()?);
         }
         Some(Self {
             method: request.method.clone(),

@@ -91,7 +91,11 @@ fn condition() -> impl Strategy<Value = RequestMatch> {
         Just(StringMatch::Present),
     ];
     let header = (value, prop::bool::weighted(0.3));
-    (prop::option::weighted(0.8, path()), prop::option::weighted(0.3, method), prop::option::weighted(0.4, header))
+    (
+        prop::option::weighted(0.8, path()),
+        prop::option::weighted(0.3, method),
+        prop::option::weighted(0.4, header),
+    )
         .prop_map(|(path, method, header)| RequestMatch {
             path,
             method: method.map(|text| match text {
