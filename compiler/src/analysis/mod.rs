@@ -30,6 +30,7 @@ pub mod unreachable_route;
 mod repeated_headers;
 pub mod partially_shadowed_route;
 mod scene;
+pub mod zero_weight;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod dependency_cycle;

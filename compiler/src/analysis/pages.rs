@@ -2,7 +2,7 @@
 
 use super::{
     Dated, Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route,
-    undeclared_call, unreachable_route,
+    undeclared_call, unreachable_route, zero_weight,
 };
 
 /// All names, sorted.
@@ -254,6 +254,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unused_waiver.rs"),
         run: None,
+    },
+    Page {
+        name: "zero-weight",
+        summary: "a rule that can send nothing anywhere",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("zero_weight.rs"),
+        run: Some(zero_weight::run),
     },
 ];
 
