@@ -31,6 +31,7 @@ mod repeated_headers;
 pub mod partially_shadowed_route;
 mod scene;
 pub mod zero_weight;
+pub mod redirect_loop;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod dependency_cycle;

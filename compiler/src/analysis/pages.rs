@@ -2,7 +2,7 @@
 
 use super::{
     Dated, Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route,
-    undeclared_call, unreachable_route, zero_weight,
+    redirect_loop, undeclared_call, unreachable_route, zero_weight,
 };
 
 /// All names, sorted.
@@ -182,6 +182,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("protocol_mismatch.rs"),
         run: None,
+    },
+    Page {
+        name: "redirect-loop",
+        summary: "a redirect that leads back to where it came from",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("redirect_loop.rs"),
+        run: Some(redirect_loop::run),
     },
     Page {
         name: "refused-file",
