@@ -32,6 +32,7 @@ pub mod partially_shadowed_route;
 mod scene;
 pub mod zero_weight;
 pub mod redirect_loop;
+pub mod conflicting_hosts;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod dependency_cycle;

@@ -1,8 +1,8 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Dated, Level, Page, ambiguous_routes, dead_backend, dependency_cycle, partially_shadowed_route,
-    redirect_loop, undeclared_call, unreachable_route, zero_weight,
+    Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
+    partially_shadowed_route, redirect_loop, undeclared_call, unreachable_route, zero_weight,
 };
 
 /// All names, sorted.
@@ -22,6 +22,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("changed_body.rs"),
         run: None,
+    },
+    Page {
+        name: "conflicting-hosts",
+        summary: "two services or listeners claim one host name",
+        level: Level::Error,
+        adjustable: true,
+        source: include_str!("conflicting_hosts.rs"),
+        run: Some(conflicting_hosts::run),
     },
     Page {
         name: "conflicting-settings",
