@@ -37,6 +37,8 @@ pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod dependency_cycle;
 pub mod undeclared_call;
+mod arrivals;
+pub mod forwarding_cycle;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

@@ -2,7 +2,8 @@
 
 use super::{
     Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
-    partially_shadowed_route, redirect_loop, undeclared_call, unreachable_route, zero_weight,
+    forwarding_cycle, partially_shadowed_route, redirect_loop, undeclared_call, unreachable_route,
+    zero_weight,
 };
 
 /// All names, sorted.
@@ -94,6 +95,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("failed_invariant.rs"),
         run: None,
+    },
+    Page {
+        name: "forwarding-cycle",
+        summary: "routes send or copy requests in a circle",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("forwarding_cycle.rs"),
+        run: Some(forwarding_cycle::run),
     },
     Page {
         name: "http-rule-on-tcp",
