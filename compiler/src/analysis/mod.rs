@@ -39,6 +39,7 @@ pub mod dependency_cycle;
 pub mod undeclared_call;
 mod arrivals;
 pub mod forwarding_cycle;
+pub mod unreachable_service;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

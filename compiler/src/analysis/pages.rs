@@ -3,7 +3,7 @@
 use super::{
     Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
     forwarding_cycle, partially_shadowed_route, redirect_loop, undeclared_call, unreachable_route,
-    zero_weight,
+    unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -271,6 +271,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unreachable_route.rs"),
         run: Some(unreachable_route::run),
+    },
+    Page {
+        name: "unreachable-service",
+        summary: "a service that is asked for and that nobody may call",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("unreachable_service.rs"),
+        run: Some(unreachable_service::run),
     },
     Page {
         name: "unused-waiver",
