@@ -40,6 +40,8 @@ pub mod undeclared_call;
 mod arrivals;
 pub mod forwarding_cycle;
 pub mod unreachable_service;
+mod levels;
+pub mod retry_amplification;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

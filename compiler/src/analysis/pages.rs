@@ -2,8 +2,8 @@
 
 use super::{
     Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
-    forwarding_cycle, partially_shadowed_route, redirect_loop, undeclared_call, unreachable_route,
-    unreachable_service, zero_weight,
+    forwarding_cycle, partially_shadowed_route, redirect_loop, retry_amplification, undeclared_call,
+    unreachable_route, unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -215,6 +215,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("refused_file.rs"),
         run: None,
+    },
+    Page {
+        name: "retry-amplification",
+        summary: "retries that multiply along a path of calls",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("retry_amplification.rs"),
+        run: Some(retry_amplification::run),
     },
     Page {
         name: "stale-baseline",
