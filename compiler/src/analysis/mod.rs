@@ -42,6 +42,7 @@ pub mod forwarding_cycle;
 pub mod unreachable_service;
 mod levels;
 pub mod retry_amplification;
+pub mod timeout_inversion;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;
