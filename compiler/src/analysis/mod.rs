@@ -43,6 +43,7 @@ pub mod unreachable_service;
 mod levels;
 pub mod retry_amplification;
 pub mod timeout_inversion;
+pub mod timeout_below_retries;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

@@ -2,8 +2,8 @@
 
 use super::{
     Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
-    forwarding_cycle, partially_shadowed_route, redirect_loop, retry_amplification, timeout_inversion,
-    undeclared_call, unreachable_route, unreachable_service, zero_weight,
+    forwarding_cycle, partially_shadowed_route, redirect_loop, retry_amplification, timeout_below_retries,
+    timeout_inversion, undeclared_call, unreachable_route, unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -239,6 +239,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("template.rs"),
         run: None,
+    },
+    Page {
+        name: "timeout-below-retries",
+        summary: "retries that a time limit leaves no time for",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("timeout_below_retries.rs"),
+        run: Some(timeout_below_retries::run),
     },
     Page {
         name: "timeout-inversion",
