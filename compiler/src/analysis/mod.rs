@@ -44,6 +44,7 @@ mod levels;
 pub mod retry_amplification;
 pub mod timeout_inversion;
 pub mod timeout_below_retries;
+pub mod keepalive_mismatch;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

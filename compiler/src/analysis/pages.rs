@@ -2,8 +2,9 @@
 
 use super::{
     Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
-    forwarding_cycle, partially_shadowed_route, redirect_loop, retry_amplification, timeout_below_retries,
-    timeout_inversion, undeclared_call, unreachable_route, unreachable_service, zero_weight,
+    forwarding_cycle, keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification,
+    timeout_below_retries, timeout_inversion, undeclared_call, unreachable_route, unreachable_service,
+    zero_weight,
 };
 
 /// All names, sorted.
@@ -159,6 +160,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("invalid_yaml.rs"),
         run: None,
+    },
+    Page {
+        name: "keepalive-mismatch",
+        summary: "callers keep unused connections longer than the callee",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("keepalive_mismatch.rs"),
+        run: Some(keepalive_mismatch::run),
     },
     Page {
         name: "missing-field",
