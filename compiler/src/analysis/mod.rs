@@ -42,6 +42,7 @@ pub mod forwarding_cycle;
 pub mod unreachable_service;
 mod levels;
 pub mod retry_amplification;
+pub mod retry_of_unsafe_method;
 pub mod timeout_inversion;
 pub mod timeout_below_retries;
 pub mod keepalive_mismatch;

@@ -3,8 +3,8 @@
 use super::{
     Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
     forwarding_cycle, keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification,
-    timeout_below_retries, timeout_inversion, undeclared_call, unreachable_route, unreachable_service,
-    zero_weight,
+    retry_of_unsafe_method, timeout_below_retries, timeout_inversion, undeclared_call, unreachable_route,
+    unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -232,6 +232,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("retry_amplification.rs"),
         run: Some(retry_amplification::run),
+    },
+    Page {
+        name: "retry-of-unsafe-method",
+        summary: "a method that is not idempotent is tried again",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("retry_of_unsafe_method.rs"),
+        run: Some(retry_of_unsafe_method::run),
     },
     Page {
         name: "stale-baseline",
