@@ -46,6 +46,8 @@ pub mod retry_of_unsafe_method;
 pub mod timeout_inversion;
 pub mod timeout_below_retries;
 pub mod keepalive_mismatch;
+mod access_entries;
+pub mod access_contradiction;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

@@ -1,14 +1,22 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Dated, Level, Page, ambiguous_routes, conflicting_hosts, dead_backend, dependency_cycle,
-    forwarding_cycle, keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification,
-    retry_of_unsafe_method, timeout_below_retries, timeout_inversion, undeclared_call, unreachable_route,
-    unreachable_service, zero_weight,
+    Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
+    dependency_cycle, forwarding_cycle, keepalive_mismatch, partially_shadowed_route, redirect_loop,
+    retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, undeclared_call,
+    unreachable_route, unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
 pub static PAGES: &[Page] = &[
+    Page {
+        name: "access-contradiction",
+        summary: "denials refuse all that a rule allows",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("access_contradiction.rs"),
+        run: Some(access_contradiction::run),
+    },
     Page {
         name: "ambiguous-routes",
         summary: "two documents claim one request, and nothing says which decides",
