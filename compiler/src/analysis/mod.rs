@@ -48,6 +48,7 @@ pub mod timeout_below_retries;
 pub mod keepalive_mismatch;
 mod access_entries;
 pub mod access_contradiction;
+pub mod ineffective_access;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

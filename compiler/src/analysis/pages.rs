@@ -2,9 +2,9 @@
 
 use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
-    dependency_cycle, forwarding_cycle, keepalive_mismatch, partially_shadowed_route, redirect_loop,
-    retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, undeclared_call,
-    unreachable_route, unreachable_service, zero_weight,
+    dependency_cycle, forwarding_cycle, ineffective_access, keepalive_mismatch, partially_shadowed_route,
+    redirect_loop, retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion,
+    undeclared_call, unreachable_route, unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -128,6 +128,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("ignored_hostnames.rs"),
         run: None,
+    },
+    Page {
+        name: "ineffective-access",
+        summary: "an access rule that changes nothing",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("ineffective_access.rs"),
+        run: Some(ineffective_access::run),
     },
     Page {
         name: "invalid-expression",
