@@ -49,6 +49,7 @@ pub mod keepalive_mismatch;
 mod access_entries;
 pub mod access_contradiction;
 pub mod ineffective_access;
+pub mod uncovered_service;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

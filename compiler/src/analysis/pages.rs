@@ -4,7 +4,7 @@ use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
     dependency_cycle, forwarding_cycle, ineffective_access, keepalive_mismatch, partially_shadowed_route,
     redirect_loop, retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion,
-    undeclared_call, unreachable_route, unreachable_service, zero_weight,
+    uncovered_service, undeclared_call, unreachable_route, unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -288,6 +288,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("timeout_inversion.rs"),
         run: Some(timeout_inversion::run),
+    },
+    Page {
+        name: "uncovered-service",
+        summary: "an open mesh, and no policy for a service",
+        level: Level::Off,
+        adjustable: true,
+        source: include_str!("uncovered_service.rs"),
+        run: Some(uncovered_service::run),
     },
     Page {
         name: "undeclared-call",
