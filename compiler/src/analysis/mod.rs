@@ -50,6 +50,7 @@ mod access_entries;
 pub mod access_contradiction;
 pub mod ineffective_access;
 pub mod uncovered_service;
+pub mod identity_without_tls;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

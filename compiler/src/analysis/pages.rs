@@ -2,9 +2,10 @@
 
 use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
-    dependency_cycle, forwarding_cycle, ineffective_access, keepalive_mismatch, partially_shadowed_route,
-    redirect_loop, retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion,
-    uncovered_service, undeclared_call, unreachable_route, unreachable_service, zero_weight,
+    dependency_cycle, forwarding_cycle, identity_without_tls, ineffective_access, keepalive_mismatch,
+    partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
+    timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, unreachable_route,
+    unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -120,6 +121,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("http_rule_on_tcp.rs"),
         run: None,
+    },
+    Page {
+        name: "identity-without-tls",
+        summary: "a rule names identities where none need be shown",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("identity_without_tls.rs"),
+        run: Some(identity_without_tls::run),
     },
     Page {
         name: "ignored-hostnames",
