@@ -51,6 +51,7 @@ pub mod access_contradiction;
 pub mod ineffective_access;
 pub mod uncovered_service;
 pub mod identity_without_tls;
+pub mod unknown_principal;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

@@ -4,8 +4,8 @@ use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
     dependency_cycle, forwarding_cycle, identity_without_tls, ineffective_access, keepalive_mismatch,
     partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
-    timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, unreachable_route,
-    unreachable_service, zero_weight,
+    timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, unknown_principal,
+    unreachable_route, unreachable_service, zero_weight,
 };
 
 /// All names, sorted.
@@ -329,6 +329,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("unknown_kind.rs"),
         run: None,
+    },
+    Page {
+        name: "unknown-principal",
+        summary: "an identity of the mesh that no service has",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("unknown_principal.rs"),
+        run: Some(unknown_principal::run),
     },
     Page {
         name: "unknown-reference",
