@@ -5,7 +5,7 @@ use super::{
     dependency_cycle, forwarding_cycle, identity_without_tls, ineffective_access, keepalive_mismatch,
     partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
     timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, unknown_principal,
-    unreachable_route, unreachable_service, zero_weight,
+    unreachable_route, unreachable_service, widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -369,6 +369,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unused_waiver.rs"),
         run: None,
+    },
+    Page {
+        name: "widened-by-dialect",
+        summary: "a prefix that lets in more than whole segments",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("widened_by_dialect.rs"),
+        run: Some(widened_by_dialect::run),
     },
     Page {
         name: "zero-weight",
