@@ -53,6 +53,7 @@ pub mod uncovered_service;
 pub mod identity_without_tls;
 pub mod unknown_principal;
 pub mod widened_by_dialect;
+pub mod ejection_cannot_happen;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

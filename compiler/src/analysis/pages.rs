@@ -2,8 +2,8 @@
 
 use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
-    dependency_cycle, forwarding_cycle, identity_without_tls, ineffective_access, keepalive_mismatch,
-    partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
+    dependency_cycle, ejection_cannot_happen, forwarding_cycle, identity_without_tls, ineffective_access,
+    keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
     timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, unknown_principal,
     unreachable_route, unreachable_service, widened_by_dialect, zero_weight,
 };
@@ -81,6 +81,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("duplicate_object.rs"),
         run: None,
+    },
+    Page {
+        name: "ejection-cannot-happen",
+        summary: "settings for leaving out endpoints that never help",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("ejection_cannot_happen.rs"),
+        run: Some(ejection_cannot_happen::run),
     },
     Page {
         name: "expired-waiver",
