@@ -54,6 +54,7 @@ pub mod identity_without_tls;
 pub mod unknown_principal;
 pub mod widened_by_dialect;
 pub mod ejection_cannot_happen;
+pub mod breaker_below_replicas;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

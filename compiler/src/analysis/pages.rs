@@ -1,11 +1,11 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Dated, Level, Page, access_contradiction, ambiguous_routes, conflicting_hosts, dead_backend,
-    dependency_cycle, ejection_cannot_happen, forwarding_cycle, identity_without_tls, ineffective_access,
-    keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
-    timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, unknown_principal,
-    unreachable_route, unreachable_service, widened_by_dialect, zero_weight,
+    Dated, Level, Page, access_contradiction, ambiguous_routes, breaker_below_replicas, conflicting_hosts,
+    dead_backend, dependency_cycle, ejection_cannot_happen, forwarding_cycle, identity_without_tls,
+    ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification,
+    retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call,
+    unknown_principal, unreachable_route, unreachable_service, widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -25,6 +25,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("ambiguous_routes.rs"),
         run: Some(ambiguous_routes::run),
+    },
+    Page {
+        name: "breaker-below-replicas",
+        summary: "a limit below the number of endpoints",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("breaker_below_replicas.rs"),
+        run: Some(breaker_below_replicas::run),
     },
     Page {
         name: "changed-body",
