@@ -2,10 +2,11 @@
 
 use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, breaker_below_replicas, conflicting_hosts,
-    dead_backend, dependency_cycle, ejection_cannot_happen, forwarding_cycle, identity_without_tls,
-    ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification,
-    retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call,
-    unknown_principal, unreachable_route, unreachable_service, widened_by_dialect, zero_weight,
+    dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on, forwarding_cycle,
+    identity_without_tls, ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop,
+    retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service,
+    undeclared_call, unknown_principal, unreachable_route, unreachable_service, widened_by_dialect,
+    zero_weight,
 };
 
 /// All names, sorted.
@@ -121,6 +122,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("failed_invariant.rs"),
         run: None,
+    },
+    Page {
+        name: "fault-left-on",
+        summary: "a fault that every user suffers",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("fault_left_on.rs"),
+        run: Some(fault_left_on::run),
     },
     Page {
         name: "forwarding-cycle",
