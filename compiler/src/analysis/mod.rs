@@ -56,6 +56,7 @@ pub mod widened_by_dialect;
 pub mod ejection_cannot_happen;
 pub mod breaker_below_replicas;
 pub mod fault_left_on;
+pub mod unserved_feature;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

@@ -5,8 +5,8 @@ use super::{
     dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on, forwarding_cycle,
     identity_without_tls, ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop,
     retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service,
-    undeclared_call, unknown_principal, unreachable_route, unreachable_service, widened_by_dialect,
-    zero_weight,
+    undeclared_call, unknown_principal, unreachable_route, unreachable_service, unserved_feature,
+    widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -386,6 +386,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unreachable_service.rs"),
         run: Some(unreachable_service::run),
+    },
+    Page {
+        name: "unserved-feature",
+        summary: "a policy asks for what proxies do not do yet",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("unserved_feature.rs"),
+        run: Some(unserved_feature::run),
     },
     Page {
         name: "unused-waiver",
