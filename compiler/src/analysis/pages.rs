@@ -6,7 +6,7 @@ use super::{
     identity_without_tls, ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop,
     retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service,
     undeclared_call, unknown_principal, unreachable_route, unreachable_service, unserved_feature,
-    widened_by_dialect, zero_weight,
+    unused_object, widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -394,6 +394,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("unserved_feature.rs"),
         run: Some(unserved_feature::run),
+    },
+    Page {
+        name: "unused-object",
+        summary: "a document that has no effect",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("unused_object.rs"),
+        run: Some(unused_object::run),
     },
     Page {
         name: "unused-waiver",
