@@ -5,8 +5,8 @@ use super::{
     dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on, forwarding_cycle,
     identity_without_tls, ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop,
     retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service,
-    undeclared_call, unknown_principal, unreachable_route, unreachable_service, unserved_feature,
-    unused_object, widened_by_dialect, zero_weight,
+    undeclared_call, undeclared_host, unknown_principal, unreachable_route, unreachable_service,
+    unserved_feature, unused_object, widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -338,6 +338,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("undeclared_call.rs"),
         run: Some(undeclared_call::run),
+    },
+    Page {
+        name: "undeclared-host",
+        summary: "a redirect to a host that no document declares",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("undeclared_host.rs"),
+        run: Some(undeclared_host::run),
     },
     Page {
         name: "unknown-field",
