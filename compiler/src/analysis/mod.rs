@@ -33,6 +33,7 @@ mod scene;
 pub mod zero_weight;
 pub mod redirect_loop;
 pub mod conflicting_hosts;
+pub mod host_overlap;
 pub mod undeclared_host;
 pub mod ambiguous_routes;
 pub mod dead_backend;

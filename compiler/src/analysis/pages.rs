@@ -2,7 +2,7 @@
 
 use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, breaker_below_replicas, conflicting_hosts,
-    dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on, forwarding_cycle,
+    dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on, forwarding_cycle, host_overlap,
     identity_without_tls, ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop,
     retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service,
     undeclared_call, undeclared_host, unknown_principal, unreachable_route, unreachable_service,
@@ -138,6 +138,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("forwarding_cycle.rs"),
         run: Some(forwarding_cycle::run),
+    },
+    Page {
+        name: "host-overlap",
+        summary: "a pattern of host names contains those of another service",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("host_overlap.rs"),
+        run: Some(host_overlap::run),
     },
     Page {
         name: "http-rule-on-tcp",
