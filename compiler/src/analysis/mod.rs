@@ -60,6 +60,7 @@ pub mod breaker_below_replicas;
 pub mod fault_left_on;
 pub mod unserved_feature;
 pub mod unused_object;
+pub mod anchor_expires_soon;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

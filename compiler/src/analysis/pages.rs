@@ -1,12 +1,13 @@
 //! The table of every name that findings carry, in alphabetical order. Help texts and `weft explain` come from it.
 
 use super::{
-    Dated, Level, Page, access_contradiction, ambiguous_routes, breaker_below_replicas, conflicting_hosts,
-    dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on, forwarding_cycle, host_overlap,
-    identity_without_tls, ineffective_access, keepalive_mismatch, partially_shadowed_route, redirect_loop,
-    retry_amplification, retry_of_unsafe_method, timeout_below_retries, timeout_inversion, uncovered_service,
-    undeclared_call, undeclared_host, unknown_principal, unreachable_route, unreachable_service,
-    unserved_feature, unused_object, widened_by_dialect, zero_weight,
+    Dated, Level, Page, access_contradiction, ambiguous_routes, anchor_expires_soon, breaker_below_replicas,
+    conflicting_hosts, dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on,
+    forwarding_cycle, host_overlap, identity_without_tls, ineffective_access, keepalive_mismatch,
+    partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
+    timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, undeclared_host,
+    unknown_principal, unreachable_route, unreachable_service, unserved_feature, unused_object,
+    widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -26,6 +27,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("ambiguous_routes.rs"),
         run: Some(ambiguous_routes::run),
+    },
+    Page {
+        name: "anchor-expires-soon",
+        summary: "a trust anchor that is over within thirty days",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("anchor_expires_soon.rs"),
+        run: None,
     },
     Page {
         name: "breaker-below-replicas",
@@ -446,4 +455,4 @@ pub static PAGES: &[Page] = &[
 ];
 
 /// The analyses that need the day, with their names.
-pub static DATED: &[(&str, Dated)] = &[];
+pub static DATED: &[(&str, Dated)] = &[("anchor-expires-soon", anchor_expires_soon::run_on)];
