@@ -2,9 +2,9 @@
 
 use super::{
     Dated, Level, Page, access_contradiction, ambiguous_routes, anchor_expires_soon, breaker_below_replicas,
-    conflicting_hosts, dead_backend, dependency_cycle, ejection_cannot_happen, fault_left_on,
-    forwarding_cycle, host_overlap, identity_without_tls, ineffective_access, keepalive_mismatch,
-    partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
+    conflicting_hosts, dead_backend, dependency_cycle, ejection_cannot_happen, expired_key_set,
+    fault_left_on, forwarding_cycle, host_overlap, identity_without_tls, ineffective_access,
+    keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
     timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, undeclared_host,
     unknown_principal, unreachable_route, unreachable_service, unserved_feature, unused_object,
     widened_by_dialect, zero_weight,
@@ -107,6 +107,14 @@ pub static PAGES: &[Page] = &[
         adjustable: true,
         source: include_str!("ejection_cannot_happen.rs"),
         run: Some(ejection_cannot_happen::run),
+    },
+    Page {
+        name: "expired-key-set",
+        summary: "a key set with which no token can be verified",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("expired_key_set.rs"),
+        run: None,
     },
     Page {
         name: "expired-waiver",
@@ -455,4 +463,5 @@ pub static PAGES: &[Page] = &[
 ];
 
 /// The analyses that need the day, with their names.
-pub static DATED: &[(&str, Dated)] = &[("anchor-expires-soon", anchor_expires_soon::run_on)];
+pub static DATED: &[(&str, Dated)] =
+    &[("anchor-expires-soon", anchor_expires_soon::run_on), ("expired-key-set", expired_key_set::run_on)];
