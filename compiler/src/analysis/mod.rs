@@ -62,6 +62,7 @@ pub mod unserved_feature;
 pub mod unused_object;
 pub mod anchor_expires_soon;
 pub mod expired_key_set;
+pub mod unsafe_transition;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;

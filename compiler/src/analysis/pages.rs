@@ -421,6 +421,14 @@ pub static PAGES: &[Page] = &[
         run: Some(unreachable_service::run),
     },
     Page {
+        name: "unsafe-transition",
+        summary: "base and head that proxies cannot follow side by side",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("unsafe_transition.rs"),
+        run: None,
+    },
+    Page {
         name: "unserved-feature",
         summary: "a policy asks for what proxies do not do yet",
         level: Level::Warn,
