@@ -70,6 +70,7 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
+pub use dialect::Known;
 use findings::{Checks, Judged};
 use model::Mesh;
 use progress::{Progress, Silent, Stage};
@@ -95,12 +96,19 @@ impl Compilation {
 
 /// Parses, resolves and analyses documents, with nothing said beside them.
 pub fn compile(sources: &Sources) -> Compilation {
-    compile_with(sources, &Checks::default(), &Silent)
+    compile_with(sources, &Checks::default(), &mut Known::default(), &Silent)
 }
 
-/// Parses, resolves and analyses documents. `checks` says how findings count, `progress` is told how far it has come.
-pub fn compile_with(sources: &Sources, checks: &Checks, progress: &dyn Progress) -> Compilation {
-    let mut parsed = dialect::parse_watched(sources, progress);
+/// Parses, resolves and analyses documents. `checks` says how findings count; `progress` is told how far it has come; files
+/// that are the same as in the revision that was compiled last with `known` are not read again (see
+/// [`source::Sources::align`]).
+pub fn compile_with(
+    sources: &Sources,
+    checks: &Checks,
+    known: &mut Known,
+    progress: &dyn Progress,
+) -> Compilation {
+    let mut parsed = dialect::parse_with(sources, known, progress);
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
     progress.begin(Stage::Resolving, 0);
     let (mesh, found) = model::resolve::resolve(sources, &parsed);

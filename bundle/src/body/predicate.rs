@@ -100,6 +100,8 @@ pub enum Attribute {
     Scheme,
     /// The host of the authority, in lower case, without its port.
     Host,
+    /// The authority, in lower case, with its port if it was sent with one.
+    Authority,
     /// The canonical path, without query.
     Path,
     /// What follows `?`, as received; empty if there is none.

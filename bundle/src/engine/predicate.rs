@@ -222,6 +222,7 @@ fn text<'f>(attribute: &Attribute, facts: &Facts<'f>) -> Option<&'f str> {
         Attribute::Method => request.map(|request| request.method),
         Attribute::Scheme => request.map(|request| request.scheme),
         Attribute::Host => request.map(|request| split_authority(request.authority).0),
+        Attribute::Authority => request.map(|request| request.authority),
         Attribute::Path => request.map(|request| request.path.as_str()),
         Attribute::Query => request.map(|request| request.query.unwrap_or_default()),
         // Looked up by [`Lookup`], which never comes here with a header.

@@ -29,7 +29,7 @@ const CASES: [Case; 12] = [
 ];
 
 /// Makes and checks each case, or those that are named.
-pub fn run(only: &[&str]) -> Outcome {
+pub(crate) fn run(only: &[&str]) -> Outcome {
     println!("{:24} {:>8} {:>8} {:>10}  code", "case", "wall s", "CPU s", "peak MiB");
     for case in CASES.iter().filter(|case| only.is_empty() || only.contains(&case.name)) {
         let scratch = tempfile::tempdir()?;

@@ -10,19 +10,19 @@ use weft::source::{Directory, Source};
 use crate::Outcome;
 
 /// What a command cost.
-pub struct Cost {
-    pub wall: Duration,
+pub(crate) struct Cost {
+    pub(crate) wall: Duration,
     /// Seconds of all its threads, in the kernel and out of it.
-    pub cpu: f64,
-    pub peak_mib: f64,
+    pub(crate) cpu: f64,
+    pub(crate) peak_mib: f64,
     /// How it ended.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// The last line that it said.
-    pub said: String,
+    pub(crate) said: String,
 }
 
 /// Runs this program as `weft` with these arguments, under GNU `time`: only who waits for a process learns its peak.
-pub fn run(arguments: &[&str]) -> Outcome<Cost> {
+pub(crate) fn run(arguments: &[&str]) -> Outcome<Cost> {
     let own = std::env::current_exe()?;
     let start = Instant::now();
     let output = Command::new("/usr/bin/time")
@@ -50,7 +50,7 @@ pub fn run(arguments: &[&str]) -> Outcome<Cost> {
 }
 
 /// The same for a command that must succeed.
-pub fn measured(arguments: &[&str]) -> Outcome<Cost> {
+pub(crate) fn measured(arguments: &[&str]) -> Outcome<Cost> {
     let cost = run(arguments)?;
     match cost.code {
         Some(0) => Ok(cost),
@@ -59,14 +59,14 @@ pub fn measured(arguments: &[&str]) -> Outcome<Cost> {
 }
 
 /// Runs `git` in a directory, as nobody in particular.
-pub fn git(directory: &Path, arguments: &[&str]) -> Outcome {
+pub(crate) fn git(directory: &Path, arguments: &[&str]) -> Outcome {
     let identity = ["-c", "user.name=scale", "-c", "user.email=scale@example.invalid", "-c", "gc.auto=0"];
     let status = Command::new("git").arg("-C").arg(directory).args(identity).args(arguments).status()?;
     if status.success() { Ok(()) } else { Err(format!("`git {}` failed", arguments.join(" ")).into()) }
 }
 
 /// Runs the steps of the compiler one after the other in this process, and prints what each took.
-pub fn stages(directory: &Path) -> Outcome {
+pub(crate) fn stages(directory: &Path) -> Outcome {
     let mut watch = Watch::start()?;
     let sources = Directory::new(directory).read()?;
     watch.lap("read")?;

@@ -12,7 +12,7 @@
 use std::fmt::Write;
 
 /// Services of one team.
-pub const TEAM: usize = 50;
+pub(crate) const TEAM: usize = 50;
 /// How many services a service calls.
 const CALLS: usize = 8;
 /// How far apart in its team the services may be that a service calls.
@@ -27,7 +27,7 @@ const WORDS: [&str; 12] = [
 ];
 
 /// The files of a repository of this many services, a multiple of [`TEAM`]: paths and texts, sorted by path.
-pub fn files(services: usize, seed: u64) -> Vec<(String, String)> {
+pub(crate) fn files(services: usize, seed: u64) -> Vec<(String, String)> {
     let mesh = "apiVersion: weft.dev/v1alpha1
 kind: Mesh
 metadata:
@@ -50,16 +50,10 @@ spec:
 }
 
 /// The path of a file, and its text with one rule sent elsewhere: what a pull request might change.
-pub fn changed(number: usize, seed: u64) -> (String, String) {
+pub(crate) fn changed(number: usize, seed: u64) -> (String, String) {
     let service = Service::new(number, seed);
-    let text = service.documents().replacen("/items/v2", "/items/v3", 2);
+    let text = service.documents().replacen("/v2\n", "/v3\n", 1);
     (format!("{}/{}.yaml", service.namespace, service.name), text)
-}
-
-/// `namespace/name` of a service.
-pub fn id(number: usize, seed: u64) -> String {
-    let service = Service::new(number, seed);
-    format!("{}/{}", service.namespace, service.name)
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the same numbers everywhere, and none left over from one service to the next.
@@ -147,7 +141,9 @@ impl Service {
         self.access(&mut text).expect("a string takes what is written");
         self.traffic(&mut text).expect("a string takes what is written");
         for (place, area) in AREAS.iter().enumerate() {
-            self.route(&mut text, place, area).expect("a string takes what is written");
+            // No two services have the same lists, as nothing is to be gained from what would not be so in life.
+            let area = format!("{area}-{}", self.number);
+            self.route(&mut text, place, &area).expect("a string takes what is written");
         }
         text
     }
@@ -197,7 +193,7 @@ impl Service {
             writeln!(text, "  - to:\n    - methods: [ GET, HEAD, POST ]")?;
         } else {
             writeln!(text, "  - from:\n    - namespace: {PLATFORM}")?;
-            writeln!(text, "    to:\n    - methods: [ GET ]\n      paths:\n      - exact: /items/health")?;
+            writeln!(text, "    to:\n    - methods: [ GET ]\n      paths:\n      - exact: /health")?;
             if !callers.is_empty() {
                 writeln!(text, "  - from:")?;
             }
@@ -220,7 +216,7 @@ impl Service {
         writeln!(text, "  timeouts:\n    request: 10s\n    idle: 2m")?;
         let policy = pick(&["peak-ewma", "round-robin", "random"], self.number);
         writeln!(text, "  loadBalancer:\n    policy: {policy}")?;
-        if self.number % 5 == 0 {
+        if self.number.is_multiple_of(5) {
             writeln!(
                 text,
                 "  retry:\n    attempts: 1\n    perTry: 2s\n    on: [ connect-failure, \"503\" ]"
@@ -240,7 +236,7 @@ impl Service {
         writeln!(text, "  rules:\n  - name: health\n    matches:\n    - path:\n        type: Exact")?;
         writeln!(text, "        value: /{area}/health\n{}", self.backend(&self.name, 1))?;
         self.canary_rule(text, area)?;
-        if place == 3 && self.number % 3 == 0 {
+        if place == 3 && self.number.is_multiple_of(3) {
             writeln!(
                 text,
                 "  - name: by-number\n    matches:\n    - path:\n        type: RegularExpression"

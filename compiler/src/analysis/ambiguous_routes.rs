@@ -29,30 +29,40 @@
 //! # References
 //! Gateway API v1, HTTPRouteRule.matches ("ties"); Istio, VirtualService merging; GEP-1294.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
-use crate::model::{Mesh, Order, Port, Route, Service};
-use crate::reach::{Limits, Reachability};
+use crate::model::{Mesh, Order, Port, Route, Service, ServiceIndex};
+use crate::parallel;
+use crate::reach::{self, Entry, Limits, Reachability};
 
 use super::unreachable_route::entry_of;
 
 /// One finding per pair of documents.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
+    let found =
+        parallel::map(&mesh.services, |place, service| of_service(mesh, ServiceIndex(place), service));
+    found.into_iter().flatten().filter(|(pair, _)| seen.insert(*pair)).map(|(_, finding)| finding).collect()
+}
+
+/// The findings on one service, each with the pair of routes that it is about.
+fn of_service(mesh: &Mesh, index: ServiceIndex, service: &Service) -> Vec<(Pair, Diagnostic)> {
+    let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
-    for (index, service) in mesh.indexed() {
-        for port in &service.ports {
-            for namespace in routing::audiences(mesh, index, port) {
-                let plan = routing::plan(mesh, index, port, &namespace);
-                findings.extend(rivals(mesh, &plan, service, port, &mut seen));
-                findings.extend(ties(&plan, port, &mut seen));
-            }
+    for port in &service.ports {
+        for namespace in routing::audiences(mesh, index, port) {
+            let plan = routing::plan(mesh, index, port, &namespace);
+            findings.extend(rivals(mesh, &plan, service, port, &mut seen));
+            findings.extend(ties(&plan, port, &mut seen));
         }
     }
     findings
 }
+
+/// Two routes, or two entries of a list, by place, the smaller first.
+type Pair = (usize, usize);
 
 /// Routes that each want the frontend to themselves, and that no priority tells apart.
 fn rivals(
@@ -60,40 +70,43 @@ fn rivals(
     plan: &FrontendPlan<'_>,
     service: &Service,
     port: &Port,
-    seen: &mut BTreeSet<(usize, usize)>,
-) -> Option<Diagnostic> {
+    seen: &mut BTreeSet<Pair>,
+) -> Option<(Pair, Diagnostic)> {
     let (first, others) = plan.rivals.split_first()?;
     let alone = |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Listed);
     // HTTPRoutes go well together; each of them is a rival of a route that goes with nobody.
     let second = others.iter().find(|other| alone(first) || alone(other))?;
     let (first, second) = (*first, *second);
     let (winner, loser) = (mesh.routes.get(first)?, mesh.routes.get(second)?);
-    if priority(winner) != priority(loser) || !seen.insert((first.min(second), first.max(second))) {
+    let pair = (first.min(second), first.max(second));
+    if priority(winner) != priority(loser) || !seen.insert(pair) {
         return None;
     }
     let (winner, loser) = if first < second { (winner, loser) } else { (loser, winner) };
     let (a, b) = (&winner.at.origin.object, &loser.at.origin.object);
     let message = format!("`{b}` and `{a}` both decide for `{}:{}`", service.id(), port.number);
     let whole = "a VirtualService has the whole host to itself; it is not merged with other routes";
-    Some(
-        Diagnostic::error("ambiguous-routes", message)
-            .object(b.clone())
-            .at(loser.at.span)
-            .label("this one")
-            .related(winner.at.span, "and this one")
-            .with_note(whole)
-            .help("merge them, or say which one wins with the annotation `weft.dev/priority`"),
-    )
+    let finding = Diagnostic::error("ambiguous-routes", message)
+        .object(b.clone())
+        .at(loser.at.span)
+        .label("this one")
+        .related(winner.at.span, "and this one")
+        .with_note(whole)
+        .help("merge them, or say which one wins with the annotation `weft.dev/priority`");
+    Some((pair, finding))
 }
 
 /// Entries of different documents that rank equal and share a request. What is too large to decide counts as shared:
 /// a tie that cannot be excluded is not to be guessed about.
-fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<(usize, usize)>) -> Vec<Diagnostic> {
-    let candidates = equal_ranks(plan);
-    if candidates.is_empty() {
+fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<Pair>) -> Vec<(Pair, Diagnostic)> {
+    if plan.entries.iter().all(|planned| Some(planned.route_index) == plan.routes.first().copied()) {
         return Vec::new();
     }
     let entries: Vec<_> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
+    let (candidates, beyond) = equal_ranks(plan, &entries);
+    if candidates.is_empty() {
+        return Vec::new();
+    }
     let mut list = Reachability::new(&entries, &Limits::default());
     let mut findings = Vec::new();
     for (first, second) in candidates {
@@ -108,25 +121,91 @@ fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<(usize, usize)
             Err(unknown) => format!("may match one request ({unknown})"),
         };
         seen.insert(pair);
-        findings.push(report(a, b, port, &shared));
+        findings.push((pair, report(a, b, port, &shared)));
+    }
+    if let Some((first, second)) = beyond
+        && let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second))
+    {
+        let pair = (a.route_index.min(b.route_index), a.route_index.max(b.route_index));
+        let shared =
+            "may match one request (too many conditions rank equal to compare each with each)".to_owned();
+        if seen.insert(pair) {
+            findings.push((pair, report(a, b, port, &shared)));
+        }
     }
     findings
 }
 
-/// Pairs of entries, by place, of different routes, equal in rank and in priority. Entries are sorted by rank, so those
-/// of equal rank stand together.
-fn equal_ranks(plan: &FrontendPlan<'_>) -> Vec<(usize, usize)> {
+/// How many pairs of one list are compared. No list that somebody wrote has as many.
+const MOST_PAIRS: usize = 20_000;
+
+/// How long pairs are looked for in one list; a pair whose paths are compared counts a hundred times.
+const MOST_LOOKS: usize = 500_000_000;
+
+/// Pairs of entries, by place and in order, of different routes, equal in rank and in priority, that are not plainly
+/// apart; and the first pair beyond
+/// [`MOST_PAIRS`] or [`MOST_LOOKS`].
+fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option<Pair>) {
     let mut pairs = Vec::new();
-    for (first, a) in plan.entries.iter().enumerate() {
-        let later = plan.entries.iter().enumerate().skip(first + 1).take_while(|(_, b)| b.rank == a.rank);
-        let rival = |b: &PlannedEntry<'_>| {
-            a.route.order == Order::Specificity
-                && a.route_index != b.route_index
-                && priority(a.route) == priority(b.route)
-        };
-        pairs.extend(later.filter(|(_, b)| rival(b)).map(|(second, _)| (first, second)));
+    let mut looks = MOST_LOOKS;
+    let mut start = 0;
+    // Entries are sorted by rank, so those of equal rank stand together.
+    for group in plan.entries.chunk_by(|a, b| a.rank == b.rank) {
+        let places: Vec<usize> = (start..start + group.len()).collect();
+        start += group.len();
+        for (first, second) in candidates(&places, entries) {
+            let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second)) else { continue };
+            let tie = is_tie(a, b);
+            looks = looks.saturating_sub(if tie { 100 } else { 1 });
+            let apart = || {
+                entries.get(first).zip(entries.get(second)).is_some_and(|(a, b)| reach::plainly_apart(a, b))
+            };
+            if tie && (looks == 0 || !apart()) {
+                pairs.push((first, second));
+            }
+            if pairs.len() > MOST_PAIRS || (tie && looks == 0) {
+                let beyond = pairs.pop();
+                pairs.sort_unstable();
+                return (pairs, beyond);
+            }
+        }
     }
-    pairs
+    pairs.sort_unstable();
+    (pairs, None)
+}
+
+fn is_tie(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>) -> bool {
+    a.route.order == Order::Specificity
+        && a.route_index != b.route_index
+        && priority(a.route) == priority(b.route)
+}
+
+/// Pairs of entries of one rank that may have something in common: those with the same plain path, which are looked up,
+/// and those with any other condition on the path, with all.
+fn candidates(places: &[usize], entries: &[Entry]) -> impl Iterator<Item = (usize, usize)> {
+    let mut alike: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut others = Vec::new();
+    for place in places {
+        match entries.get(*place).and_then(reach::plain_path) {
+            Some(path) => alike.entry(path).or_default().push(*place),
+            None => others.push(*place),
+        }
+    }
+    let odd: BTreeSet<usize> = others.iter().copied().collect();
+    let places = places.to_vec();
+    let with_others = others.into_iter().flat_map(move |first| {
+        // A pair of two others comes once, from its first.
+        let mates: Vec<usize> =
+            places.iter().copied().filter(|place| *place > first || !odd.contains(place)).collect();
+        mates.into_iter().map(move |second| (first.min(second), first.max(second)))
+    });
+    let alike = alike.into_values().flat_map(|group| {
+        let firsts = group.clone().into_iter().enumerate();
+        firsts.flat_map(move |(at, first)| {
+            group.iter().skip(at + 1).map(|second| (first, *second)).collect::<Vec<_>>()
+        })
+    });
+    alike.chain(with_others)
 }
 
 fn priority(route: &Route) -> i64 {

@@ -37,6 +37,7 @@ pub mod host_overlap;
 pub mod undeclared_host;
 pub mod ambiguous_routes;
 pub mod dead_backend;
+pub mod denied_by_default;
 pub mod dependency_cycle;
 pub mod undeclared_call;
 mod arrivals;

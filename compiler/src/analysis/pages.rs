@@ -77,6 +77,14 @@ pub static PAGES: &[Page] = &[
         run: Some(dead_backend::run),
     },
     Page {
+        name: "denied-by-default",
+        summary: "an Istio policy denies something, and the mesh refuses the rest",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("denied_by_default.rs"),
+        run: None,
+    },
+    Page {
         name: "dependency-cycle",
         summary: "services call each other in a circle",
         level: Level::Error,

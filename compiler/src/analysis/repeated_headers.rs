@@ -24,6 +24,12 @@ pub(super) fn analyse(entries: &[Entry], limits: &Limits) -> Vec<Reach> {
     single.into_iter().enumerate().map(|(at, reach)| again(entries, at, reach, limits)).collect()
 }
 
+/// The same for the last entry alone.
+pub(super) fn last(entries: &[Entry], limits: &Limits) -> Option<Reach> {
+    let at = entries.len().checked_sub(1)?;
+    Some(again(entries, at, Reachability::new(entries, limits).reach(at), limits))
+}
+
 fn again(entries: &[Entry], at: usize, single: Reach, limits: &Limits) -> Reach {
     let (earlier, [target, ..]) = entries.split_at(at.min(entries.len())) else { return single };
     let Reach::Unreachable { example, taken_by, .. } = &single else { return single };

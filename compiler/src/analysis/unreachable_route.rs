@@ -123,22 +123,54 @@ fn judge(plan: &FrontendPlan<'_>, verdicts: &mut Vec<(Key, Verdict)>) {
         return;
     }
     let entries: Vec<Entry> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
-    let reached = repeated_headers::analyse(&entries, &Limits::default());
+    let reached = reached(&entries);
     for (planned, reach) in plan.entries.iter().zip(reached) {
         let verdict = match reach {
-            Reach::Reachable { .. } => Verdict::Reached,
-            Reach::Unreachable { covered_by, example, taken_by } => {
+            None | Some(Reach::Reachable { .. }) => Verdict::Reached,
+            Some(Reach::Unreachable { covered_by, example, taken_by }) => {
                 let by: Vec<_> = covered_by.iter().filter_map(|at| plan.entries.get(*at)).collect();
                 let taker = plan.entries.get(taken_by).unwrap_or(planned);
                 Verdict::Covered(Box::new(covered(planned, &by, &example, taker)))
             }
-            Reach::Impossible { what } => Verdict::Covered(Box::new(impossible(planned, &what))),
+            Some(Reach::Impossible { what }) => Verdict::Covered(Box::new(impossible(planned, &what))),
             // An expression that does not compile has its own finding.
-            Reach::Unknown { .. } if !compiles(&planned.entry.condition) => Verdict::Reached,
-            Reach::Unknown { why } => Verdict::Unknown(Box::new(unknown(planned, &why)), why),
+            Some(Reach::Unknown { .. }) if !compiles(&planned.entry.condition) => Verdict::Reached,
+            Some(Reach::Unknown { why }) => Verdict::Unknown(Box::new(unknown(planned, &why)), why),
         };
         verdicts.push(((planned.route_index, planned.entry.span), verdict));
     }
+}
+
+/// How many questions about one list are asked one by one, each with the entries that matter to it. With more, the
+/// engine had better see the whole list once.
+const FEW: usize = 8;
+
+/// What becomes of each entry; none if it is plainly reached, as most are.
+fn reached(entries: &[Entry]) -> Vec<Option<Reach>> {
+    let plainly = reach::plainly_reached(entries);
+    let open = plainly.iter().filter(|plainly| !**plainly).count();
+    if open > FEW {
+        return repeated_headers::analyse(entries, &Limits::default()).into_iter().map(Some).collect();
+    }
+    let plainly = plainly.into_iter().enumerate();
+    plainly.map(|(at, plainly)| if plainly { None } else { ask(entries, at) }).collect()
+}
+
+/// What becomes of one entry. Earlier ones that plainly share no request with it are left out.
+fn ask(entries: &[Entry], at: usize) -> Option<Reach> {
+    let target = entries.get(at)?;
+    let near = entries.iter().take(at).enumerate().filter(|(_, other)| !reach::plainly_apart(other, target));
+    let near: Vec<usize> = near.map(|(place, _)| place).chain([at]).collect();
+    let list: Vec<Entry> = near.iter().filter_map(|place| entries.get(*place)).cloned().collect();
+    let there = |place: usize| near.get(place).copied().unwrap_or(at);
+    Some(match repeated_headers::last(&list, &Limits::default())? {
+        Reach::Unreachable { covered_by, example, taken_by } => Reach::Unreachable {
+            covered_by: covered_by.into_iter().map(there).collect(),
+            example,
+            taken_by: there(taken_by),
+        },
+        other => other,
+    })
 }
 
 fn covered(

@@ -12,11 +12,11 @@ use super::bar::Bar;
 use super::check::{self, Format};
 use super::levels::LevelArgs;
 use super::{FINE, Where, fail, findings, refuse, say};
-use crate::compile_with;
 use crate::emit::{Emitted, emit, render};
 use crate::progress::{Progress, Stage};
 use crate::publish::{KeyDir, Options, PublishError, Published, publish};
 use crate::source::{Revision, is_ancestor};
+use crate::{Known, compile_with};
 
 /// Compiles policy documents into a signed release, one bundle per service
 #[derive(clap::Args, Debug)]
@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> ExitCode {
             return fail(&error);
         }
     };
-    let compilation = compile_with(&sources, &args.levels.checks(), &bar);
+    let compilation = compile_with(&sources, &args.levels.checks(), &mut Known::default(), &bar);
     // It ends before anything is printed over it.
     drop(bar);
     if !compilation.diagnostics.is_empty() {

@@ -17,8 +17,8 @@ use crate::diagnostic::human::Style;
 use crate::diagnostic::{Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif};
 use crate::findings::{Baseline, Checks, Comparison, Levels, compare};
 use crate::progress::{Progress, Stage};
-use crate::source::{GitTree, Source, SourceError, Sources};
-use crate::{Compilation, compile_with};
+use crate::source::{GitTree, SourceError, Sources};
+use crate::{Compilation, Known, compile_with};
 
 /// Checks policy documents and says what is wrong with them
 #[derive(clap::Args, Debug)]
@@ -111,7 +111,13 @@ pub fn run(args: &Args) -> ExitCode {
     let bar = Bar::new();
     let checked = check(args, &bar);
     drop(bar);
-    match checked.and_then(|checked| Ok(checked.finish(args)?)) {
+    let code = checked.and_then(|checked| {
+        let code = checked.finish(args)?;
+        // As with the mesh: the process ends now.
+        std::mem::forget(checked);
+        Ok(code)
+    });
+    match code {
         Ok(code) => code,
         Err(error) => fail(&*error),
     }
@@ -138,18 +144,22 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     let checks = args.levels.checks();
     progress.begin(Stage::Reading, 0);
-    let sources = args.place.read()?;
-    let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), progress);
-    let Some(revision) = &args.base else { return Ok(Checked { sources, diagnostics, summary, base: None }) };
-
-    progress.begin(Stage::Reading, 0);
-    let old = read_base(&args.place.path, revision)?;
+    let mut sources = args.place.read()?;
+    let mut known = Known::default();
+    let Some(revision) = &args.base else {
+        let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
+        return Ok(Checked { sources, diagnostics, summary, base: None });
+    };
+    let mut old = read_base(&args.place.path, revision, &sources)?;
+    let is_new = old.files.is_empty() && old.diagnostics.is_empty();
+    sources.align(&mut old);
+    let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
     let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
     // What is equal has equal findings, and need not be compiled again.
     let before = match same(&old, &sources) {
         true => diagnostics.clone(),
-        false if old.files.is_empty() && old.diagnostics.is_empty() => Vec::new(),
-        false => findings_of(&old, &checks, baseline.as_ref(), progress).0,
+        false if is_new => Vec::new(),
+        false => findings_of(&old, &checks, baseline.as_ref(), &mut known, progress).0,
     };
     let Comparison { introduced, unchanged, fixed } = compare(before, &old, diagnostics, &sources);
     let base = Some(Base { commit, sources: old, fixed, unchanged });
@@ -161,18 +171,26 @@ fn findings_of(
     sources: &Sources,
     checks: &Checks,
     baseline: Option<&Baseline>,
+    known: &mut Known,
     progress: &dyn Progress,
 ) -> (Vec<Diagnostic>, Summary) {
-    let Compilation { mesh, diagnostics, summary } = compile_with(sources, checks, progress);
-    let Some(baseline) = baseline else { return (diagnostics, summary) };
-    let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
-    let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
-    (left.diagnostics, summary)
+    let Compilation { mesh, diagnostics, summary } = compile_with(sources, checks, known, progress);
+    let found = match baseline {
+        None => (diagnostics, summary),
+        Some(baseline) => {
+            let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
+            let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
+            (left.diagnostics, summary)
+        }
+    };
+    // The process ends soon; taking a mesh of ten thousand services apart first would take as long as analysing it.
+    std::mem::forget(mesh);
+    found
 }
 
-/// What a directory held at a revision; nothing if it was not there yet.
-fn read_base(path: &Path, revision: &str) -> Result<Sources, SourceError> {
-    match GitTree::new(path, revision).read() {
+/// What a directory held at a revision; nothing if it was not there yet. Git is asked only for what is not the same now.
+fn read_base(path: &Path, revision: &str, now: &Sources) -> Result<Sources, SourceError> {
+    match GitTree::new(path, revision).read_knowing(now) {
         Err(SourceError::NoSuchDirectory { .. }) => Ok(Sources::default()),
         other => other,
     }

@@ -260,7 +260,8 @@ impl Writer<'_> {
     /// Where it is. Code scanning takes no result without a file, so one without a place is at the first.
     fn location(&mut self, diagnostic: &Diagnostic) -> Option<Location> {
         let first = || {
-            let file = self.sources.files.first()?;
+            // An empty one may stand for a file that only the base has.
+            let file = self.sources.files.iter().find(|file| !file.bytes.is_empty())?;
             Some(Physical { artifact_location: artifact(&file.path), region: None })
         };
         let physical = match diagnostic.span {
@@ -339,7 +340,7 @@ fn encoded(path: &str) -> String {
     for byte in path.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'/' => {
-                uri.push(char::from(byte))
+                uri.push(char::from(byte));
             }
             byte => {
                 let _ = write!(uri, "%{byte:02X}");

@@ -8,12 +8,13 @@
 //! |---|---|
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
-//! | `networking.istio.io` | [`istio`] |
+//! | `networking.istio.io`, `security.istio.io` | [`istio`] |
 //! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::source::FileId;
 use crate::yaml::{self, Span, Spanned};
@@ -29,7 +30,7 @@ pub mod istio;
 pub mod kubernetes;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
-pub use parse::{parse, parse_watched};
+pub use parse::{Known, parse, parse_with};
 
 /// A kind, or a version of one, that is not read.
 pub const UNKNOWN_KIND: &str = "unknown-kind";
@@ -99,6 +100,8 @@ pub enum Kind {
     VirtualService(Spanned<istio::VirtualService>),
     /// `networking.istio.io/v1 DestinationRule`.
     DestinationRule(Spanned<istio::DestinationRule>),
+    /// `security.istio.io/v1 AuthorizationPolicy`.
+    AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
     /// `v1 Service`.
     KubeService(Spanned<kubernetes::Service>),
     /// `discovery.k8s.io/v1 EndpointSlice`.
@@ -131,8 +134,8 @@ impl fmt::Display for ParsedDocument {
 /// Everything that was read, and what was wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
-    /// In the order of the sources: by file, then position.
-    pub documents: Vec<ParsedDocument>,
+    /// In the order of the sources: by file, then position. Shared with whatever is read after it and has the same file.
+    pub documents: Vec<Arc<ParsedDocument>>,
     /// In the same order.
     pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
     /// Documents of other programs, left alone.
@@ -144,11 +147,11 @@ pub struct Parsed {
 
 impl Parsed {
     /// With what another file gave.
-    fn add(&mut self, other: Self) {
-        self.documents.extend(other.documents);
-        self.diagnostics.extend(other.diagnostics);
+    fn add(&mut self, other: &Self) {
+        self.documents.extend(other.documents.iter().cloned());
+        self.diagnostics.extend(other.diagnostics.iter().cloned());
         self.skipped += other.skipped;
-        self.unread.extend(other.unread);
+        self.unread.extend(other.unread.iter().cloned());
     }
 }
 

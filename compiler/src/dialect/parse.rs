@@ -1,5 +1,9 @@
 //! From sources to documents: dispatch by `apiVersion` and `kind`, then each kind's own struct, then its own checks.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
 use serde::Deserialize;
 
 use super::check::Checker;
@@ -16,22 +20,42 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
-    parse_watched(sources, &Silent)
+    parse_with(sources, &mut Known::default(), &Silent)
 }
 
-/// Reads every document of every file, a step each.
-pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
+/// The files that were read last, with what was in them: two revisions of a repository have nearly all in common.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    files: BTreeMap<FileId, (Content, Arc<Parsed>)>,
+}
+
+/// SHA-256 of a file, which stands for its bytes.
+type Content = [u8; 32];
+
+/// Reads documents, except those of files that are known: same number, same bytes. Then these files are the known ones.
+/// [`Sources::align`] gives the files of two revisions the same numbers. Each file is a step of progress.
+pub fn parse_with(sources: &Sources, known: &mut Known, progress: &dyn Progress) -> Parsed {
     progress.begin(Stage::Parsing, sources.files.len());
     let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
     let read = parallel::map(&files, |_, (file, source)| {
-        let parsed = parse_file(*file, &source.bytes);
+        let content = content(&source.bytes);
+        let before = known.files.get(file).filter(|(known, _)| *known == content);
+        let parsed = before
+            .map_or_else(|| Arc::new(parse_file(*file, &source.bytes)), |(_, parsed)| Arc::clone(parsed));
         progress.step();
-        parsed
+        (content, parsed)
     });
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
-    read.into_iter().for_each(|file| parsed.add(file));
+    read.iter().for_each(|(_, file)| parsed.add(file));
+    known.files = files.iter().map(|(file, _)| *file).zip(read).collect();
     diagnostic::sort(&mut parsed.diagnostics);
     parsed
+}
+
+fn content(bytes: &[u8]) -> Content {
+    let mut content = Content::default();
+    content.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    content
 }
 
 /// Reads every document of one file.
@@ -68,6 +92,7 @@ struct Entry {
 }
 
 const ISTIO_VERSIONS: &[&str] = &["v1", "v1beta1", "v1alpha3"];
+const SECURITY_VERSIONS: &[&str] = &["v1", "v1beta1"];
 
 /// Every kind that we read.
 const KINDS: &[Entry] = &[
@@ -124,6 +149,12 @@ const KINDS: &[Entry] = &[
         versions: ISTIO_VERSIONS,
         kind: "DestinationRule",
         read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
+    },
+    Entry {
+        group: istio::SECURITY_GROUP,
+        versions: SECURITY_VERSIONS,
+        kind: "AuthorizationPolicy",
+        read: |r, n| r.custom(n, Kind::AuthorizationPolicy, istio::AuthorizationPolicy::check),
     },
     Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.kube_service(n) },
     Entry {
@@ -318,7 +349,7 @@ impl<'a> Reader<'a> {
         check(&spec, &mut checker);
         let mut findings = self.parsed.diagnostics.iter().skip(self.before);
         let sound = !findings.any(|finding| finding.severity == Severity::Error);
-        self.parsed.documents.push(ParsedDocument {
+        self.parsed.documents.push(Arc::new(ParsedDocument {
             file: self.file,
             span: self.document.span(node),
             sound,
@@ -326,7 +357,7 @@ impl<'a> Reader<'a> {
             kind: header.kind,
             metadata: header.metadata,
             spec: kind(spec),
-        });
+        }));
     }
 
     /// Kind, namespace and name as far as they can be seen without reading the object.
@@ -450,9 +481,9 @@ const LATER: &[(&str, &[&str], &str)] = &[
         "an EnvoyFilter patches the configuration of Envoy, and proxies here are not Envoy: there is nothing to patch",
     ),
     (
-        "security.istio.io",
-        &["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"],
-        "it is not translated yet; a Weft AccessPolicy says who may call, and the Mesh how peers prove who they are",
+        istio::SECURITY_GROUP,
+        &["PeerAuthentication", "RequestAuthentication"],
+        "it is not translated yet; the Mesh says how peers prove who they are",
     ),
     (
         "telemetry.istio.io",

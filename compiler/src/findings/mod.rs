@@ -14,6 +14,8 @@ pub mod fingerprint;
 pub mod levels;
 pub mod waiver;
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use time::Date;
@@ -52,7 +54,7 @@ pub struct Judged {
 pub fn judge(
     found: Vec<Diagnostic>,
     mesh: &Mesh,
-    documents: &[ParsedDocument],
+    documents: &[Arc<ParsedDocument>],
     sources: &Sources,
     checks: &Checks,
 ) -> Judged {

@@ -10,6 +10,8 @@
 //! stands in. It must give a reason; one without `until` never expires. What nothing can be built from cannot be waived,
 //! nor can findings about waivers.
 
+use std::sync::Arc;
+
 use std::collections::BTreeMap;
 
 use time::{Date, Month};
@@ -40,7 +42,7 @@ pub(super) struct Outcome {
 /// Sorts out which findings are waived, and says what is wrong with the waivers.
 pub(super) fn apply(
     found: Vec<Diagnostic>,
-    documents: &[ParsedDocument],
+    documents: &[Arc<ParsedDocument>],
     sources: &Sources,
     levels: &Levels,
     today: Option<Date>,
@@ -111,7 +113,7 @@ impl Waiver {
 }
 
 /// The waivers of all documents that are well formed; the others are findings.
-fn read(documents: &[ParsedDocument], sources: &Sources, found: &mut Vec<Diagnostic>) -> Vec<Waiver> {
+fn read(documents: &[Arc<ParsedDocument>], sources: &Sources, found: &mut Vec<Diagnostic>) -> Vec<Waiver> {
     let mut waivers = Vec::new();
     for document in documents {
         let Some(annotation) = document.metadata.annotation(ANNOTATION) else { continue };

@@ -72,6 +72,8 @@ pub struct Mesh {
     pub default_peer_tls: PeerTls,
     /// What holds where no TrafficPolicy and no dialect says otherwise.
     pub defaults: Settings,
+    /// The namespace whose Istio policies are for the whole mesh.
+    pub root_namespace: String,
     /// Levels of analyses that the Mesh document sets, by name.
     pub levels: BTreeMap<String, crate::analysis::Level>,
     /// Sorted by namespace, then name.
@@ -94,6 +96,9 @@ pub struct Mesh {
     pub index: Index,
 }
 
+/// The root namespace of a mesh that names none: Istio's own default.
+pub const ROOT_NAMESPACE: &str = "istio-system";
+
 impl Mesh {
     /// A mesh without anything in it, that lets nobody in.
     pub fn new(name: &str, at: At, trust_domain: TrustDomain) -> Self {
@@ -105,6 +110,7 @@ impl Mesh {
             default_access: Verdict::Deny,
             default_peer_tls: PeerTls::Strict,
             defaults: Settings::default(),
+            root_namespace: ROOT_NAMESPACE.to_owned(),
             levels: BTreeMap::new(),
             services: Vec::new(),
             gateways: Vec::new(),

@@ -9,6 +9,7 @@ use super::*;
 use proptest::{
     collection::vec,
     prelude::*,
+    strategy::ValueTree,
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use std::cell::Cell;
@@ -386,39 +387,81 @@ pub(super) fn check<S: Strategy>(cases: u32, strategy: &S, test: impl Fn(S::Valu
     }
 }
 
+/// The test below, without end: what `examples/fuzz_reach` draws its cases from.
+#[allow(dead_code, reason = "only the fuzzer makes one")]
+pub(super) struct Oracle(Universe);
+
+#[allow(dead_code, reason = "only the fuzzer makes one")]
+impl Oracle {
+    pub(super) fn new() -> Self {
+        Self(Universe::new())
+    }
+
+    /// One case of each kind.
+    pub(super) fn round(&self, seed: &[u8; 32]) {
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, seed);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let rows = rows().new_tree(&mut runner).unwrap().current();
+        verdicts_agree(&self.0, &rows);
+        let (a, b) = (row(), row()).new_tree(&mut runner).unwrap().current();
+        overlap_agrees(&self.0, &a, &b);
+        cubes_agree(&vec(cube(), 10..30).new_tree(&mut runner).unwrap().current());
+    }
+}
+
+/// Lists of any kind.
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    prop_oneof![vec(row(), 1..8), divided()]
+}
+
+/// How often each verdict was given: reachable, covered by one, by several, impossible.
+fn verdicts_agree(universe: &Universe, rows: &[Row]) -> [i32; 4] {
+    let [mut reachable, mut single, mut union, mut impossible] = [0; 4];
+    let entries: Vec<Entry> = rows.iter().map(Row::entry).collect();
+    for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
+        let before = &rows[..at];
+        let reached = universe.reaches(&rows[at], before);
+        match verdict {
+            Reach::Reachable { witness } => {
+                reachable += 1;
+                assert!(rows[at].matches(witness), "{at} does not match its witness {witness}");
+                let thief = before.iter().position(|row| row.matches(witness));
+                assert_eq!(thief, None, "{witness} does not arrive at {at}");
+            }
+            Reach::Unreachable { covered_by, example, taken_by } => {
+                *(if covered_by.len() == 1 { &mut single } else { &mut union }) += 1;
+                assert!(!reached, "{at} is reached in the universe");
+                assert!(rows[at].matches(example));
+                assert_eq!(rows.iter().position(|row| row.matches(example)), Some(*taken_by));
+                assert_minimal(universe, rows, at, covered_by);
+            }
+            Reach::Impossible { .. } => {
+                impossible += 1;
+                assert!(!universe.reaches(&rows[at], &[]), "{at} is matched in the universe");
+            }
+            Reach::Unknown { why } => panic!("{at} is undecided: {why}"),
+        }
+    }
+    for (at, plainly) in plainly_reached(&entries).into_iter().enumerate() {
+        assert!(!plainly || engine_reaches(&entries, at), "{at} is not plainly reached");
+    }
+    [reachable, single, union, impossible]
+}
+
+fn engine_reaches(entries: &[Entry], at: usize) -> bool {
+    matches!(Reachability::new(entries, &Limits::default()).reach(at), Reach::Reachable { .. })
+}
+
 #[test]
 fn every_verdict_agrees_with_brute_force() {
     let universe = Universe::new();
-    let [reachable, single, union, impossible] = [const { Cell::new(0) }; 4];
-    let count = |counter: &Cell<i32>| counter.set(counter.get() + 1);
-    check(400, &prop_oneof![vec(row(), 1..8), divided()], |rows| {
-        let entries: Vec<Entry> = rows.iter().map(Row::entry).collect();
-        for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
-            let before = &rows[..at];
-            let reached = universe.reaches(&rows[at], before);
-            match verdict {
-                Reach::Reachable { witness } => {
-                    count(&reachable);
-                    assert!(rows[at].matches(witness), "{at} does not match its witness {witness}");
-                    let thief = before.iter().position(|row| row.matches(witness));
-                    assert_eq!(thief, None, "{witness} does not arrive at {at}");
-                }
-                Reach::Unreachable { covered_by, example, taken_by } => {
-                    count(if covered_by.len() == 1 { &single } else { &union });
-                    assert!(!reached, "{at} is reached in the universe");
-                    assert!(rows[at].matches(example));
-                    assert_eq!(rows.iter().position(|row| row.matches(example)), Some(*taken_by));
-                    assert_minimal(&universe, &rows, at, covered_by);
-                }
-                Reach::Impossible { .. } => {
-                    count(&impossible);
-                    assert!(!universe.reaches(&rows[at], &[]), "{at} is matched in the universe");
-                }
-                Reach::Unknown { why } => panic!("{at} is undecided: {why}"),
-            }
-        }
+    let seen = Cell::new([0; 4]);
+    check(400, &rows(), |rows| {
+        let more = verdicts_agree(&universe, &rows);
+        let before = seen.get();
+        seen.set(std::array::from_fn(|at| before[at] + more[at]));
     });
-    let seen = [&reachable, &single, &union, &impossible].map(Cell::get);
+    let seen = seen.get();
     assert!(
         seen[0] > 800 && seen[1] > 200 && seen[2] > 100 && seen[3] > 10,
         "too few of some verdict: {seen:?}"
@@ -450,33 +493,37 @@ fn assert_minimal(universe: &Universe, rows: &[Row], at: usize, covered_by: &[us
 #[test]
 fn overlaps_and_covers_agree_with_brute_force() {
     let universe = Universe::new();
-    check(500, &(row(), row()), |(a, b)| {
-        let limits = Limits::default();
-        let (wide, narrow) = (a.entry(), b.entry());
-        match overlaps(&wide, &narrow, &limits).unwrap() {
-            Some(request) => assert!(a.matches(&request) && b.matches(&request), "{request}"),
-            None => {
-                let shared = universe.paths.iter().any(|path| {
-                    a.path_matches(path)
-                        && b.path_matches(path)
-                        && universe.others.iter().any(|(method, headers)| {
-                            [&a, &b].iter().all(|row| {
-                                row.method_matches(method)
-                                    && (0..2).all(|at| row.header_matches(at, headers[at]))
-                            })
+    check(500, &(row(), row()), |(a, b)| overlap_agrees(&universe, &a, &b));
+}
+
+fn overlap_agrees(universe: &Universe, a: &Row, b: &Row) {
+    let limits = Limits::default();
+    let (wide, narrow) = (a.entry(), b.entry());
+    match overlaps(&wide, &narrow, &limits).unwrap() {
+        Some(request) => {
+            assert!(a.matches(&request) && b.matches(&request), "{request}");
+            assert!(!plainly_apart(&wide, &narrow), "{request}");
+        }
+        None => {
+            let shared = universe.paths.iter().any(|path| {
+                a.path_matches(path)
+                    && b.path_matches(path)
+                    && universe.others.iter().any(|(method, headers)| {
+                        [a, b].iter().all(|row| {
+                            row.method_matches(method) && (0..2).all(|at| row.header_matches(at, headers[at]))
                         })
-                });
-                assert!(!shared);
-            }
+                    })
+            });
+            assert!(!shared);
         }
-        if covers(&wide, &narrow, &limits).unwrap() {
-            assert!(!universe.reaches(&b, std::slice::from_ref(&a)));
-        } else {
-            let verdict = analyse(&[wide, narrow], &limits).pop();
-            let Some(Reach::Reachable { witness }) = verdict else { panic!("{verdict:?}") };
-            assert!(b.matches(&witness) && !a.matches(&witness));
-        }
-    });
+    }
+    if covers(&wide, &narrow, &limits).unwrap() {
+        assert!(!universe.reaches(b, std::slice::from_ref(a)));
+    } else {
+        let verdict = analyse(&[wide, narrow], &limits).pop();
+        let Some(Reach::Reachable { witness }) = verdict else { panic!("{verdict:?}") };
+        assert!(b.matches(&witness) && !a.matches(&witness));
+    }
 }
 
 #[test]
@@ -512,30 +559,38 @@ fn cover(target: &Cube, by: &[&Cube]) -> bool {
     (0..1 << HEADERS).all(|point| !holds(target, point) || by.iter().any(|cube| holds(cube, point)))
 }
 
+fn cube() -> impl Strategy<Value = Cube> {
+    vec(prop_oneof![1 => Just(None), 1 => prop::bool::ANY.prop_map(Some)], HEADERS)
+}
+
 #[test]
 fn combinations_of_headers_agree_with_truth_tables() {
-    let cube = vec(prop_oneof![1 => Just(None), 1 => prop::bool::ANY.prop_map(Some)], HEADERS);
     let union = Cell::new(0);
-    check(300, &vec(cube, 10..40), |cubes| {
-        let entries: Vec<Entry> = cubes.iter().map(cube_entry).collect();
-        for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
-            let before: Vec<&Cube> = cubes[..at].iter().collect();
-            let Reach::Unreachable { covered_by, .. } = verdict else {
-                assert!(
-                    matches!(verdict, Reach::Reachable { .. }) && !cover(&cubes[at], &before),
-                    "{at}: {verdict:?}"
-                );
-                continue;
-            };
-            union.set(union.get() + usize::from(covered_by.len() > 2));
-            let core: Vec<&Cube> = covered_by.iter().map(|entry| &cubes[*entry]).collect();
-            assert!(cover(&cubes[at], &core), "{covered_by:?} do not cover {at}");
-            for left_out in 0..core.len() {
-                let mut fewer = core.clone();
-                fewer.remove(left_out);
-                assert!(!cover(&cubes[at], &fewer), "{covered_by:?} is not minimal for {at}");
-            }
-        }
-    });
+    check(300, &vec(cube(), 10..40), |cubes| union.set(union.get() + cubes_agree(&cubes)));
     assert!(union.get() > 150, "too few covers by more than two: {}", union.get());
+}
+
+/// How many are covered by more than two together.
+fn cubes_agree(cubes: &[Cube]) -> usize {
+    let mut union = 0;
+    let entries: Vec<Entry> = cubes.iter().map(cube_entry).collect();
+    for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
+        let before: Vec<&Cube> = cubes[..at].iter().collect();
+        let Reach::Unreachable { covered_by, .. } = verdict else {
+            assert!(
+                matches!(verdict, Reach::Reachable { .. }) && !cover(&cubes[at], &before),
+                "{at}: {verdict:?}"
+            );
+            continue;
+        };
+        union += usize::from(covered_by.len() > 2);
+        let core: Vec<&Cube> = covered_by.iter().map(|entry| &cubes[*entry]).collect();
+        assert!(cover(&cubes[at], &core), "{covered_by:?} do not cover {at}");
+        for left_out in 0..core.len() {
+            let mut fewer = core.clone();
+            fewer.remove(left_out);
+            assert!(!cover(&cubes[at], &fewer), "{covered_by:?} is not minimal for {at}");
+        }
+    }
+    union
 }

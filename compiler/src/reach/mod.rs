@@ -32,7 +32,7 @@
 //!
 //! Read in this order: `entry` and `request` are what goes in and out; [`Reachability`] and `question` are the loop
 //! above; `vocabulary`, `dimension` and `automaton` turn conditions into languages, `beginning` those that are too
-//! large; `theory` and `search` find strings; `sat` wraps the solver.
+//! large; `plain` is what needs none of this; `theory` and `search` find strings; `sat` wraps the solver.
 
 mod entry;
 mod request;
@@ -45,6 +45,7 @@ mod beginning;
 mod theory;
 mod search;
 mod index;
+mod plain;
 mod sat;
 mod limits;
 #[cfg(test)]
@@ -54,6 +55,7 @@ mod same_as_engine;
 
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};
+pub use plain::{plain_path, plainly_apart, plainly_reached};
 pub use reachability::{Reach, Reachability};
 pub use request::Request;
 

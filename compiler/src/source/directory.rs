@@ -170,7 +170,7 @@ fn differs(sources: &Sources, committed: &std::collections::BTreeMap<String, Str
 }
 
 /// Git's name for a content: SHA-1, or SHA-256 in repositories that use it, told apart by the length of their names.
-fn blob_id(bytes: &[u8], hex_digits: usize) -> String {
+pub(super) fn blob_id(bytes: &[u8], hex_digits: usize) -> String {
     let algorithm = if hex_digits == 64 { &digest::SHA256 } else { &digest::SHA1_FOR_LEGACY_USE_ONLY };
     let mut context = digest::Context::new(algorithm);
     context.update(format!("blob {}\0", bytes.len()).as_bytes());

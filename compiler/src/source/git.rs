@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
+use super::directory::blob_id;
 use super::{
     MAX_FILE_BYTES, Refusal, Revision, Role, Source, SourceError, SourceFile, Sources, is_hidden, join,
     parent,
@@ -31,6 +32,17 @@ impl GitTree {
 
 impl Source for GitTree {
     fn read(&self) -> Result<Sources, SourceError> {
+        self.read_knowing(&Sources::default())
+    }
+}
+
+impl GitTree {
+    /// Reads it. Contents that `known` has, wherever it has them, are taken from there, and `git` is asked for the others
+    /// only: most of a repository is the same before and after a change.
+    ///
+    /// # Errors
+    /// As [`Source::read`].
+    pub fn read_knowing(&self, known: &Sources) -> Result<Sources, SourceError> {
         let (git, prefix) = Git::at(&self.directory)?;
         let commit = git.commit(&self.revision)?;
         let entries = git.tree(&commit)?;
@@ -39,8 +51,12 @@ impl Source for GitTree {
         }
         let revision = git.revision(&commit, false)?;
         let mut sources = Sources { revision: Some(revision), ..Sources::default() };
-        let mut blobs = Blobs::start(&git)?;
-        let visible = |entry: &&TreeEntry| is_below(&entry.path, &prefix) && !is_hidden(&entry.path, &prefix);
+        let mut blobs = Blobs::start(&git, known, commit.len())?;
+        let alone = entries.iter().any(|entry| entry.path == prefix && entry.is_ours());
+        let visible = |entry: &&TreeEntry| {
+            let below = is_below(&entry.path, &prefix) && !is_hidden(&entry.path, &prefix);
+            below || (alone && entry.is_beside(&prefix))
+        };
         for entry in entries.iter().filter(visible) {
             match entry.read(&entries, &mut blobs)? {
                 Content::File(file) => sources.push(file),
@@ -242,7 +258,18 @@ impl TreeEntry {
         self.mode == Mode::File && Role::of(&self.path).is_some()
     }
 
-    fn read(&self, entries: &[Self], blobs: &mut Blobs) -> Result<Content, SourceError> {
+    /// Whether a document that is read alone may refer to it: a certificate in its directory, or in one directly below.
+    fn is_beside(&self, document: &str) -> bool {
+        let directory = parent(document);
+        let below = self.path.strip_prefix(directory).unwrap_or_default().trim_start_matches('/');
+        self.mode == Mode::File
+            && Role::of(&self.path) == Some(Role::Attachment)
+            && is_inside(&self.path, directory)
+            && !is_hidden(&self.path, directory)
+            && below.matches('/').count() <= 1
+    }
+
+    fn read(&self, entries: &[Self], blobs: &mut Blobs<'_>) -> Result<Content, SourceError> {
         let role = Role::of(&self.path);
         Ok(match self.mode {
             Mode::File | Mode::Unknown if role.is_none() => Content::Other,
@@ -266,7 +293,7 @@ impl TreeEntry {
         &self,
         role: Option<Role>,
         entries: &[Self],
-        blobs: &mut Blobs,
+        blobs: &mut Blobs<'_>,
     ) -> Result<Content, SourceError> {
         let target = String::from_utf8_lossy(&blobs.read(&self.id)?).into_owned();
         let resolved = join(parent(&self.path), &target);
@@ -282,14 +309,17 @@ impl TreeEntry {
 }
 
 /// A running `git cat-file --batch`.
-struct Blobs {
+struct Blobs<'k> {
+    /// Contents that need not be asked for, by their name.
+    known: BTreeMap<String, &'k [u8]>,
     child: Child,
     ask: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
 
-impl Blobs {
-    fn start(git: &Git) -> Result<Self, SourceError> {
+impl<'k> Blobs<'k> {
+    /// `hex_digits` is how long names are in this repository.
+    fn start(git: &Git, known: &'k Sources, hex_digits: usize) -> Result<Self, SourceError> {
         let mut child = git
             .command(&["cat-file", "--batch"])
             .stdin(Stdio::piped())
@@ -299,11 +329,16 @@ impl Blobs {
             .map_err(SourceError::NoGit)?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let (ask, answers) = pipes.ok_or(SourceError::Protocol("it has no input or output"))?;
-        Ok(Self { child, ask: Some(ask), answers: BufReader::new(answers) })
+        let files = known.files.iter().chain(&known.attachments);
+        let known = files.map(|file| (blob_id(&file.bytes, hex_digits), file.bytes.as_slice())).collect();
+        Ok(Self { known, child, ask: Some(ask), answers: BufReader::new(answers) })
     }
 
     fn read(&mut self, id: &str) -> Result<Vec<u8>, SourceError> {
         const ENDED: SourceError = SourceError::Protocol("`cat-file` ended early");
+        if let Some(bytes) = self.known.get(id) {
+            return Ok(bytes.to_vec());
+        }
         let ask = self.ask.as_mut().ok_or(ENDED)?;
         writeln!(ask, "{id}").and_then(|()| ask.flush()).map_err(|_| ENDED)?;
         let mut header = String::new();
@@ -321,7 +356,7 @@ impl Blobs {
     }
 }
 
-impl Drop for Blobs {
+impl Drop for Blobs<'_> {
     /// Closes its input, upon which it ends, and waits for that.
     fn drop(&mut self) {
         drop(self.ask.take());

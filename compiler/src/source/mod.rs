@@ -5,6 +5,7 @@
 //! link, a submodule, an LFS pointer, a huge file) is refused by name, in [`Sources::diagnostics`], because skipping it
 //! silently could skip policy.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -87,6 +88,19 @@ impl Sources {
         let wanted = join(parent(self.path(from)), path)?;
         let found = self.attachments.binary_search_by(|file| file.path.as_str().cmp(&wanted)).ok()?;
         self.attachments.get(found)
+    }
+
+    /// Gives the policy files of two revisions the same numbers, so that what was read of one holds for the other. A file
+    /// that only one of them has is an empty one in the other, in which there is nothing.
+    pub fn align(&mut self, other: &mut Self) {
+        let paths =
+            |sources: &Self| sources.files.iter().map(|file| file.path.clone()).collect::<BTreeSet<_>>();
+        let (own, others) = (paths(self), paths(other));
+        let empty = |path: &String| SourceFile { path: path.clone(), bytes: Vec::new() };
+        self.files.extend(others.difference(&own).map(empty));
+        other.files.extend(own.difference(&others).map(empty));
+        self.sort();
+        other.sort();
     }
 
     /// Sources from texts in memory, for tests and editors; sorted by path.

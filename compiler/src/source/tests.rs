@@ -282,3 +282,34 @@ fn addresses_lose_their_credentials() {
         assert_eq!(sources.revision.unwrap().repo, shown);
     }
 }
+
+#[test]
+fn contents_that_are_known_are_not_asked_for() {
+    let repository = Repository::new();
+    repository.write("a.yaml", "a: 1").write("b.yaml", "b: 1").write("ca/root.pem", "pem");
+    repository.commit();
+    repository.write("b.yaml", "b: 2").write("c.yaml", "a: 1");
+    let now = Directory::new(repository.path()).read().unwrap();
+    let tree = GitTree::new(repository.path(), "HEAD");
+    let expected = tree.read().unwrap();
+    assert_eq!(tree.read_knowing(&now).unwrap().files, expected.files);
+    // They are known by what they hold, never by where they are.
+    let mut lying = now;
+    lying.files[0].bytes = b"a: 9".to_vec();
+    assert_eq!(tree.read_knowing(&lying).unwrap().files, expected.files);
+}
+
+#[test]
+fn a_single_file_of_a_revision_comes_with_the_certificates_beside_it() {
+    let repository = Repository::new();
+    for path in ["p/mesh.yaml", "p/other.yaml", "p/ca/root.pem", "p/ca/deep/no.pem", "p/.x/no.pem", "no.pem"]
+    {
+        repository.write(path, "a: 1");
+    }
+    repository.commit();
+    let file = repository.path().join("p/mesh.yaml");
+    let (then, now) = (GitTree::new(&file, "HEAD").read().unwrap(), Directory::new(&file).read().unwrap());
+    assert_eq!(paths(&then), ["p/mesh.yaml"]);
+    assert_eq!((&then.files, &then.attachments), (&now.files, &now.attachments));
+    assert_eq!(then.attachments.len(), 1);
+}

@@ -3,6 +3,7 @@
 mod analyses;
 mod bodies;
 mod honoured;
+mod istio_access;
 mod traces;
 
 use crate::diagnostic::human::{self, Style};
@@ -60,6 +61,42 @@ fn a_mesh_that_cannot_be_read_is_not_missing() {
     };
     assert_eq!(names(text), ["invalid-value"]);
     assert_eq!(names(""), ["missing-mesh"]);
+}
+
+#[test]
+fn a_revision_compiles_alike_after_another() {
+    let route = |path: &str| {
+        format!(
+            "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{ name: cart }}\nspec:\n  hosts: [ cart ]\n  \
+             http: [ {{ match: [ {{ uri: {{ prefix: {path} }} }} ], route: [ {{ destination: {{ host: cart }} }} ] }} ]\n"
+        )
+    };
+    let mut base = Sources::in_memory([
+        ("mesh.yaml", SHOP.to_owned()),
+        ("route.yaml", route("/a")),
+        ("z.yaml", "a: [".to_owned()),
+    ]);
+    let mut head = Sources::in_memory([
+        ("a.yaml", "kind: X".to_owned()),
+        ("mesh.yaml", SHOP.to_owned()),
+        ("route.yaml", route("nothing")),
+    ]);
+    head.align(&mut base);
+    let paths = |sources: &Sources| sources.files.iter().map(|file| file.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&head), ["a.yaml", "mesh.yaml", "route.yaml", "z.yaml"]);
+    assert_eq!(paths(&base), paths(&head));
+    let mut known = crate::Known::default();
+    for sources in [&head, &base, &head] {
+        let after = crate::compile_with(
+            sources,
+            &crate::findings::Checks::default(),
+            &mut known,
+            &crate::progress::Silent,
+        );
+        let alone = compile(sources);
+        assert_eq!((after.diagnostics, after.summary), (alone.diagnostics, alone.summary));
+        assert_eq!(format!("{:?}", after.mesh), format!("{:?}", alone.mesh));
+    }
 }
 
 #[test]

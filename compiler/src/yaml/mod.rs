@@ -15,10 +15,13 @@ pub mod span;
 pub mod tree;
 pub mod scalar;
 pub mod parse;
+mod plain;
 pub mod de;
 pub mod opaque;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod plain_tests;
 
 pub use de::{Fields, Outcome, deserialize};
 pub use opaque::{Opaque, Unread};

@@ -10,7 +10,7 @@ use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::scalar::Scalar;
 use super::tree::{Comment, Data, Document, Node, NodeId, Tag};
-use super::{INVALID_YAML, Span, TEMPLATE};
+use super::{INVALID_YAML, Span, TEMPLATE, plain};
 use crate::diagnostic::Diagnostic;
 use crate::source::FileId;
 
@@ -30,6 +30,14 @@ pub struct Stream {
 
 /// Reads every document of a file.
 pub fn parse(file: FileId, bytes: &[u8]) -> Stream {
+    if let Some(stream) = std::str::from_utf8(bytes).ok().and_then(|text| plain::parse(file, text)) {
+        return stream;
+    }
+    parse_fully(file, bytes)
+}
+
+/// The same by the scanner that knows all of YAML, which is asked for whatever is not plain.
+pub fn parse_fully(file: FileId, bytes: &[u8]) -> Stream {
     if let Some(diagnostic) = utf_16(file, bytes) {
         return Stream { documents: Vec::new(), diagnostics: vec![diagnostic] };
     }
@@ -254,7 +262,7 @@ pub(crate) fn unrendered(span: Span) -> Diagnostic {
 
 /// Why a well-formed document is refused.
 #[derive(Clone, Copy, Debug)]
-enum Problem {
+pub(super) enum Problem {
     Cycle,
     TooManyNodes,
     TooDeep,
@@ -262,7 +270,7 @@ enum Problem {
 }
 
 /// Builds one document from events.
-struct Builder {
+pub(super) struct Builder {
     nodes: Vec<Node>,
     comments: Vec<Comment>,
     open: Vec<Open>,
@@ -278,7 +286,7 @@ struct Open {
 }
 
 impl Builder {
-    fn new(file: FileId) -> Self {
+    pub(super) fn new(file: FileId) -> Self {
         Self { nodes: Vec::new(), comments: Vec::new(), open: Vec::new(), anchors: HashMap::new(), file }
     }
 
@@ -307,14 +315,24 @@ impl Builder {
                 self.add(Data::Alias(target), None, 0, span).map(|_| ())
             }
             Event::Comment(text, _) => {
-                self.comments.push(Comment { span, text: text.as_ref().into() });
+                self.comment(Comment { span, text: text.as_ref().into() });
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn start(&mut self, data: Data, tag: Option<Tag>, anchor: usize, span: Span) -> Result<(), Problem> {
+    pub(super) fn comment(&mut self, comment: Comment) {
+        self.comments.push(comment);
+    }
+
+    pub(super) fn start(
+        &mut self,
+        data: Data,
+        tag: Option<Tag>,
+        anchor: usize,
+        span: Span,
+    ) -> Result<(), Problem> {
         if self.open.len() >= MAX_NESTING {
             return Err(Problem::TooDeep);
         }
@@ -324,7 +342,7 @@ impl Builder {
     }
 
     /// Block collections end where the next token begins, so their last child says where they really end.
-    fn end(&mut self, span: Span) {
+    pub(super) fn end(&mut self, span: Span) {
         let Some(closed) = self.open.pop() else { return };
         let last = match self.node(closed.node).map(|node| &node.data) {
             Some(Data::Sequence(items)) => items.last().copied(),
@@ -338,7 +356,13 @@ impl Builder {
         node.span.end = node.span.end.max(end);
     }
 
-    fn add(&mut self, data: Data, tag: Option<Tag>, anchor: usize, span: Span) -> Result<NodeId, Problem> {
+    pub(super) fn add(
+        &mut self,
+        data: Data,
+        tag: Option<Tag>,
+        anchor: usize,
+        span: Span,
+    ) -> Result<NodeId, Problem> {
         if self.nodes.len() >= MAX_NODES {
             return Err(Problem::TooManyNodes);
         }
@@ -369,7 +393,7 @@ impl Builder {
     }
 
     /// `None` for a document that holds nothing.
-    fn finish(self) -> Option<Document> {
+    pub(super) fn finish(self) -> Option<Document> {
         let root = self.nodes.first()?;
         let span = root.span;
         let nothing = match &root.data {

@@ -61,6 +61,7 @@ fn every_text_attribute_is_the_one_it_says() {
         (json!("method"), "GET"),
         (json!("scheme"), "http"),
         (json!("host"), "shop.example"),
+        (json!("authority"), "shop.example:8080"),
         (json!("path"), "/a/b"),
         (json!("query"), "x=1"),
         (json!({"header": "x-one"}), "1"),

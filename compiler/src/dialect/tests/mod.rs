@@ -44,5 +44,6 @@ macro_rules! snapshot {
 mod broken;
 mod gateway;
 mod istio;
+mod istio_access;
 mod kubernetes;
 mod weft;

@@ -27,6 +27,8 @@ pub struct Mesh {
     /// What holds unless a nearer policy says otherwise.
     #[serde(default)]
     pub defaults: MeshDefaults,
+    /// The namespace whose Istio policies are for the whole mesh; `istio-system` if not set.
+    pub root_namespace: Option<Spanned<String>>,
     /// How seriously each analysis is taken, by its name.
     #[serde(default)]
     pub analyses: Map<Spanned<AnalysisLevel>>,
@@ -47,6 +49,9 @@ impl Mesh {
                         .related(spec.trust_domain.span, "this is its own trust domain"),
                 );
             }
+        }
+        if let Some(namespace) = &spec.root_namespace {
+            checker.label(namespace, "a namespace");
         }
         let domains = spec.federated.iter().map(|d| (d.trust_domain.to_string(), d.trust_domain.span));
         checker.unique(domains, |domain| format!("the trust domain `{domain}` is there twice"));

@@ -13,7 +13,7 @@ use crate::analysis::{Level, PAGES, Page};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, AccessDefault, AnalysisLevel, TrustAnchor};
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{At, Mesh};
+use crate::model::{At, Mesh, ROOT_NAMESPACE};
 use crate::yaml::INVALID_VALUE;
 use crate::yaml::{Span, Spanned};
 
@@ -35,7 +35,9 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
     let defaults = &spec.defaults;
     let settings =
         convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()));
+    let root_namespace = spec.root_namespace.as_deref().map_or(ROOT_NAMESPACE, String::as_str).to_owned();
     Mesh {
+        root_namespace,
         trust_anchors: trust(context, document, spec),
         default_access: match defaults.access.as_deref() {
             Some(AccessDefault::Allow) => Verdict::Allow,

@@ -1,22 +1,26 @@
 //! Documents to a mesh: every name bound to what it means, or reported.
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
-//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`),
-//! traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for
-//! is left out, so that the other documents are still checked.
+//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), access (`access`, `istio_access`),
+//! traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`,
+//! and what it was for is left out, so that the other documents are still checked.
 
 mod access;
 mod convert;
 mod gateway;
 mod istio;
+mod istio_access;
+mod istio_condition;
 mod mesh;
 mod policy_test;
 mod services;
 mod external;
 mod traffic;
 mod traffic_settings;
+mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weft_bundle::body::Origin;
 
@@ -44,6 +48,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     gateway::resolve(&mut context, &documents, &mut mesh);
     istio::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
+    istio_access::resolve(&mut context, &documents, &mut mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
     policy_test::resolve(&mut context, &documents, &mut mesh);
     mesh.index = Index::of(&mesh);
@@ -225,9 +230,9 @@ impl Context<'_> {
 }
 
 /// The documents without those whose kind, namespace and name an earlier one has.
-fn unique<'d>(context: &mut Context<'_>, documents: &'d [ParsedDocument]) -> Vec<&'d ParsedDocument> {
+fn unique<'d>(context: &mut Context<'_>, documents: &'d [Arc<ParsedDocument>]) -> Vec<&'d ParsedDocument> {
     let mut seen: BTreeMap<(String, String), &ParsedDocument> = BTreeMap::new();
-    let mut kept = Vec::with_capacity(documents.len());
+    let mut kept: Vec<&ParsedDocument> = Vec::with_capacity(documents.len());
     for document in documents {
         let group = document.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         match seen.entry((group, document.object())) {

@@ -1,0 +1,301 @@
+//! Which services and gateways a policy of Istio is for: Istio names workloads by label, and a bundle is for all
+//! workloads of a service.
+//!
+//! What is known of a workload's labels: those of its endpoint, and those that its service names for all of them, which
+//! are the `selector` of a Kubernetes Service and the `metadata.labels` of a Weft Service. A pod behind a Kubernetes
+//! Service may have more, so a label that its `selector` does not name is *not known*, unless the endpoint says so.
+//! A gateway has the label that Istio gives its pods, and those of the service that it is.
+//!
+//! A selector that takes some workloads of a service and leaves others is an error: one bundle serves them all.
+
+use std::collections::BTreeMap;
+
+use super::Context;
+use crate::diagnostic::Diagnostic;
+use crate::dialect::istio::{ReferredKind, TargetReference, WorkloadSelector};
+use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
+use crate::model::{Gateway, GatewayIndex, Mesh, Service, ServiceIndex};
+use crate::yaml::Spanned;
+
+/// The label that Istio gives the pods of a Gateway of the Gateway API.
+const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+
+type Labels = BTreeMap<String, String>;
+
+/// The labels that services name for all of their workloads.
+pub(super) struct Workloads {
+    /// By namespace and name of the service, with whether a workload may have more.
+    common: BTreeMap<(String, String), (Labels, bool)>,
+}
+
+/// What a policy is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) services: Vec<ServiceIndex>,
+    pub(super) gateways: Vec<GatewayIndex>,
+}
+
+/// The namespaces that a policy reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach<'n> {
+    Mesh,
+    Namespace(&'n str),
+}
+
+impl<'n> Reach<'n> {
+    /// Those of a document: all of them if it lies in the root namespace.
+    pub(super) fn of(mesh: &Mesh, document: &'n ParsedDocument) -> Self {
+        match document.namespace() {
+            root if root == mesh.root_namespace => Self::Mesh,
+            namespace => Self::Namespace(namespace),
+        }
+    }
+
+    fn includes(self, namespace: &str) -> bool {
+        match self {
+            Self::Mesh => true,
+            Self::Namespace(own) => own == namespace,
+        }
+    }
+}
+
+/// Whether workloads have the labels of a selector.
+enum Match {
+    All,
+    None,
+    /// Some do and some do not: an address of each.
+    Part(String, String),
+    /// It depends on this label, of which nothing is known.
+    Unknown(String),
+}
+
+impl Workloads {
+    pub(super) fn of(documents: &[&ParsedDocument]) -> Self {
+        let mut common = BTreeMap::new();
+        for document in documents {
+            let key = (document.namespace().to_owned(), document.name().to_owned());
+            match &document.spec {
+                Kind::KubeService(spec) => {
+                    common.entry(key).or_insert_with(|| (spec.selector.clone(), true));
+                }
+                Kind::Service(_) => drop(common.insert(key, (document.metadata.labels.clone(), false))),
+                _ => {}
+            }
+        }
+        Self { common }
+    }
+
+    /// The workloads with the labels of a selector, in the namespaces that a policy reaches; all of them without one.
+    /// That there are none is a finding.
+    pub(super) fn select(
+        &self,
+        context: &mut Context<'_>,
+        document: &ParsedDocument,
+        mesh: &Mesh,
+        reach: Reach<'_>,
+        selector: Option<&Spanned<WorkloadSelector>>,
+    ) -> Selected {
+        let wanted: Vec<(&str, &str)> = selector.map(|s| labels(s)).unwrap_or_default();
+        let mut selected = Selected::default();
+        let mut unsure = Vec::new();
+        for (index, service) in mesh.indexed().filter(|(_, s)| !s.external && reach.includes(&s.namespace)) {
+            match self.matches(service, &wanted) {
+                Match::All => selected.services.push(index),
+                Match::None => {}
+                Match::Part(inside, outside) => {
+                    if let Some(selector) = selector {
+                        context.part(document, selector, service, &inside, &outside);
+                    }
+                }
+                Match::Unknown(label) => unsure.push((service, label)),
+            }
+        }
+        for (place, gateway) in mesh.gateways.iter().enumerate() {
+            if reach.includes(&gateway.namespace) && self.is_of_gateway(mesh, gateway, &wanted) {
+                selected.gateways.push(GatewayIndex(place));
+            }
+        }
+        let Some(selector) = selector else { return selected };
+        if let Some((service, label)) = unsure.first() {
+            context.unsure(document, selector, service, label, unsure.len());
+        } else if selected == Selected::default() && !wanted.is_empty() {
+            context.selects_nothing(document, selector, reach);
+        }
+        selected
+    }
+
+    fn matches(&self, service: &Service, wanted: &[(&str, &str)]) -> Match {
+        let none = (Labels::new(), false);
+        let key = (service.namespace.clone(), service.name.clone());
+        let (common, open) = self.common.get(&key).unwrap_or(&none);
+        if wanted.is_empty() {
+            return Match::All;
+        }
+        let (mut inside, mut outside, mut unknown) = (None, None, None);
+        // A service without known endpoints still has workloads.
+        let nobody = [(String::new(), Labels::new())];
+        let listed: Vec<(String, &Labels)> =
+            service.endpoints.iter().map(|endpoint| (endpoint.address.to_string(), &endpoint.labels)).collect();
+        let listed = if listed.is_empty() {
+            nobody.iter().map(|(address, labels)| (address.clone(), labels)).collect()
+        } else {
+            listed
+        };
+        for (address, own) in listed {
+            let value = |key: &str| own.get(key).or_else(|| common.get(key));
+            let differs = wanted.iter().any(|(key, wanted)| value(key).is_some_and(|value| value != wanted));
+            let missing = wanted.iter().find(|(key, _)| value(key).is_none());
+            match missing {
+                _ if differs => outside = Some(address),
+                None => inside = Some(address),
+                Some((key, _)) if *open && own.is_empty() => unknown = Some((*key).to_owned()),
+                Some(_) => outside = Some(address),
+            }
+        }
+        match (inside, outside, unknown) {
+            (_, _, Some(label)) => Match::Unknown(label),
+            (Some(inside), Some(outside), None) => Match::Part(inside, outside),
+            (Some(_), None, None) => Match::All,
+            (None, _, None) => Match::None,
+        }
+    }
+
+    fn is_of_gateway(&self, mesh: &Mesh, gateway: &Gateway, wanted: &[(&str, &str)]) -> bool {
+        let named = |(key, value): &(&str, &str)| *key == GATEWAY_NAME_LABEL && *value == gateway.name;
+        let own = wanted.iter().all(named);
+        let service = gateway.service.map(|index| self.matches(mesh.service(index), wanted));
+        own || matches!(service, Some(Match::All))
+    }
+
+    /// What `targetRefs` name. What is not there is a finding.
+    pub(super) fn referred<'t>(
+        context: &mut Context<'_>,
+        document: &ParsedDocument,
+        mesh: &Mesh,
+        targets: impl Iterator<Item = &'t Spanned<TargetReference>>,
+    ) -> Selected {
+        let mut selected = Selected::default();
+        for target in targets {
+            match target.referred() {
+                Some(ReferredKind::Service | ReferredKind::ServiceEntry) => {
+                    let found = context.service(mesh, document, document.namespace(), &target.name);
+                    match found {
+                        Some(index) if mesh.service(index).external => {
+                            context.outside(document, target, mesh.service(index));
+                        }
+                        found => selected.services.extend(found),
+                    }
+                }
+                Some(ReferredKind::Gateway) => {
+                    let found = context.gateway(mesh, document, document.namespace(), &target.name);
+                    selected.gateways.extend(found);
+                }
+                // Reported while reading.
+                Some(ReferredKind::GatewayClass) | None => {}
+            }
+        }
+        selected
+    }
+}
+
+fn labels(selector: &WorkloadSelector) -> Vec<(&str, &str)> {
+    selector.match_labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
+}
+
+fn shown(selector: &WorkloadSelector) -> String {
+    labels(selector).iter().map(|(key, value)| format!("`{key}: {value}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl Context<'_> {
+    /// The gateway that a reference names, or a finding.
+    pub(super) fn gateway(
+        &mut self,
+        mesh: &Mesh,
+        document: &ParsedDocument,
+        namespace: &str,
+        name: &Spanned<String>,
+    ) -> Option<GatewayIndex> {
+        let is_it = |gateway: &Gateway| gateway.namespace == namespace && gateway.name == name.value;
+        let found = mesh.gateways.iter().position(is_it).map(GatewayIndex);
+        if found.is_none() && !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
+            let near = mesh.gateways.iter().filter(|gateway| gateway.namespace == namespace);
+            let known: Vec<&str> = near.map(|gateway| gateway.name.as_str()).collect();
+            self.unknown(document, name.span, &format!("gateway in namespace `{namespace}` called"), name, &known);
+        }
+        found
+    }
+
+    fn part(
+        &mut self,
+        document: &ParsedDocument,
+        selector: &Spanned<WorkloadSelector>,
+        service: &Service,
+        inside: &str,
+        outside: &str,
+    ) {
+        let id = service.id();
+        let message = format!("the selector takes some workloads of `{id}` and leaves others");
+        let finding = Diagnostic::error(NOT_SUPPORTED, message)
+            .object(document.object())
+            .at(selector.span)
+            .related(service.at.span, format!("{inside} is taken, and {outside} is left"))
+            .with_note(format!("one bundle serves all workloads of `{id}`, so a policy holds for all of them or for none"))
+            .help("give the workloads that differ a Service of their own, or select by a label that all of them have");
+        self.report(finding);
+    }
+
+    fn unsure(
+        &mut self,
+        document: &ParsedDocument,
+        selector: &Spanned<WorkloadSelector>,
+        service: &Service,
+        label: &str,
+        count: usize,
+    ) {
+        let id = service.id();
+        let others = match count {
+            1 => String::new(),
+            2 => ", nor those of one more service".to_owned(),
+            count => format!(", nor those of {} more services", count - 1),
+        };
+        let message = format!("nobody knows whether the workloads of `{id}` have the label `{label}`{others}");
+        let finding = Diagnostic::error(NOT_SUPPORTED, message)
+            .object(document.object())
+            .at(selector.span)
+            .related(service.at.span, format!("its `selector` does not name `{label}`"))
+            .help("name labels that the Service's `selector` has, or name the Service in `targetRefs`");
+        self.report(finding);
+    }
+
+    fn selects_nothing(
+        &mut self,
+        document: &ParsedDocument,
+        selector: &Spanned<WorkloadSelector>,
+        reach: Reach<'_>,
+    ) {
+        let place = match reach {
+            Reach::Mesh => "the mesh".to_owned(),
+            Reach::Namespace(namespace) => format!("namespace `{namespace}`"),
+        };
+        let message = format!("no workload in {place} is known to have the labels {}", shown(selector));
+        let finding = Diagnostic::error("unknown-reference", message)
+            .object(document.object())
+            .at(selector.span)
+            .label("selects nothing")
+            .with_note(
+                "the labels of workloads are those of endpoints, of a Kubernetes Service's `selector`, and of a Weft \
+                 Service's `metadata.labels`",
+            );
+        self.report(finding);
+    }
+
+    fn outside(&mut self, document: &ParsedDocument, target: &Spanned<TargetReference>, service: &Service) {
+        let message = format!("`{}` is outside the mesh, where no proxy of ours could decide", service.id());
+        let finding = Diagnostic::error(NOT_SUPPORTED, message)
+            .object(document.object())
+            .at(target.name.span)
+            .related(service.at.span, "it is declared here")
+            .help("limit who calls it with the `calls` of its callers");
+        self.report(finding);
+    }
+}
