@@ -127,16 +127,20 @@ pub fn compile_with(
     Compilation { mesh, diagnostics, summary }
 }
 
-/// Findings of analyses without those that only say again that a document is broken: what has an error of its own is not
-/// also unused.
-fn without_echoes(broken: &[Diagnostic], analysed: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let errors = broken.iter().filter(|finding| finding.severity == Severity::Error);
-    let objects: BTreeSet<&str> = errors.filter_map(|finding| finding.object.as_deref()).collect();
-    let echoes = |finding: &Diagnostic| {
-        finding.analysis == "unused-object"
-            && finding.object.as_deref().is_some_and(|object| objects.contains(object))
-    };
-    analysed.into_iter().filter(|finding| !echoes(finding)).collect()
+/// What says that something is missing. Where documents are broken, something is.
+const OF_ABSENCE: [&str; 6] = [
+    "ineffective-access",
+    "uncovered-service",
+    "undeclared-host",
+    "unknown-principal",
+    "unreachable-service",
+    "unused-object",
+];
+
+/// Findings of analyses without those that may only echo what is broken.
+fn without_echoes(found: &[Diagnostic], analysed: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let broken = findings::levels::anything_broken(found);
+    analysed.into_iter().filter(|finding| !broken || !OF_ABSENCE.contains(&finding.analysis)).collect()
 }
 
 #[cfg(test)]

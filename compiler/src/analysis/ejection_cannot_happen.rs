@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use super::levels::{Level, Levels, Said};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, Service, ServiceIndex};
+use crate::model::{At, Mesh, Service, ServiceIndex, Settings};
 use crate::yaml::Span;
 
 /// One finding per place that asks for it.
@@ -71,6 +71,11 @@ fn judge<'m>(
         return Some((base.at, "endpoints are left out for no time at all".to_owned()));
     }
     let service = mesh.service(index);
+    // What is said for the whole service was not chosen for a subset of it.
+    let whole = Levels::of(mesh, index, port, None, None).get(first_threshold);
+    if subset.is_some() && whole.is_some_and(|whole| whole.at.span == threshold.at.span) {
+        return None;
+    }
     let count = listed(service, subset)?;
     let name = match subset {
         Some(subset) => format!("subset `{subset}` of `{}`", service.id()),
@@ -92,6 +97,16 @@ fn judge<'m>(
         );
         (least.at, why)
     })
+}
+
+/// The first number of errors that is not zero.
+fn first_threshold(settings: &Settings) -> Option<u32> {
+    let numbers = [
+        settings.consecutive_errors,
+        settings.consecutive_gateway_errors,
+        settings.consecutive_local_failures,
+    ];
+    numbers.into_iter().flatten().find(|number| *number > 0)
 }
 
 /// How many endpoints there are; none if that is not written here.

@@ -24,7 +24,7 @@
 //! B. Beyer et al., Site Reliability Engineering (2016), chapter 22, "Retries": four tries on three layers make 64. The
 //! longest path in an acyclic graph is linear in services and calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
@@ -151,6 +151,7 @@ fn report(mesh: &Mesh, hops: &[(usize, Arrival<Tries<'_>>)], product: u64) -> Di
     });
     let message = format!("one request at `{first}` may become {product} tries at `{last}`: {path}");
     let mut finding = Diagnostic::warning("retry-amplification", message);
+    let mut told = BTreeSet::new();
     for (place, (from, arrival)) in hops.iter().enumerate() {
         let text = format!("`{}` calls `{}` here", id(ServiceIndex(*from)), id(arrival.call.service));
         finding = match place {
@@ -160,7 +161,7 @@ fn report(mesh: &Mesh, hops: &[(usize, Arrival<Tries<'_>>)], product: u64) -> Di
                 .label(text),
             _ => finding.related(arrival.call.span, text),
         };
-        if let Some(at) = arrival.weight.at {
+        if let Some(at) = arrival.weight.at.filter(|at| told.insert(at.span)) {
             finding = finding.related(at.span, format!("{} sets the retries", at.origin.object));
         }
     }

@@ -2,7 +2,7 @@
 //! A service that others declare in `calls`, or that a route sends requests to, while nobody at all may call it: on each of
 //! its ports either no rule of any allow policy matches anybody and the default denies, or a denial without conditions
 //! refuses everybody. A service that nobody asks for is no finding, nor is one without endpoints, which only carries
-//! routes.
+//! routes. While documents are broken, nothing is said: the policy may be in them.
 //!
 //! # Why it matters
 //! Every call is answered with 403. The declaration and the policies disagree, and the proxies follow the policies.
@@ -52,7 +52,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 
 /// Whether it has workloads and none of its ports lets anybody in.
 fn is_closed(mesh: &Mesh, index: ServiceIndex, service: &Service) -> bool {
-    let works = !service.external && !(service.endpoints.is_empty() && service.discovery.is_none());
+    let works = !service.external && (!service.endpoints.is_empty() || service.discovery.is_some());
     works && !service.ports.is_empty() && service.ports.iter().all(|port| !lets_anybody_in(mesh, index, port))
 }
 

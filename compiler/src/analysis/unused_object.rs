@@ -5,7 +5,7 @@
 //! * settings of a subset that no route sends to.
 //!
 //! An allow policy without rules has an effect: it denies everything. A subset that is merely declared is no finding.
-//! Documents with an error of their own are passed over.
+//! While documents are broken, nothing is said: what is missing may be in them.
 //!
 //! # Why it matters
 //! It is read as policy, and is none.

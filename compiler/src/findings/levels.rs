@@ -58,6 +58,6 @@ pub(super) fn is_adjustable(analysis: &str) -> bool {
 
 /// Whether some finding is of the kind that nothing can be built from. Then much else was not looked at, and that
 /// something is not found says little.
-pub(super) fn anything_broken<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> bool {
+pub(crate) fn anything_broken<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> bool {
     found.into_iter().any(|finding| finding.severity == Severity::Error && !is_adjustable(finding.analysis))
 }
