@@ -8,7 +8,7 @@
 use weft_bundle::body::{IdentityMatch, RequestMatch, StringMatch};
 use weft_bundle::engine::literal_regex;
 
-use super::unreachable_route::{bits, entry_of};
+use super::unreachable_route::{self, entry_of};
 use crate::model::{AccessRule, Caller, CallerKind, Mesh, ServiceIndex};
 use crate::reach::{Entry, FieldCondition, FieldPattern, StringPattern};
 
@@ -73,7 +73,9 @@ fn condition(mesh: &Mesh, caller: &Caller) -> FieldCondition {
             let beginning = literal_regex(&format!("spiffe://{trust_domain}"));
             identity(StringPattern::Regex(format!("{beginning}(?:/.*)?")))
         }
-        CallerKind::Network(network) => ("address", StringPattern::Regex(format!("{}[01]*", bits(network)))),
+        CallerKind::Network(network) => {
+            ("address", StringPattern::Regex(unreachable_route::network(network)))
+        }
     };
     FieldCondition { name: name.to_owned(), value: FieldPattern::Text(value), invert: false }
 }

@@ -37,7 +37,7 @@ use crate::model::{Mesh, Order, Port, Route, Service, ServiceIndex};
 use crate::parallel;
 use crate::reach::{self, Entry, Limits, Reachability};
 
-use super::unreachable_route::entry_of;
+use super::unreachable_route::entry_of_route;
 
 /// One finding per pair of documents.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
@@ -102,7 +102,7 @@ fn ties(plan: &FrontendPlan<'_>, port: &Port, seen: &mut BTreeSet<Pair>) -> Vec<
     if plan.entries.iter().all(|planned| Some(planned.route_index) == plan.routes.first().copied()) {
         return Vec::new();
     }
-    let entries: Vec<_> = plan.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
+    let entries: Vec<_> = plan.entries.iter().map(|planned| entry_of_route(planned.entry)).collect();
     let (candidates, beyond) = equal_ranks(plan, &entries);
     if candidates.is_empty() {
         return Vec::new();

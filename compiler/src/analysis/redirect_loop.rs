@@ -81,6 +81,10 @@ struct Scene<'m> {
 
 fn scene<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &Port, namespace: &str) -> Option<Scene<'m>> {
     let plan = routing::plan(mesh, index, port, namespace);
+    // Whom such entries are for is not known of a request alone.
+    if plan.entries.iter().any(|planned| !planned.entry.source_labels.is_empty()) {
+        return None;
+    }
     let action = |planned: &PlannedEntry<'_>| match &planned.rule().action {
         RuleAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
         RuleAction::Forward(_) | RuleAction::Respond { .. } => scene::respond(),
