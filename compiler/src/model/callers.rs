@@ -103,8 +103,7 @@ fn denies_all(mesh: &Mesh, rule: &AccessRule, caller: &SpiffeId, target: Service
     let everything = |operation: &Operation| {
         operation.is_for(target, port.number) && operation.condition == OperationMatch::default()
     };
-    rule.when.is_none()
-        && (rule.to.is_empty() || rule.to.iter().any(everything))
+    (rule.to.is_empty() || rule.to.iter().any(everything))
         && (rule.from.is_empty() || rule.from.iter().any(surely))
         && rule.when.as_ref().is_none_or(|when| of_caller(when, caller) == Some(true))
 }

@@ -117,21 +117,34 @@ fn principals() {
     }
     check("[ '*' ]", &[(true, Ask::default()), (false, nobody())]);
     check("[ test.example/ns/default/sa/web* ]", &[(true, by(other)), (true, by(WEB)), (false, nobody())]);
-    check("[ cluster.local/ns/default/* ]", &[(true, by(WEB)), (false, by("spiffe://test.example/ns/defaults/sa/a"))]);
+    check(
+        "[ cluster.local/ns/default/* ]",
+        &[(true, by(WEB)), (false, by("spiffe://test.example/ns/defaults/sa/a"))],
+    );
     check("[ '*/sa/web' ]", &[(true, by(WEB)), (false, by(other)), (false, nobody())]);
 }
 
 #[test]
 fn namespaces_accounts_and_trust_domains() {
     let namespaces = |values, asked: &[_]| check("namespaces", "notNamespaces", values, source, asked);
-    namespaces("[ default ]", &[(true, by(WEB)), (false, by("spiffe://test.example/ns/ops/sa/web")), (false, nobody())]);
-    namespaces("[ 'def*' ]", &[(true, by(WEB)), (false, by("spiffe://test.example/ns/ops/sa/web")), (false, nobody())]);
+    namespaces(
+        "[ default ]",
+        &[(true, by(WEB)), (false, by("spiffe://test.example/ns/ops/sa/web")), (false, nobody())],
+    );
+    namespaces(
+        "[ 'def*' ]",
+        &[(true, by(WEB)), (false, by("spiffe://test.example/ns/ops/sa/web")), (false, nobody())],
+    );
     namespaces("[ 'd*t' ]", &[(true, by(WEB)), (false, by("spiffe://test.example/ns/dt2/sa/web"))]);
-    let accounts = |values, asked: &[_]| check("serviceAccounts", "notServiceAccounts", values, source, asked);
+    let accounts =
+        |values, asked: &[_]| check("serviceAccounts", "notServiceAccounts", values, source, asked);
     accounts("[ web, ops/robot ]", &[(true, by(WEB)), (true, by("spiffe://test.example/ns/ops/sa/robot"))]);
     accounts("[ web, ops/robot ]", &[(false, by("spiffe://test.example/ns/ops/sa/web")), (false, nobody())]);
     let domains = |values, asked: &[_]| check("trustDomains", "notTrustDomains", values, source, asked);
-    domains("[ cluster.local ]", &[(true, by(WEB)), (false, by("spiffe://other/ns/default/sa/web")), (false, nobody())]);
+    domains(
+        "[ cluster.local ]",
+        &[(true, by(WEB)), (false, by("spiffe://other/ns/default/sa/web")), (false, nobody())],
+    );
     domains("[ 'test.*' ]", &[(true, by(WEB)), (false, by("spiffe://other/a")), (false, nobody())]);
 }
 
@@ -140,7 +153,10 @@ fn addresses() {
     let from = |address| Ask { address, ..Ask::default() };
     let remote = |remote| Ask { remote, ..Ask::default() };
     let blocks = |values, asked: &[_]| check("ipBlocks", "notIpBlocks", values, source, asked);
-    blocks("[ 10.1.0.0/16 ]", &[(true, from("10.1.9.9")), (true, from("::ffff:10.1.9.9")), (false, from("10.2.0.1"))]);
+    blocks(
+        "[ 10.1.0.0/16 ]",
+        &[(true, from("10.1.9.9")), (true, from("::ffff:10.1.9.9")), (false, from("10.2.0.1"))],
+    );
     blocks("[ 10.1.2.3 ]", &[(true, from("10.1.2.3")), (false, from("10.1.2.4"))]);
     let blocks = |values, asked: &[_]| check("remoteIpBlocks", "notRemoteIpBlocks", values, source, asked);
     blocks("[ 198.51.100.0/24 ]", &[(true, remote("198.51.100.9")), (false, remote("203.0.113.1"))]);
@@ -150,11 +166,21 @@ fn addresses() {
 fn tokens() {
     let with = |claims| Ask { claims: Some(claims), ..Ask::default() };
     let ann = || with(serde_json::json!({ "iss": "https://a/b", "sub": "ann" }));
-    let check = |values, asked: &[_]| check("requestPrincipals", "notRequestPrincipals", values, source, asked);
-    check("[ '*' ]", &[(true, ann()), (false, Ask::default()), (false, with(serde_json::json!({ "iss": "x" })))]);
+    let check =
+        |values, asked: &[_]| check("requestPrincipals", "notRequestPrincipals", values, source, asked);
+    check(
+        "[ '*' ]",
+        &[(true, ann()), (false, Ask::default()), (false, with(serde_json::json!({ "iss": "x" })))],
+    );
     check("[ https://a/b/ann ]", &[(true, ann()), (false, Ask::default())]);
-    check("[ https://a/b/* ]", &[(true, ann()), (false, with(serde_json::json!({ "iss": "https://a", "sub": "b/ann" })))]);
-    check("[ '*/ann' ]", &[(true, ann()), (false, with(serde_json::json!({ "iss": "https://a/b", "sub": "joann" })))]);
+    check(
+        "[ https://a/b/* ]",
+        &[(true, ann()), (false, with(serde_json::json!({ "iss": "https://a", "sub": "b/ann" })))],
+    );
+    check(
+        "[ '*/ann' ]",
+        &[(true, ann()), (false, with(serde_json::json!({ "iss": "https://a/b", "sub": "joann" })))],
+    );
     check("[ 'https://a*' ]", &[(false, ann())]);
     check("[ 'https*' ]", &[(true, ann())]);
     check("[ 'myissuer*' ]", &[(true, with(serde_json::json!({ "iss": "myissuer-1", "sub": "x" })))]);
@@ -164,8 +190,14 @@ fn tokens() {
 fn operations() {
     let hosts = |values, asked: &[_]| check("hosts", "notHosts", values, operation, asked);
     let at = |authority| Ask { authority, ..Ask::default() };
-    hosts("[ Cart.example ]", &[(true, at("cart.example")), (false, at("cart.example:8080")), (false, at("a.cart.example"))]);
-    hosts("[ '*.example', 'cart.example:*' ]", &[(true, at("x.example")), (true, at("cart.example:80")), (false, at("x"))]);
+    hosts(
+        "[ Cart.example ]",
+        &[(true, at("cart.example")), (false, at("cart.example:8080")), (false, at("a.cart.example"))],
+    );
+    hosts(
+        "[ '*.example', 'cart.example:*' ]",
+        &[(true, at("x.example")), (true, at("cart.example:80")), (false, at("x"))],
+    );
     let methods = |values, asked: &[_]| check("methods", "notMethods", values, operation, asked);
     let via = |method| Ask { method, ..Ask::default() };
     methods("[ GET, HEAD ]", &[(true, via("HEAD")), (false, via("POST"))]);
@@ -175,7 +207,10 @@ fn operations() {
     let to = |path| Ask { path, ..Ask::default() };
     paths("[ /a ]", &[(true, to("/a")), (false, to("/a/b"))]);
     paths("[ '/a*' ]", &[(true, to("/ab")), (false, to("/b"))]);
-    paths("[ '*.js', '/x/{*}/y', '/z/{**}/end' ]", &[(true, to("/q.js")), (true, to("/x/1/y")), (false, to("/x/1/2/y"))]);
+    paths(
+        "[ '*.js', '/x/{*}/y', '/z/{**}/end' ]",
+        &[(true, to("/q.js")), (true, to("/x/1/y")), (false, to("/x/1/2/y"))],
+    );
     paths("[ '*.js', '/x/{*}/y', '/z/{**}/end' ]", &[(true, to("/z/1/2/end")), (false, to("/z/1/2"))]);
     paths("[ '*' ]", &[(true, to("/anything"))]);
     let ports = |values, asked: &[_]| check("ports", "notPorts", values, operation, asked);
@@ -188,15 +223,31 @@ fn conditions() {
     let when = |key: &'static str| move |list: &str| format!("{{ when: [ {{ key: '{key}', {list} }} ] }}");
     let check = |key, values, asked: &[_]| check("values", "notValues", values, when(key), asked);
     let headed = |headers| Ask { headers, ..Ask::default() };
-    check("request.headers[X-Env]", "[ prod ]", &[(true, headed(&[("x-env", "prod")])), (false, headed(&[("x-env", "test")])), (false, headed(&[]))]);
+    check(
+        "request.headers[X-Env]",
+        "[ prod ]",
+        &[(true, headed(&[("x-env", "prod")])), (false, headed(&[("x-env", "test")])), (false, headed(&[]))],
+    );
     check("request.headers[x-env]", "[ '*' ]", &[(true, headed(&[("x-env", "")])), (false, headed(&[]))]);
     let with = |claims| Ask { claims: Some(claims), ..Ask::default() };
-    let token = || with(serde_json::json!({ "aud": ["a", "b"], "azp": "app", "realm": { "roles": ["x", "y"] }, "one": "x" }));
+    let token = || {
+        with(
+            serde_json::json!({ "aud": ["a", "b"], "azp": "app", "realm": { "roles": ["x", "y"] }, "one": "x" }),
+        )
+    };
     check("request.auth.audiences", "[ b, c ]", &[(true, token()), (false, Ask::default())]);
     check("request.auth.presenter", "[ app ]", &[(true, token()), (false, Ask::default())]);
     check("request.auth.claims[realm][roles]", "[ y ]", &[(true, token()), (false, Ask::default())]);
-    check("request.auth.claims[one]", "[ 'x*' ]", &[(true, token()), (false, with(serde_json::json!({ "one": "y" })))]);
-    check("connection.sni", "[ '*.example' ]", &[(true, Ask { sni: Some("a.example"), ..Ask::default() }), (false, Ask::default())]);
+    check(
+        "request.auth.claims[one]",
+        "[ 'x*' ]",
+        &[(true, token()), (false, with(serde_json::json!({ "one": "y" })))],
+    );
+    check(
+        "connection.sni",
+        "[ '*.example' ]",
+        &[(true, Ask { sni: Some("a.example"), ..Ask::default() }), (false, Ask::default())],
+    );
     check("destination.ip", "[ 10.0.0.0/24 ]", &[(true, Ask::default())]);
     check("destination.ip", "[ 10.9.0.0/24 ]", &[(false, Ask::default())]);
     check("destination.port", "[ '80' ]", &[(true, Ask::default())]);
@@ -209,7 +260,8 @@ fn conditions() {
 fn a_header_that_disagrees_with_itself_helps_nobody() {
     let twice = Ask { headers: &[("x-env", "prod"), ("x-env", "test")], ..Ask::default() };
     for list in ["values", "notValues"] {
-        let rules = format!("rules: [ {{ when: [ {{ key: 'request.headers[x-env]', {list}: [ prod ] }} ] }} ]");
+        let rules =
+            format!("rules: [ {{ when: [ {{ key: 'request.headers[x-env]', {list}: [ prod ] }} ] }} ]");
         assert!(!decide(&format!("action: ALLOW, {rules}"), &twice).0, "{list}");
         assert!(!decide(&format!("action: DENY, {rules}"), &twice).0, "{list}");
     }
@@ -223,7 +275,10 @@ fn empty_rules_and_actions() {
     assert!(decide("rules: [ { } ]", &ask).0);
     assert!(!decide("action: DENY, rules: [ { } ]", &ask).0);
     assert_eq!(decide("action: AUDIT, rules: [ { } ]", &ask), (true, 1));
-    assert_eq!(decide("action: AUDIT, rules: [ { to: [ { operation: { methods: [ PUT ] } } ] } ]", &ask), (true, 0));
+    assert_eq!(
+        decide("action: AUDIT, rules: [ { to: [ { operation: { methods: [ PUT ] } } ] } ]", &ask),
+        (true, 0)
+    );
 }
 
 /// Any source, any operation, all conditions; and the parts of one source or operation all hold.
@@ -353,5 +408,7 @@ fn denied_by_default_is_about_meshes_that_deny_and_services_that_nothing_opens()
     };
     assert_eq!(names(mesh), ["denied-by-default"]);
     assert!(names(&format!("{mesh}{allow}")).is_empty());
-    assert!(names(&mesh.replace("trustDomain: td", "trustDomain: td, defaults: { access: allow }")).is_empty());
+    assert!(
+        names(&mesh.replace("trustDomain: td", "trustDomain: td, defaults: { access: allow }")).is_empty()
+    );
 }

@@ -222,7 +222,9 @@ impl Subject {
             ":authority" | "host" => Ok(Self::Host),
             // With its query, unlike `paths`.
             ":path" => Err(KeyError::Replaced("`paths` of an operation, which leaves the query out")),
-            lower if http::HeaderName::from_bytes(lower.as_bytes()).is_ok() => Ok(Self::Header(lower.to_owned())),
+            lower if http::HeaderName::from_bytes(lower.as_bytes()).is_ok() => {
+                Ok(Self::Header(lower.to_owned()))
+            }
             _ => Err(KeyError::Header),
         }
     }

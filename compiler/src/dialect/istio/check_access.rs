@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weft_bundle::body::PathMatch;
-use weft_bundle::engine::PredicateMatcher;
 use weft_bundle::body::Predicate;
+use weft_bundle::engine::PredicateMatcher;
 
 use super::authorization_policy::{
     Action, AuthorizationPolicy, Condition, KeyError, Operation, Rule, Source, Subject,
@@ -39,11 +39,12 @@ impl AuthorizationPolicy {
                 );
                 return;
             }
-            Some(action) if action.value != Action::Allow && self.rules.is_empty() => checker.invalid_because(
-                action.span,
-                "the policy has no rules, so it never does what it is for",
-                "add an empty rule, `rules: [ {} ]`, to mean every request",
-            ),
+            Some(action) if action.value != Action::Allow && self.rules.is_empty() => checker
+                .invalid_because(
+                    action.span,
+                    "the policy has no rules, so it never does what it is for",
+                    "add an empty rule, `rules: [ {} ]`, to mean every request",
+                ),
             Some(_) | None => {}
         }
         if let Some(provider) = &self.provider {
@@ -74,9 +75,8 @@ impl Source {
         if lists.iter().all(|(_, _, values, _)| values.is_empty()) {
             checker.invalid_because(span, "`source` says nothing", "leave `from` out to mean everyone");
         }
-        let named = |subject: &Subject| {
-            lists.iter().find(|(of, _, values, _)| of == subject && !values.is_empty())
-        };
+        let named =
+            |subject: &Subject| lists.iter().find(|(of, _, values, _)| of == subject && !values.is_empty());
         let account = named(&Subject::ServiceAccount);
         let other = named(&Subject::Principal).or_else(|| named(&Subject::Namespace));
         if let (Some((_, account, _, _)), Some((_, other, _, _))) = (account, other) {
@@ -225,7 +225,9 @@ fn check_principal(value: &Spanned<String>, checker: &mut Checker<'_>) {
             format!("no identity is compared with `{short}`"),
             "identities are written without `spiffe://`: `trust-domain/ns/namespace/sa/account`",
         );
-    } else if !value.contains('*') && format!("spiffe://{}", value.value).parse::<weft_bundle::spiffe::SpiffeId>().is_err() {
+    } else if !value.contains('*')
+        && format!("spiffe://{}", value.value).parse::<weft_bundle::spiffe::SpiffeId>().is_err()
+    {
         checker.invalid_because(
             value.span,
             format!("`{short}` is not an identity"),
@@ -263,7 +265,10 @@ fn check_path(value: &Spanned<String>, checker: &mut Checker<'_>) {
 
 /// A network, or an address as the network of itself.
 pub fn network(text: &str) -> Option<IpNet> {
-    text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from)).map(|network| network.trunc())
+    text.parse::<IpNet>()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+        .map(|network| network.trunc())
 }
 
 /// A port number; Istio also takes 0, on which nothing listens.

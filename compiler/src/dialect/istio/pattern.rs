@@ -130,7 +130,9 @@ mod tests {
         assert_eq!(path("/a/{*}/{**}"), Ok(Some(PathMatch::Template("/a/{*}/{**}".into()))));
         assert_eq!(path("/a.b/{*}/{**}/c"), Ok(Some(PathMatch::Regex("/a\\.b/[^/]+/.*/c".into()))));
         assert_eq!(path("*"), Ok(None));
-        for wrong in ["{*}", "/{**}/{*}", "/a{*}", "/{*}.txt", "/*/{*}", "/{a}/{*}", "/{**}.txt", "/a{**}", "/{*}*"] {
+        for wrong in
+            ["{*}", "/{**}/{*}", "/a{*}", "/{*}.txt", "/*/{*}", "/{a}/{*}", "/{**}.txt", "/a{**}", "/{*}*"]
+        {
             assert!(path(wrong).is_err(), "{wrong}");
         }
     }

@@ -2,11 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
 use crate::dialect::check::Checker;
-use crate::diagnostic::Diagnostic;
 use crate::yaml::scalar::Short;
-use crate::yaml::{INVALID_VALUE, Map, MISSING_FIELD, Spanned};
+use crate::yaml::{INVALID_VALUE, MISSING_FIELD, Map, Spanned};
 
 /// `WorkloadSelector`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -76,7 +76,8 @@ impl TargetReference {
             Some(_) => {}
             None => {
                 let group = self.group.as_ref().map_or("", |group| group.value.as_str());
-                let message = format!("`{}` of `{}` is not a kind of target", Short(&self.kind), Short(group));
+                let message =
+                    format!("`{}` of `{}` is not a kind of target", Short(&self.kind), Short(group));
                 checker.invalid_because(
                     self.kind.span,
                     message,

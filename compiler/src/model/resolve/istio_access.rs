@@ -107,9 +107,10 @@ fn dry_run(context: &mut Context<'_>, document: &ParsedDocument) -> bool {
         Some(value) if value.value == "true" => true,
         Some(value) if value.value == "false" => false,
         Some(value) => {
-            let finding = Diagnostic::error(INVALID_VALUE, format!("`{DRY_RUN}` is neither `true` nor `false`"))
-                .object(document.object())
-                .at(value.span);
+            let finding =
+                Diagnostic::error(INVALID_VALUE, format!("`{DRY_RUN}` is neither `true` nor `false`"))
+                    .object(document.object())
+                    .at(value.span);
             context.report(finding);
             true
         }
@@ -233,7 +234,9 @@ impl Lowering<'_, '_> {
                 (Subject::ServiceAccount, value) => {
                     Some(meaning.accounts(value)?.into_iter().map(IdentityMatch::Exact).collect())
                 }
-                (Subject::TrustDomain, value) => Some(vec![IdentityMatch::TrustDomain(meaning.trust_domain(value)?)]),
+                (Subject::TrustDomain, value) => {
+                    Some(vec![IdentityMatch::TrustDomain(meaning.trust_domain(value)?)])
+                }
                 _ => None,
             }
         };
@@ -264,7 +267,8 @@ impl Lowering<'_, '_> {
                 }
                 (Subject::Method, false) if values.iter().any(|value| value.value == "*") => {}
                 (Subject::Path, false) => {
-                    let paths = values.iter().map(|value| pattern::path(value).ok()).collect::<Option<Vec<_>>>()?;
+                    let paths =
+                        values.iter().map(|value| pattern::path(value).ok()).collect::<Option<Vec<_>>>()?;
                     // One that every path meets makes the others idle.
                     condition.paths = paths.into_iter().collect::<Option<Vec<_>>>().unwrap_or_default();
                 }
@@ -310,9 +314,11 @@ impl Lowering<'_, '_> {
         let Some(wanted) = port(value) else { return };
         let mesh = self.meaning.mesh;
         let ports = || {
-            self.selected.services.iter().map(|index| mesh.service(*index)).flat_map(|service| {
-                service.ports.iter().map(move |port| (service, port))
-            })
+            self.selected
+                .services
+                .iter()
+                .map(|index| mesh.service(*index))
+                .flat_map(|service| service.ports.iter().map(move |port| (service, port)))
         };
         if !self.selected.gateways.is_empty() || ports().any(|(_, port)| port.target == wanted) {
             return;
@@ -326,7 +332,10 @@ impl Lowering<'_, '_> {
         let near = ports().find(|(_, port)| port.number == wanted);
         let finding = match near {
             Some((service, port)) => finding
-                .related(port.span, format!("port {wanted} of `{}` leads to their port {}", service.id(), port.target))
+                .related(
+                    port.span,
+                    format!("port {wanted} of `{}` leads to their port {}", service.id(), port.target),
+                )
                 .help(format!("write `{}`", port.target)),
             None => finding,
         };
@@ -410,7 +419,9 @@ fn other_default(context: &mut Context<'_>, mesh: &Mesh, first: usize) {
             .at(policy.at.span)
             .related(mesh.at.span, "what no policy allows is refused by the default of the mesh")
             .with_note("Istio lets in what no policy denies, where there is no `ALLOW` policy")
-            .help("add an `ALLOW` policy that says who may call, or set `defaults.access: allow` in the Mesh");
+            .help(
+                "add an `ALLOW` policy that says who may call, or set `defaults.access: allow` in the Mesh",
+            );
         context.report(finding);
     }
 }

@@ -6,8 +6,8 @@
 //! and a claim that is neither a text nor a list.
 
 use weft_bundle::body::{
-    AddressAttribute, Attribute, ClaimPath, Comparison, IdentityMatch, ListAttribute, NumberAttribute, Predicate,
-    StringMatch,
+    AddressAttribute, Attribute, ClaimPath, Comparison, IdentityMatch, ListAttribute, NumberAttribute,
+    Predicate, StringMatch,
 };
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
@@ -29,7 +29,12 @@ pub(super) struct Meaning<'m> {
 
 impl<'m> Meaning<'m> {
     /// That the subject is any of the values, or none of them. None if a value means nothing, which was reported.
-    pub(super) fn list(self, subject: &Subject, values: &[Spanned<String>], negated: bool) -> Option<Predicate> {
+    pub(super) fn list(
+        self,
+        subject: &Subject,
+        values: &[Spanned<String>],
+        negated: bool,
+    ) -> Option<Predicate> {
         let atoms = values.iter().map(|value| self.atom(subject, value)).collect::<Option<Vec<_>>>()?;
         let any = match subject {
             // All networks fit into one atom.
@@ -61,7 +66,9 @@ impl<'m> Meaning<'m> {
                     text(Attribute::ServiceAccount, StringMatch::Exact(account.to_owned())),
                 ])
             }
-            Subject::TrustDomain => text(Attribute::TrustDomain, pattern::text(self.trust_domain_text(value))),
+            Subject::TrustDomain => {
+                text(Attribute::TrustDomain, pattern::text(self.trust_domain_text(value)))
+            }
             Subject::SourceIp | Subject::RemoteIp | Subject::DestinationIp => {
                 network(value)?;
                 Predicate::Any(Vec::new())
@@ -90,9 +97,10 @@ impl<'m> Meaning<'m> {
             Subject::Presenter => {
                 Predicate::Contains { of: ListAttribute::Claim(presenter()), is: pattern::text(value) }
             }
-            Subject::Claim(names) => {
-                Predicate::Contains { of: ListAttribute::Claim(ClaimPath(names.clone())), is: pattern::text(value) }
-            }
+            Subject::Claim(names) => Predicate::Contains {
+                of: ListAttribute::Claim(ClaimPath(names.clone())),
+                is: pattern::text(value),
+            },
         })
     }
 
@@ -105,7 +113,9 @@ impl<'m> Meaning<'m> {
             return Some(Predicate::Identity(IdentityMatch::Exact(id)));
         }
         let is = match pattern::text(value) {
-            StringMatch::Prefix(prefix) => StringMatch::Prefix(format!("spiffe://{}", self.with_trust_domain(&prefix))),
+            StringMatch::Prefix(prefix) => {
+                StringMatch::Prefix(format!("spiffe://{}", self.with_trust_domain(&prefix)))
+            }
             StringMatch::Suffix(suffix) => StringMatch::Suffix(suffix),
             StringMatch::Exact(_) | StringMatch::Regex(_) | StringMatch::Present => return None,
         };

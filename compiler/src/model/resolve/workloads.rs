@@ -134,8 +134,11 @@ impl Workloads {
         let (mut inside, mut outside, mut unknown) = (None, None, None);
         // A service without known endpoints still has workloads.
         let nobody = [(String::new(), Labels::new())];
-        let listed: Vec<(String, &Labels)> =
-            service.endpoints.iter().map(|endpoint| (endpoint.address.to_string(), &endpoint.labels)).collect();
+        let listed: Vec<(String, &Labels)> = service
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.address.to_string(), &endpoint.labels))
+            .collect();
         let listed = if listed.is_empty() {
             nobody.iter().map(|(address, labels)| (address.clone(), labels)).collect()
         } else {
@@ -220,7 +223,13 @@ impl Context<'_> {
         if found.is_none() && !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
             let near = mesh.gateways.iter().filter(|gateway| gateway.namespace == namespace);
             let known: Vec<&str> = near.map(|gateway| gateway.name.as_str()).collect();
-            self.unknown(document, name.span, &format!("gateway in namespace `{namespace}` called"), name, &known);
+            self.unknown(
+                document,
+                name.span,
+                &format!("gateway in namespace `{namespace}` called"),
+                name,
+                &known,
+            );
         }
         found
     }
@@ -258,7 +267,8 @@ impl Context<'_> {
             2 => ", nor those of one more service".to_owned(),
             count => format!(", nor those of {} more services", count - 1),
         };
-        let message = format!("nobody knows whether the workloads of `{id}` have the label `{label}`{others}");
+        let message =
+            format!("nobody knows whether the workloads of `{id}` have the label `{label}`{others}");
         let finding = Diagnostic::error(NOT_SUPPORTED, message)
             .object(document.object())
             .at(selector.span)
