@@ -118,13 +118,29 @@ pub fn compile_with(
     let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
-    diagnostics.extend(analysis::analyse_watched(&mesh, progress));
-    diagnostics.extend(analysis::expired_key_set::run(&mesh, checks.today));
+    let analysed = analysis::analyse_watched(&mesh, checks.today, progress);
+    diagnostics.extend(without_echoes(&diagnostics, analysed));
     let Judged { diagnostics, waived } =
         findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
     let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
     summary.waived = waived;
     Compilation { mesh, diagnostics, summary }
+}
+
+/// What says that something is missing. Where documents are broken, something is.
+const OF_ABSENCE: [&str; 6] = [
+    "ineffective-access",
+    "uncovered-service",
+    "undeclared-host",
+    "unknown-principal",
+    "unreachable-service",
+    "unused-object",
+];
+
+/// Findings of analyses without those that may only echo what is broken.
+fn without_echoes(found: &[Diagnostic], analysed: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let broken = findings::levels::anything_broken(found);
+    analysed.into_iter().filter(|finding| !broken || !OF_ABSENCE.contains(&finding.analysis)).collect()
 }
 
 #[cfg(test)]

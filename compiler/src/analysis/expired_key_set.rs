@@ -29,9 +29,8 @@ use crate::model::Mesh;
 /// How long before the end it is mentioned.
 const SOON: Duration = Duration::days(14);
 
-/// One finding for each set. Without a day, none has ended.
-pub fn run(mesh: &Mesh, today: Option<Date>) -> Vec<Diagnostic> {
-    let Some(today) = today else { return Vec::new() };
+/// One finding for each set.
+pub fn run_on(mesh: &Mesh, today: Date) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for policy in &mesh.tokens {
         for expiry in &policy.expiries {

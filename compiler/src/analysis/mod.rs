@@ -34,12 +34,40 @@ pub mod unreachable_route;
 mod repeated_headers;
 pub mod partially_shadowed_route;
 mod scene;
+pub mod zero_weight;
+pub mod redirect_loop;
+pub mod conflicting_hosts;
+pub mod host_overlap;
+pub mod undeclared_host;
 pub mod ambiguous_routes;
 pub mod dead_backend;
 pub mod denied_by_default;
-pub mod expired_key_set;
 pub mod dependency_cycle;
 pub mod undeclared_call;
+mod arrivals;
+pub mod forwarding_cycle;
+pub mod unreachable_service;
+mod levels;
+pub mod retry_amplification;
+pub mod retry_of_unsafe_method;
+pub mod timeout_inversion;
+pub mod timeout_below_retries;
+pub mod keepalive_mismatch;
+mod access_entries;
+pub mod access_contradiction;
+pub mod ineffective_access;
+pub mod uncovered_service;
+pub mod identity_without_tls;
+pub mod unknown_principal;
+pub mod widened_by_dialect;
+pub mod ejection_cannot_happen;
+pub mod breaker_below_replicas;
+pub mod fault_left_on;
+pub mod unserved_feature;
+pub mod unused_object;
+pub mod anchor_expires_soon;
+pub mod expired_key_set;
+pub mod unsafe_transition;
 pub mod invalid_waiver;
 pub mod expired_waiver;
 pub mod unused_waiver;
@@ -51,8 +79,9 @@ pub mod changed_body;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use time::Date;
 
-pub use self::pages::PAGES;
+pub use self::pages::{DATED, PAGES};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::Mesh;
 use crate::progress::{Progress, Silent, Stage};
@@ -136,13 +165,16 @@ impl Page {
     }
 }
 
-/// Runs every analysis.
+/// An analysis that needs the day.
+pub type Dated = fn(&Mesh, Date) -> Vec<Diagnostic>;
+
+/// Runs every analysis that needs no date.
 pub fn analyse(mesh: &Mesh) -> Vec<Diagnostic> {
-    analyse_watched(mesh, &Silent)
+    analyse_watched(mesh, None, &Silent)
 }
 
-/// Runs every analysis, a step each.
-pub fn analyse_watched(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> {
+/// Runs every analysis, a step each. Without a day, those that need one find nothing.
+pub fn analyse_watched(mesh: &Mesh, today: Option<Date>, progress: &dyn Progress) -> Vec<Diagnostic> {
     let analyses: Vec<_> = PAGES.iter().filter_map(|page| page.run).collect();
     progress.begin(Stage::Analysing, analyses.len());
     let mut found = Vec::new();
@@ -150,6 +182,8 @@ pub fn analyse_watched(mesh: &Mesh, progress: &dyn Progress) -> Vec<Diagnostic> 
         found.extend(run(mesh));
         progress.step();
     }
+    let dated = today.into_iter().flat_map(|today| DATED.iter().map(move |(_, run)| run(mesh, today)));
+    found.extend(dated.flatten());
     found
 }
 

@@ -71,11 +71,12 @@ fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Vec<((usize, Span), Diagnostic
 }
 
 fn judge(plan: &FrontendPlan<'_>) -> Vec<((usize, Span), Diagnostic)> {
-    let conditions: Vec<&RequestMatch> =
-        plan.entries.iter().map(|planned| &planned.entry.condition).collect();
+    let conditions: Vec<RequestMatch> = plan.entries.iter().map(PlannedEntry::condition).collect();
+    let conditions: Vec<&RequestMatch> = conditions.iter().collect();
     let entry = |at: usize| plan.entries.get(at);
     let differ = |first, second| entry(first).zip(entry(second)).is_some_and(|(a, b)| differ(a, b));
-    let found = crossings(&conditions, differ).into_iter().filter_map(|(first, second, example)| {
+    let entries = || plan.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
+    let found = crossings(&conditions, entries, differ).into_iter().filter_map(|(first, second, example)| {
         let (earlier, later) = entry(first).zip(entry(second))?;
         Some(((later.route_index, later.entry.span), report(earlier, later, &example)))
     });
@@ -83,9 +84,10 @@ fn judge(plan: &FrontendPlan<'_>) -> Vec<((usize, Span), Diagnostic)> {
 }
 
 /// The places of an earlier and a later condition, and a request that the first takes from the second; one for each later
-/// one at most. `differ` says whether it matters which of two decides.
+/// one at most. `entries` makes what the core reads of them, if it is needed; `differ` says whether it matters which of two decides.
 fn crossings(
     conditions: &[&RequestMatch],
+    entries: impl Fn() -> Vec<Entry>,
     differ: impl Fn(usize, usize) -> bool,
 ) -> Vec<(usize, usize, reach::Request)> {
     if conditions.len() < 2 || conditions.len() > MOST_ENTRIES {
@@ -99,7 +101,7 @@ fn crossings(
         for (first, _) in before.filter(|(first, earlier)| earlier.may_cross(later) && differ(*first, second))
         {
             let (entries, list) = list.get_or_insert_with(|| {
-                let entries: Vec<Entry> = conditions.iter().map(|condition| entry_of(condition)).collect();
+                let entries = entries();
                 let list = Reachability::new(&entries, &Limits::default());
                 (entries, list)
             });

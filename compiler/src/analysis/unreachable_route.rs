@@ -5,7 +5,7 @@
 //! The finding names the covering rules and shows a request that the rule means and does not get.
 //!
 //! It is exact: specific rules before general ones are never reported, and no covered rule is missed; requests that
-//! repeat a header are taken into account. A rule that is limited to a port or a namespace where its document does not
+//! repeat a header are taken into account. Authority and host are looked at as if one did not follow from the other. A rule that is limited to a port or a namespace where its document does not
 //! hold is found too. Where expressions or lists are too large to decide, it says so in a note instead of guessing.
 //!
 //! # Why it matters
@@ -334,13 +334,17 @@ pub(crate) fn entry_of(condition: &RequestMatch) -> Entry {
 /// prefix.
 fn facts(condition: &RequestMatch) -> Vec<FieldCondition> {
     let name = |name: &str, patterns: &[String]| any_of(name, patterns.iter().map(|text| host(text)));
-    let networks = condition.destinations.iter().map(|network| format!("{}[01]*", bits(network)));
-    // Every request has a host, so one condition that takes all of them is none.
-    let hosts = if condition.hosts.iter().any(|host| host == "*") { &[] } else { condition.hosts.as_slice() };
-    [name("host", hosts), name("server name", &condition.server_names), any_of("destination", networks)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let networks = condition.destinations.iter().map(network);
+    // Every request has a host, so one that may be any asks nothing.
+    let any_host = condition.hosts.iter().any(|host| host == "*");
+    [
+        name("host", &condition.hosts).filter(|_| !any_host),
+        name("server name", &condition.server_names),
+        any_of("destination", networks),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn any_of(name: &str, patterns: impl Iterator<Item = String>) -> Option<FieldCondition> {
@@ -349,23 +353,23 @@ fn any_of(name: &str, patterns: impl Iterator<Item = String>) -> Option<FieldCon
     (!patterns.is_empty()).then(|| FieldCondition { name: name.to_owned(), value, invert: false })
 }
 
-/// The expression for a pattern of host names, whose names are legal ones.
+/// The expression for a pattern of host names; as in the engine, `*` stands for anything.
 fn host(pattern: &str) -> String {
-    const NAME: &str = "[0-9a-z._-]+";
     match pattern.strip_prefix('*') {
-        Some(suffix) => format!("{NAME}{}", literal_regex(suffix)),
+        Some(suffix) => format!(".+{}", literal_regex(suffix)),
         None => literal_regex(pattern),
     }
 }
 
-/// The leading bits of a network's addresses, after a letter for the family.
-pub(super) fn bits(network: &ipnet::IpNet) -> String {
+/// The expression for the addresses of a network: a letter for the family, then all bits.
+pub(super) fn network(network: &ipnet::IpNet) -> String {
     let (family, bits) = match network {
         ipnet::IpNet::V4(network) => ('4', format!("{:032b}", network.network().to_bits())),
         ipnet::IpNet::V6(network) => ('6', format!("{:0128b}", network.network().to_bits())),
     };
     let length = usize::from(network.prefix_len());
-    std::iter::once(family).chain(bits.chars().take(length)).collect()
+    let fixed: String = bits.chars().take(length).collect();
+    format!("{family}{fixed}[01]{{{}}}", bits.len().saturating_sub(length))
 }
 
 /// The kind of path condition, as the reachability core reads it.
@@ -398,3 +402,6 @@ fn field(condition: &FieldMatch) -> FieldCondition {
     let value = text(&condition.value).map_or(FieldPattern::Present, FieldPattern::Text);
     FieldCondition { name: condition.name.clone(), value, invert: condition.invert }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,11 +34,15 @@ impl Levels {
     /// A finding at its level; none if that is `off`. An analysis that says "unknown" has already lowered its own
     /// severity, which a level never raises.
     pub fn apply(&self, mut diagnostic: Diagnostic) -> Option<Diagnostic> {
+        let page = Page::find(diagnostic.analysis);
         if let Some(level) = self.set.get(diagnostic.analysis) {
-            let own = Page::find(diagnostic.analysis).and_then(|page| page.level.severity());
             let wanted = level.severity()?;
-            diagnostic.severity =
-                if own == Some(diagnostic.severity) { wanted } else { diagnostic.severity.max(wanted) };
+            diagnostic.severity = match page.and_then(|page| page.level.severity()) {
+                Some(own) if own != diagnostic.severity => diagnostic.severity.max(wanted),
+                Some(_) | None => wanted,
+            };
+        } else if page.is_some_and(|page| page.level == Level::Off) {
+            return None;
         }
         if self.deny_warnings && diagnostic.severity == Severity::Warning {
             diagnostic.severity = Severity::Error;
@@ -54,6 +58,6 @@ pub(super) fn is_adjustable(analysis: &str) -> bool {
 
 /// Whether some finding is of the kind that nothing can be built from. Then much else was not looked at, and that
 /// something is not found says little.
-pub(super) fn anything_broken<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> bool {
+pub(crate) fn anything_broken<'d>(found: impl IntoIterator<Item = &'d Diagnostic>) -> bool {
     found.into_iter().any(|finding| finding.severity == Severity::Error && !is_adjustable(finding.analysis))
 }

@@ -126,6 +126,12 @@ impl Mesh {
         }
     }
 
+    /// Looks again which documents concern which service, after a change of them.
+    #[cfg(test)]
+    pub(crate) fn reindex(&mut self) {
+        self.index = Index::of(self);
+    }
+
     /// The service at that place.
     ///
     /// # Panics

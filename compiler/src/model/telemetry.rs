@@ -42,6 +42,11 @@ impl TelemetrySettings {
         }
     }
 
+    /// Whether nothing is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The names of what both set.
     pub fn clashes(&self, other: &Self) -> Vec<String> {
         let fields = [

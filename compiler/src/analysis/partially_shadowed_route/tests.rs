@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use weft_bundle::engine::Engine;
 
 use super::super::scene::{self, HOST, Sent};
+use super::super::unreachable_route::entry_of;
 use super::*;
 
 const BETA: &str = "x-beta";
@@ -116,7 +117,7 @@ proptest! {
     #[test]
     fn two_rules_are_judged_as_the_page_says(a in condition(), b in condition()) {
         let universe = universe();
-        let found = crossings(&[&a, &b], |_, _| true);
+        let found = crossings(&[&a, &b], || vec![entry_of(&a), entry_of(&b)], |_, _| true);
         prop_assert_eq!(!found.is_empty(), expected(&a, &b, &universe), "{:?}", found);
     }
 
@@ -124,7 +125,7 @@ proptest! {
     fn examples_are_what_the_engine_does(list in vec(condition(), 2..7)) {
         let conditions: Vec<&RequestMatch> = list.iter().collect();
         let all = scene::engine(list.iter().map(|c| (c.clone(), scene::respond())).collect()).unwrap();
-        for (first, second, example) in crossings(&conditions, |_, _| true) {
+        for (first, second, example) in crossings(&conditions, || list.iter().map(entry_of).collect(), |_, _| true) {
             let sent = Sent::of(&example, HOST).unwrap();
             let routed = all.route(all.frontend(HOST, 80).unwrap(), &sent.as_request());
             prop_assert_eq!(routed.entry.map(|(at, _)| at), Some(first), "{}", example);

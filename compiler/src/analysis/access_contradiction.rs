@@ -1,0 +1,137 @@
+//! # What it finds
+//! A rule that allows what denials of the same targets refuse all of: on every port that it is for, the rules of its
+//! deny policies together cover it, over identities, networks, methods and paths. The finding names them and shows a
+//! request. A denial with a further condition (`when`) covers nothing here, as it may not hold; rules that are too large
+//! to compare are passed over.
+//!
+//! # Why it matters
+//! Denials are looked at first, so the rule allows nobody anything. Whoever wrote it believes that it does.
+//!
+//! # Example
+//! ```yaml
+//! kind: AccessPolicy
+//! spec: { action: deny, targetRefs: [ … cart ], rules: [ { to: [ { paths: [ { prefix: /admin } ] } ] } ] }
+//! ---
+//! kind: AccessPolicy
+//! spec:
+//!   action: allow
+//!   targetRefs: [ … cart ]
+//!   rules: [ { from: [ { service: ops } ], to: [ { paths: [ { prefix: /admin/users } ] } ] } ]   # never
+//! ```
+//!
+//! # Fix
+//! Make the denial narrower, such as by naming who is refused, or remove the rule.
+//!
+//! # References
+//! Istio, AuthorizationPolicy ("if there are any DENY policies that match the request, deny"); E. S. Al-Shaer and H. H. Hamed
+//! (2004), *shadowing* with contrary action. The method is that of `unreachable-route`.
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::Effect;
+
+use super::access_entries::entries;
+use crate::diagnostic::Diagnostic;
+use crate::model::callers::policies_on;
+use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
+use crate::parallel;
+use crate::reach::{self, Entry, Limits, Reach, Reachability};
+use crate::yaml::Span;
+
+/// One finding per rule that allows.
+pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let judged = parallel::map(&mesh.services, |place, _| of_service(mesh, ServiceIndex(place)));
+    let mut verdicts: BTreeMap<Span, Option<Diagnostic>> = BTreeMap::new();
+    for (span, verdict) in judged.into_iter().flatten() {
+        let known = verdicts.entry(span).or_insert_with(|| verdict.clone());
+        if verdict.is_none() {
+            *known = None;
+        }
+    }
+    verdicts.into_values().flatten().collect()
+}
+
+/// What each port says of each rule that allows: one port where it lets somebody in is enough.
+fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>)> {
+    let mut verdicts = Vec::new();
+    for port in &mesh.service(index).ports {
+        let denials = denials(mesh, index, port);
+        let allowing = policies_on(mesh, index, port).filter(|policy| policy.effect == Effect::Allow);
+        for (policy, rule) in allowing.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)))
+        {
+            let verdict = match entries(mesh, rule, index, port.number) {
+                Some(own) if own.is_empty() => continue,
+                Some(own) => covered(&denials, &own).map(|(by, example)| report(policy, rule, &by, &example)),
+                None => None,
+            };
+            verdicts.push((rule.at.span, verdict));
+        }
+    }
+    verdicts
+}
+
+/// A rule that denies, and one of its entries.
+type Denial<'m> = (&'m AccessPolicy, &'m AccessRule, Entry);
+
+fn denials<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &'m Port) -> Vec<Denial<'m>> {
+    let denying = policies_on(mesh, index, port).filter(|policy| policy.effect == Effect::Deny);
+    let rules = denying.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+    let sure = rules.filter(|(_, rule)| rule.when.is_none());
+    sure.flat_map(|(policy, rule)| {
+        let entries = entries(mesh, rule, index, port.number).unwrap_or_default();
+        entries.into_iter().map(move |entry| (policy, rule, entry))
+    })
+    .collect()
+}
+
+/// The denials that cover all entries of a rule, and a request that they refuse.
+fn covered<'d, 'm>(
+    denials: &'d [Denial<'m>],
+    own: &[Entry],
+) -> Option<(Vec<&'d Denial<'m>>, reach::Request)> {
+    if denials.is_empty() {
+        return None;
+    }
+    let list: Vec<Entry> = denials.iter().map(|(.., entry)| entry).chain(own).cloned().collect();
+    let mut guilty: Vec<usize> = Vec::new();
+    let mut shown = None;
+    for place in 0..own.len() {
+        let before = list.iter().take(denials.len());
+        let asked: Vec<Entry> = before.chain(own.get(place)).cloned().collect();
+        match Reachability::new(&asked, &Limits::default()).reach(denials.len()) {
+            Reach::Unreachable { covered_by, example, .. } => {
+                guilty.extend(covered_by);
+                shown.get_or_insert(example);
+            }
+            // A condition that nothing satisfies allows nothing either way.
+            Reach::Impossible { .. } => {}
+            Reach::Reachable { .. } | Reach::Unknown { .. } => return None,
+        }
+    }
+    guilty.sort_unstable();
+    guilty.dedup();
+    Some((guilty.into_iter().filter_map(|place| denials.get(place)).collect(), shown?))
+}
+
+fn report(
+    policy: &AccessPolicy,
+    rule: &AccessRule,
+    by: &[&Denial<'_>],
+    example: &reach::Request,
+) -> Diagnostic {
+    let name = rule.at.origin.rule.as_deref().unwrap_or_default();
+    let message = format!("`{name}` allows nothing: denials refuse everything that it allows");
+    let mut finding = Diagnostic::warning("access-contradiction", message)
+        .object(policy.at.origin.object.clone())
+        .at(rule.at.span)
+        .label("never decides")
+        .with_note(format!("for example, {example} is refused"));
+    let mut seen = Vec::new();
+    for (denying, denial, _) in by {
+        if !seen.contains(&denial.at.span) {
+            seen.push(denial.at.span);
+            finding = finding.related(denial.at.span, format!("{} refuses it", denying.at.origin.object));
+        }
+    }
+    finding.help("make the denial narrower, or remove this rule")
+}

@@ -1,0 +1,79 @@
+//! # What it finds
+//! A limit of connections or of requests in flight to a service or subset that is lower than the number of its endpoints.
+//! Limits count at each caller's proxy. Endpoints are counted where they are listed; with DNS or a file nobody knows how
+//! many there are.
+//!
+//! # Why it matters
+//! A caller can never use all endpoints at once. With two connections to twenty replicas, requests wait, and then fail with
+//! 503, while eighteen are idle. The limit was probably chosen for another number of them, or per endpoint.
+//!
+//! # Example
+//! ```yaml
+//! kind: TrafficPolicy
+//! spec:
+//!   targetRefs: [ { kind: Service, name: cart } ]     # which has three endpoints
+//!   limits: { connections: 1 }
+//! ```
+//!
+//! # Fix
+//! Allow at least one connection and request for each endpoint.
+//!
+//! # References
+//! Envoy, circuit breaking (limits are per cluster and process); Istio, ConnectionPoolSettings.
+
+use std::collections::BTreeMap;
+
+use super::levels::{Level, Levels};
+use crate::diagnostic::Diagnostic;
+use crate::model::{At, Mesh, ServiceIndex};
+use crate::yaml::Span;
+
+/// One finding per place that sets the limit.
+pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
+    for (index, service) in mesh.indexed().filter(|(_, service)| service.discovery.is_none()) {
+        let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
+        for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
+        {
+            if let Some((at, why)) = judge(mesh, index, subset, port.number) {
+                found.entry(at.span).or_insert_with(|| report(at, &why));
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+fn judge<'m>(
+    mesh: &'m Mesh,
+    index: ServiceIndex,
+    subset: Option<&str>,
+    port: u16,
+) -> Option<(&'m At, String)> {
+    let levels = Levels::of(mesh, index, port, subset, None);
+    let limits = [
+        ("limits.connections", levels.get(|settings| settings.max_connections)),
+        ("limits.requests", levels.get(|settings| settings.max_requests)),
+    ];
+    let service = mesh.service(index);
+    let count = service.endpoints_of(subset.and_then(|name| service.subsets.get(name))).count();
+    let name = match subset {
+        Some(subset) => format!("subset `{subset}` of `{}`", service.id()),
+        None => format!("`{}`", service.id()),
+    };
+    limits.into_iter().find_map(|(field, said)| {
+        // What holds for the whole mesh was not chosen for this service.
+        let said = said.filter(|said| said.level == Level::Near)?;
+        let low = usize::try_from(said.value).is_ok_and(|value| value < count);
+        low.then(|| {
+            (said.at, format!("`{field}: {}` is less than the {count} endpoints of {name}", said.value))
+        })
+    })
+}
+
+fn report(at: &At, why: &str) -> Diagnostic {
+    Diagnostic::warning("breaker-below-replicas", why)
+        .object(at.origin.object.clone())
+        .at(at.span)
+        .label("a caller never uses all of them at once")
+        .help("allow at least one for each endpoint")
+}

@@ -1,0 +1,125 @@
+//! # What it finds
+//! Settings for leaving out failing endpoints (`outliers`) that never help:
+//! * how long or how many is set, and nothing says after how many errors;
+//! * the time that an endpoint is left out is zero;
+//! * a service or subset has a single endpoint: there is no other to use instead;
+//! * leaving out a single one already falls below `minHealthyPercent`, and then all are used again.
+//!
+//! Endpoints are counted where they are listed; with DNS or a file nobody knows how many there are. A setting for the whole
+//! mesh is not held against services with one endpoint, and a threshold of zero is the way to turn it off.
+//!
+//! # Why it matters
+//! People rely on it, and the failing endpoint keeps its share of the requests.
+//!
+//! # Example
+//! ```yaml
+//! kind: TrafficPolicy
+//! spec:
+//!   targetRefs: [ { kind: Service, name: cart } ]               # which has two endpoints
+//!   outliers: { consecutiveErrors: 5, minHealthyPercent: 60 }   # one of two is 50 %
+//! ```
+//!
+//! # Fix
+//! Say after how many errors, add endpoints, or lower `minHealthyPercent`.
+//!
+//! # References
+//! Envoy, outlier detection (`success_rate_minimum_hosts`, panic threshold); istio/istio#22164.
+
+use std::collections::BTreeMap;
+
+use super::levels::{Level, Levels, Said};
+use crate::diagnostic::Diagnostic;
+use crate::model::{At, Mesh, Service, ServiceIndex, Settings};
+use crate::yaml::Span;
+
+/// One finding per place that asks for it.
+pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
+    for (index, service) in mesh.indexed() {
+        let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
+        for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
+        {
+            if let Some((at, why)) = judge(mesh, index, subset, port.number) {
+                found.entry(at.span).or_insert_with(|| report(at, &why));
+            }
+        }
+    }
+    found.into_values().collect()
+}
+
+fn judge<'m>(
+    mesh: &'m Mesh,
+    index: ServiceIndex,
+    subset: Option<&str>,
+    port: u16,
+) -> Option<(&'m At, String)> {
+    let levels = Levels::of(mesh, index, port, subset, None);
+    let thresholds = [
+        levels.get(|settings| settings.consecutive_errors),
+        levels.get(|settings| settings.consecutive_gateway_errors),
+        levels.get(|settings| settings.consecutive_local_failures),
+    ];
+    let said: Vec<Said<'m, u32>> = thresholds.into_iter().flatten().collect();
+    let base = levels.get(|settings| settings.base_ejection);
+    let Some(threshold) = said.iter().find(|said| said.value > 0) else {
+        let percent = levels.get(|settings| settings.max_ejected_percent).map(|said| said.at);
+        let how = percent.or(base.map(|said| said.at)).filter(|_| said.is_empty());
+        return how
+            .map(|at| (at, "endpoints are never left out: nothing says after how many errors".to_owned()));
+    };
+    if let Some(base) = base.filter(|base| base.value.is_zero()) {
+        return Some((base.at, "endpoints are left out for no time at all".to_owned()));
+    }
+    let service = mesh.service(index);
+    // What is said for the whole service was not chosen for a subset of it.
+    let whole = Levels::of(mesh, index, port, None, None).get(first_threshold);
+    if subset.is_some() && whole.is_some_and(|whole| whole.at.span == threshold.at.span) {
+        return None;
+    }
+    let count = listed(service, subset)?;
+    let name = match subset {
+        Some(subset) => format!("subset `{subset}` of `{}`", service.id()),
+        None => format!("`{}`", service.id()),
+    };
+    if count == 1 && threshold.level == Level::Near {
+        return Some((
+            threshold.at,
+            format!("{name} has one endpoint, and no other to use when that is left out"),
+        ));
+    }
+    let least = levels.get(|settings| settings.min_healthy_percent).filter(|least| least.value > 0)?;
+    let left = count.saturating_sub(1).saturating_mul(100);
+    (count > 1 && left < count.saturating_mul(usize::try_from(least.value).unwrap_or(100))).then(|| {
+        let share = left / count;
+        let why = format!(
+            "with one of {count} endpoints left out, {name} has {share} % and not {} % of them, so all are used again",
+            least.value
+        );
+        (least.at, why)
+    })
+}
+
+/// The first number of errors that is not zero.
+fn first_threshold(settings: &Settings) -> Option<u32> {
+    let numbers = [
+        settings.consecutive_errors,
+        settings.consecutive_gateway_errors,
+        settings.consecutive_local_failures,
+    ];
+    numbers.into_iter().flatten().find(|number| *number > 0)
+}
+
+/// How many endpoints there are; none if that is not written here.
+fn listed(service: &Service, subset: Option<&str>) -> Option<usize> {
+    let subset = subset.and_then(|name| service.subsets.get(name));
+    let count = service.endpoints_of(subset).count();
+    (service.discovery.is_none() && count > 0).then_some(count)
+}
+
+fn report(at: &At, why: &str) -> Diagnostic {
+    Diagnostic::warning("ejection-cannot-happen", why)
+        .object(at.origin.object.clone())
+        .at(at.span)
+        .label("does not help")
+        .help("say after how many errors and for how long, add endpoints, or lower `minHealthyPercent`")
+}

@@ -1,0 +1,107 @@
+//! # What it finds
+//! A fault that all requests of a rule suffer, where the rule does not limit it to testers: no condition that leads to it asks
+//! for a header, a query parameter, or a kind of caller. A fault for a share below all is no finding.
+//!
+//! # Why it matters
+//! Faults are put in for an experiment. This one meets every user.
+//!
+//! # Example
+//! ```yaml
+//! http:
+//! - fault: { abort: { httpStatus: 500, percentage: { value: 100 } } }
+//!   route: [ { destination: { host: ratings } } ]
+//! ```
+//!
+//! # Fix
+//! Remove it, or let the rule match a header that only testers send.
+//!
+//! # References
+//! Istio, "Fault injection" (its example matches `end-user: jason`); Principles of Chaos Engineering, "minimise blast radius".
+
+use std::collections::BTreeMap;
+
+use weft_bundle::body::{Fault, Fraction};
+
+use super::levels::{Levels, passages};
+use crate::diagnostic::Diagnostic;
+use crate::model::{At, Mesh};
+use crate::yaml::Span;
+
+/// One finding per place that sets a fault.
+pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
+    if !asks_for_faults(mesh) {
+        return Vec::new();
+    }
+    for (index, service) in mesh.indexed() {
+        for (port, rule) in passages(mesh, index) {
+            let used = rule.is_some() || mesh.index.routes(index).is_empty();
+            let said =
+                Levels::of(mesh, index, port.number, None, rule).get(|settings| settings.fault.as_ref());
+            let what = said.and_then(|said| Some((said.at, for_all(said.value)?)));
+            if let Some((at, what)) = what.filter(|_| used && !is_limited(mesh, rule)) {
+                found.entry(at.span).or_insert_with(|| report(at, what, &service.id()));
+            }
+        }
+    }
+    found.extend(of_gateways(mesh).map(|(at, what, to)| (at.span, report(at, what, &to))));
+    found.into_values().collect()
+}
+
+/// Faults are rare, and looking at every rule of a mesh is not free.
+fn asks_for_faults(mesh: &Mesh) -> bool {
+    let rules = mesh.routes.iter().flat_map(|route| &route.rules).any(|rule| rule.settings.fault.is_some());
+    let services = || mesh.services.iter();
+    rules
+        || mesh.traffic.iter().any(|policy| policy.settings.fault.is_some())
+        || mesh.defaults.fault.is_some()
+        || services().any(|service| service.settings.fault.is_some())
+        || services()
+            .flat_map(|service| &service.ports)
+            .any(|p| p.settings.as_ref().is_some_and(|s| s.fault.is_some()))
+}
+
+/// Rules that only gateways use.
+fn of_gateways(mesh: &Mesh) -> impl Iterator<Item = (&At, &'static str, String)> {
+    let routes = mesh.routes.iter().enumerate();
+    let routes = routes.filter(|(_, route)| route.attachments.is_empty() && !route.listeners.is_empty());
+    routes.flat_map(move |(place, route)| {
+        let rules = route.rules.iter().enumerate();
+        rules.filter_map(move |(number, rule)| {
+            let what = for_all(rule.settings.fault.as_ref()?)?;
+            let to = route.at.origin.object.clone();
+            (!is_limited(mesh, Some((place, number)))).then_some((&rule.at, what, to))
+        })
+    })
+}
+
+/// What a fault does to all requests, if anything.
+fn for_all(fault: &Fault) -> Option<&'static str> {
+    let all = |share: Fraction| share.numerator >= share.denominator;
+    match fault {
+        Fault { abort: Some(abort), .. } if all(abort.share) => Some("is answered with an error"),
+        Fault { delay: Some(delay), .. } if all(delay.share) && !delay.fixed.is_zero() => Some("is delayed"),
+        _ => None,
+    }
+}
+
+/// Whether every condition that leads to the rule picks some of the users.
+fn is_limited(mesh: &Mesh, rule: Option<(usize, usize)>) -> bool {
+    let Some((route, rule)) = rule else { return false };
+    let mut entries =
+        mesh.routes.get(route).into_iter().flat_map(|route| &route.entries).filter(|e| e.rule == rule);
+    entries.all(|entry| {
+        !entry.condition.headers.is_empty()
+            || !entry.condition.query.is_empty()
+            || !entry.source_labels.is_empty()
+            || entry.source_namespace.is_some()
+    })
+}
+
+fn report(at: &At, what: &str, to: &str) -> Diagnostic {
+    Diagnostic::warning("fault-left-on", format!("every request to `{to}` {what} on purpose"))
+        .object(at.origin.object.clone())
+        .at(at.span)
+        .label("a fault for everybody")
+        .help("remove the fault, or limit it to requests with a header that only testers send")
+}

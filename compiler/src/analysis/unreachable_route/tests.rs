@@ -1,0 +1,145 @@
+//! Names, addresses and the kinds of path that only some dialects have, against the decision engine.
+//!
+//! What the core reaches it proves with a request that the engine takes there; what the engine takes there in a small
+//! universe, the core reaches.
+
+use std::net::IpAddr;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use weft_bundle::engine::{Connection, Engine};
+
+use super::super::scene::{self, HOST, Sent};
+use super::*;
+
+const HOSTS: [&str; 6] = ["a.x", "b.x", "b.a.x", "x", "y", "[::1]"];
+const PATHS: [&str; 9] = ["/", "/a", "/a/", "/a/b", "/b", "/b/a", "/a/b/a", "/a/b/b", "/ab"];
+
+fn engine(list: &[RequestMatch]) -> Engine {
+    scene::engine(list.iter().map(|condition| (condition.clone(), scene::respond())).collect()).unwrap()
+}
+
+fn verdicts(list: &[RequestMatch]) -> Vec<Reach> {
+    let entries: Vec<Entry> = list.iter().map(entry_of).collect();
+    repeated_headers::analyse(&entries, &Limits::default())
+}
+
+fn route(engine: &Engine, host: &str, path: &str) -> Option<usize> {
+    let request = reach::Request { path: path.to_owned(), ..reach::Request::default() };
+    let sent = Sent::of(&request, host).unwrap();
+    engine.route(engine.frontend(HOST, 80).unwrap(), &sent.as_request()).entry.map(|(at, _)| at)
+}
+
+fn connect(engine: &Engine, server_name: Option<&str>, destination: Option<IpAddr>) -> Option<usize> {
+    let connection = Connection { server_name, destination };
+    engine.route_connection(engine.frontend(HOST, 80).unwrap(), &connection).entry.map(|(at, _)| at)
+}
+
+fn fact(request: &reach::Request, name: &str) -> Option<String> {
+    let found = request.facts.iter().find(|(own, _)| own == name);
+    found.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+}
+
+fn address(bits: &str) -> IpAddr {
+    let (family, bits) = bits.split_at(1);
+    match family {
+        "4" => IpAddr::V4(u32::from_str_radix(bits, 2).unwrap().into()),
+        _ => IpAddr::V6(u128::from_str_radix(bits, 2).unwrap().into()),
+    }
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    let name = prop::sample::select(vec!["a.x", "b.x", "*.x", "*.a.x", "x", "y", "*", "[::1]"]);
+    vec(name.prop_map(str::to_owned), 0..3)
+}
+
+fn path() -> impl Strategy<Value = PathMatch> {
+    prop_oneof![
+        "(/|a|b|/a|/b|a/b)".prop_map(PathMatch::Suffix),
+        prop::sample::select(vec!["/{*}", "/{**}", "/a/{*}", "/a/{**}", "/{*}/a", "/a/{*}/b"])
+            .prop_map(|template| PathMatch::Template(template.to_owned())),
+        prop::sample::select(PATHS.to_vec()).prop_map(|path| PathMatch::Exact(path.to_owned())),
+        prop::sample::select(vec!["/", "/a", "/a/b"])
+            .prop_map(|path| PathMatch::SegmentPrefix(path.to_owned())),
+    ]
+}
+
+fn request() -> impl Strategy<Value = RequestMatch> {
+    (prop::option::weighted(0.8, path()), names()).prop_map(|(path, hosts)| RequestMatch {
+        path,
+        hosts,
+        ..RequestMatch::default()
+    })
+}
+
+fn connection() -> impl Strategy<Value = RequestMatch> {
+    let network = prop::sample::select(vec![
+        "0.0.0.0/0",
+        "0.0.0.0/1",
+        "128.0.0.0/1",
+        "10.0.0.0/8",
+        "10.0.0.1/32",
+        "::/0",
+    ]);
+    (names(), vec(network.prop_map(|network| network.parse::<ipnet::IpNet>().unwrap()), 0..3)).prop_map(
+        |(server_names, destinations)| RequestMatch { server_names, destinations, ..RequestMatch::default() },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn hosts_suffixes_and_templates_are_the_engines(list in vec(request(), 1..6)) {
+        let engine = engine(&list);
+        let reached: BTreeSet<usize> = HOSTS
+            .iter()
+            .flat_map(|host| PATHS.iter().filter_map(|path| route(&engine, host, path)))
+            .collect();
+        for (at, verdict) in verdicts(&list).into_iter().enumerate() {
+            match verdict {
+                Reach::Reachable { witness } => {
+                    let host = fact(&witness, "host").unwrap_or_else(|| "elsewhere".to_owned());
+                    prop_assert_eq!(route(&engine, &host, &witness.path), Some(at), "{}", witness);
+                }
+                other => prop_assert!(!reached.contains(&at), "{} is reached: {:?}", at, other),
+            }
+        }
+    }
+
+    #[test]
+    fn server_names_and_destinations_are_the_engines(list in vec(connection(), 1..6)) {
+        let engine = engine(&list);
+        let names = HOSTS.iter().map(|name| Some(*name)).chain([None]);
+        let addresses = ["10.0.0.1", "10.9.9.9", "9.9.9.9", "200.0.0.1", "::1"].map(|text| text.parse().ok());
+        let addresses = addresses.into_iter().chain([None]);
+        let reached: BTreeSet<usize> = names
+            .flat_map(|name| addresses.clone().filter_map(move |to| Some((name, to))))
+            .filter_map(|(name, to)| connect(&engine, name, to))
+            .collect();
+        for (at, verdict) in verdicts(&list).into_iter().enumerate() {
+            match verdict {
+                Reach::Reachable { witness } => {
+                    let to = fact(&witness, "destination").map(|bits| address(&bits));
+                    let name = fact(&witness, "server name");
+                    prop_assert_eq!(connect(&engine, name.as_deref(), to), Some(at), "{}", witness);
+                }
+                other => prop_assert!(!reached.contains(&at), "{} is reached: {:?}", at, other),
+            }
+        }
+    }
+}
+
+/// Both halves of all addresses are all of them, and `*` is every name, an address too.
+#[test]
+fn what_is_covered_in_parts_is_covered() {
+    let to = |networks: &[&str]| RequestMatch {
+        destinations: networks.iter().map(|network| network.parse().unwrap()).collect(),
+        ..RequestMatch::default()
+    };
+    let halves = [to(&["0.0.0.0/1"]), to(&["128.0.0.0/1"]), to(&["0.0.0.0/0"])];
+    assert!(matches!(&verdicts(&halves)[2], Reach::Unreachable { covered_by, .. } if covered_by == &[0, 1]));
+    let host = |name: &str| RequestMatch { hosts: vec![name.to_owned()], ..RequestMatch::default() };
+    assert!(matches!(&verdicts(&[host("*"), host("[::1]")])[1], Reach::Unreachable { .. }));
+    assert!(matches!(&verdicts(&[host("*.x"), host("x")])[1], Reach::Reachable { .. }));
+}

@@ -1,0 +1,248 @@
+//! Analyses of who may call whom.
+
+use super::{findings, found_in, names_found};
+use crate::analysis::identity_without_tls;
+
+cases! {
+    access_contradictions_by_one_and_by_two: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules:
+  - to: [ { paths: [ { prefix: /admin } ] } ]
+  - from: [ { service: web } ]
+    to: [ { methods: [ POST, PUT ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules:
+  - from: [ { service: web } ]
+    to: [ { methods: [ GET ], paths: [ { exact: /admin }, { prefix: /admin/users } ] } ]
+  - from: [ { service: web } ]
+    to: [ { methods: [ PUT ] }, { methods: [ GET ], paths: [ { exact: /admin/x } ] } ]
+  - from: [ { service: web } ]
+    to: [ { methods: [ GET ] } ]
+";
+    ineffective_rules_of_each_kind: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules:
+  - from: [ { namespace: default } ]
+    to: [ { methods: [ GET ] } ]
+  - from: [ { service: web } ]
+    to: [ { methods: [ GET ], paths: [ { prefix: /x } ] } ]
+  - from: [ { service: web } ]
+    to: [ { methods: [ PUT ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: everybody }
+spec: { targetRefs: [ { kind: Service, name: web } ], action: allow, rules: [ {} ] }
+";
+    identities_where_none_is_shown: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: soft }
+spec:
+  ports:
+  - { name: http, port: 80, protocol: http, peerTLS: permissive }
+  - { name: off, port: 81, protocol: http, peerTLS: off }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no }
+spec: { targetRefs: [ { kind: Service, name: soft } ], action: deny, rules: [ { from: [ { service: web } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec: { targetRefs: [ { kind: Service, name: soft } ], action: allow, rules: [ { from: [ { service: cart } ] } ] }
+";
+    unknown_principals: "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules:
+  - from:
+    - identity: spiffe://test.example/ns/default/sa/wbe
+    - namespace: defualt
+    - identity: spiffe://elsewhere.example/ns/default/sa/wbe
+";
+}
+
+macro_rules! quiet {
+    ($($name:ident, $analysis:literal: $text:expr;)*) => {
+        $(#[test] fn $name() {
+            let names = names_found($text);
+            assert!(!names.contains(&$analysis), "{}", findings($text));
+        })*
+    };
+}
+
+quiet! {
+    what_denials_leave_is_allowed, "access-contradiction": "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules: [ { to: [ { paths: [ { prefix: /admin } ] } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { from: [ { service: web } ], to: [ { paths: [ { exact: /administration } ] } ] } ]
+";
+    who_has_no_identity_is_not_denied_by_one, "access-contradiction": "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: no }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: deny
+  rules: [ { from: [ { namespace: default } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { to: [ { methods: [ GET ] } ] } ] }
+";
+    rules_for_different_callers_both_count, "ineffective-access": "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules:
+  - from: [ { service: web } ]
+    to: [ { methods: [ GET ] } ]
+  - from: [ { service: cart } ]
+    to: [ { methods: [ GET ] } ]
+";
+    an_open_mesh_is_open_on_purpose, "uncovered-service": "";
+    an_identity_may_be_allowed_where_some_show_none, "identity-without-tls": "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: soft }
+spec: { ports: [ { name: http, port: 80, protocol: http, peerTLS: permissive } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: yes }
+spec: { targetRefs: [ { kind: Service, name: soft } ], action: allow, rules: [ { from: [ { service: web } ] } ] }
+";
+    an_identity_that_a_service_has, "unknown-principal": "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { from: [ { identity: spiffe://test.example/ns/default/sa/web } ] } ]
+";
+    whole_segments_are_what_they_read_like, "widened-by-dialect": "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { to: [ { paths: [ { prefix: /status } ] } ] } ]
+";
+}
+
+/// What `from` does not say may still be asked `when`.
+#[test]
+fn a_condition_may_ask_for_an_identity_that_nobody_has() {
+    use weft_bundle::body::{Attribute, PeerTls, Predicate};
+    let text = "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { to: [ { methods: [ GET ] } ] } ] }
+";
+    let asks = |tls| {
+        let edit = move |mesh: &mut crate::model::Mesh| {
+            mesh.access[0].rules[0].when = Some(Predicate::Has(Attribute::Namespace));
+            let cart = mesh.find("default", "cart").unwrap();
+            mesh.services[cart.0].ports[0].peer_tls = tls;
+        };
+        found_in(text, edit, identity_without_tls::run).len()
+    };
+    assert_eq!([PeerTls::Strict, PeerTls::Permissive, PeerTls::Off].map(asks), [0, 0, 1]);
+}
+
+/// Prefixes of the text, as Istio has them, put into the model.
+#[test]
+fn a_prefix_of_the_text_is_wider_than_it_reads() {
+    use weft_bundle::body::PathMatch;
+    let text = "
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { to: [ { paths: [ { prefix: /a } ] } ] }, { to: [ { paths: [ { prefix: /b } ] } ] } ]
+";
+    let widened = |prefixes: [&'static str; 2]| {
+        let edit = move |mesh: &mut crate::model::Mesh| {
+            for (rule, prefix) in mesh.access[0].rules.iter_mut().zip(prefixes) {
+                rule.to[0].condition.paths = vec![PathMatch::Prefix(prefix.to_owned())];
+            }
+        };
+        found_in(text, edit, crate::analysis::widened_by_dialect::run)
+    };
+    assert_eq!(
+        widened(["/status", "/admin/"]),
+        ["`rules[0]` allows every path that begins with the text `/status`, such as `/statusx`"]
+    );
+    assert_eq!(widened(["/status", "/a"]).len(), 2);
+    assert!(widened(["/", "/admin/"]).is_empty());
+}
+
+/// The Mesh document has to ask for it.
+#[test]
+fn uncovered_services_are_listed_on_demand() {
+    let open = super::super::SHOP;
+    let asking = open.replace(
+        "trustDomain: test.example,",
+        "trustDomain: test.example, analyses: { uncovered-service: warn },",
+    );
+    let covered = "---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { from: [ { service: web } ] } ] }
+";
+    let messages = |text: String| {
+        let found = crate::compile(&crate::source::Sources::in_memory([("shop.yaml", text)])).diagnostics;
+        found.into_iter().map(|finding| (finding.severity.as_str(), finding.message)).collect::<Vec<_>>()
+    };
+    assert_eq!(messages(open.to_owned()), []);
+    let both =
+        ["cart", "web"].map(|name| ("warning", format!("everybody may call port `80` of `default/{name}`")));
+    let mut found = messages(asking.clone());
+    found.sort();
+    assert_eq!(found, both);
+    assert_eq!(messages(asking + covered), both[1..]);
+}
