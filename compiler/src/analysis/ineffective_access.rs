@@ -1,8 +1,7 @@
 //! # What it finds
 //! A rule of an access policy that changes nothing, on any port that it is for:
 //! * other rules of the same action, together, already say all that it says;
-//! * it allows everybody everything in a mesh that does so by default, and nothing else allows there;
-//! * it denies where nothing is allowed anyhow: no policy allows anything, and the default denies.
+//! * it allows everybody everything in a mesh that does so by default, and nothing else allows there.
 //!
 //! Of two equal rules the later one is found. Rules with a further condition (`when`) cover nothing here, and rules that
 //! audit are never found, as each record names its own. What is too large to compare is passed over.
@@ -63,16 +62,8 @@ fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>
             let rules = here.flat_map(|policy| policy.rules.iter().map(|rule| (*policy, rule)));
             rules.filter(|(_, rule)| is_for(rule, index, port)).collect::<Vec<Placed<'_>>>()
         };
-        let allows = policies.iter().any(|policy| policy.effect == Effect::Allow);
         let (allowing, denying) = (of(Effect::Allow), of(Effect::Deny));
-        if !allows && mesh.default_access == Verdict::Deny {
-            let found = denying
-                .iter()
-                .map(|(policy, rule)| (rule.at.span, Some(nothing_to_deny(mesh, policy, rule))));
-            verdicts.extend(found);
-        } else {
-            verdicts.extend(redundant(mesh, index, port, &denying));
-        }
+        verdicts.extend(redundant(mesh, index, port, &denying));
         match allowing.as_slice() {
             [(policy, rule)] if mesh.default_access == Verdict::Allow && is_everything(rule) => {
                 verdicts.push((rule.at.span, Some(as_by_default(mesh, policy, rule))));
@@ -182,12 +173,6 @@ fn covered(policy: &AccessPolicy, rule: &AccessRule, by: &[Placed<'_>]) -> Diagn
             found.related(covering.at.span, format!("in {}", other.at.origin.object))
         })
         .help("remove it, or narrow what covers it")
-}
-
-fn nothing_to_deny(mesh: &Mesh, policy: &AccessPolicy, rule: &AccessRule) -> Diagnostic {
-    finding(policy, rule, "no policy allows anything here, and the mesh denies by default")
-        .related(mesh.at.span, "the default is set here")
-        .help("remove it, or allow what is meant to be allowed")
 }
 
 fn as_by_default(mesh: &Mesh, policy: &AccessPolicy, rule: &AccessRule) -> Diagnostic {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io::{IsTerminal, Write};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -13,9 +14,13 @@ use clap::ValueEnum;
 use super::bar::Bar;
 use super::levels::LevelArgs;
 use super::{FINE, Where, fail, findings, say};
+use crate::analysis::unsafe_transition;
 use crate::diagnostic::human::Style;
-use crate::diagnostic::{Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif};
+use crate::diagnostic::{
+    self, Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif,
+};
 use crate::findings::{Baseline, Checks, Comparison, Levels, compare};
+use crate::model::Mesh;
 use crate::progress::{Progress, Stage};
 use crate::source::{GitTree, SourceError, Sources};
 use crate::{Compilation, Known, compile_with};
@@ -147,45 +152,57 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let mut sources = args.place.read()?;
     let mut known = Known::default();
     let Some(revision) = &args.base else {
-        let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
+        let Found { diagnostics, summary, .. } =
+            findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
         return Ok(Checked { sources, diagnostics, summary, base: None });
     };
     let mut old = read_base(&args.place.path, revision, &sources)?;
     let is_new = old.files.is_empty() && old.diagnostics.is_empty();
     sources.align(&mut old);
-    let (diagnostics, summary) = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
+    let head = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
     let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
     // What is equal has equal findings, and need not be compiled again.
-    let before = match same(&old, &sources) {
-        true => diagnostics.clone(),
-        false if is_new => Vec::new(),
-        false => findings_of(&old, &checks, baseline.as_ref(), &mut known, progress).0,
+    let (before, transition) = match same(&old, &sources) {
+        true => (head.diagnostics.clone(), Vec::new()),
+        false if is_new => (Vec::new(), Vec::new()),
+        false => {
+            let base = findings_of(&old, &checks, baseline.as_ref(), &mut known, progress);
+            let levels = Levels::new(&head.mesh, &checks);
+            let found = unsafe_transition::between(&base.mesh, &head.mesh).into_iter();
+            (base.diagnostics, found.filter_map(|finding| levels.apply(finding)).collect())
+        }
     };
-    let Comparison { introduced, unchanged, fixed } = compare(before, &old, diagnostics, &sources);
+    let mut compared = compare(before, &old, head.diagnostics, &sources);
+    // What is wrong with the change itself is new by its nature.
+    compared.introduced.extend(transition);
+    diagnostic::sort(&mut compared.introduced);
+    let Comparison { introduced, unchanged, fixed } = compared;
     let base = Some(Base { commit, sources: old, fixed, unchanged });
-    Ok(Checked { summary: summary.of(&introduced), sources, diagnostics: introduced, base })
+    Ok(Checked { summary: head.summary.of(&introduced), sources, diagnostics: introduced, base })
 }
 
-/// What is found and not hidden.
+/// What is found and not hidden, and in what.
+struct Found {
+    /// Never dropped: the process ends soon, and taking a mesh of ten thousand services apart first would take as long as
+    /// analysing it.
+    mesh: ManuallyDrop<Mesh>,
+    diagnostics: Vec<Diagnostic>,
+    summary: Summary,
+}
+
 fn findings_of(
     sources: &Sources,
     checks: &Checks,
     baseline: Option<&Baseline>,
     known: &mut Known,
     progress: &dyn Progress,
-) -> (Vec<Diagnostic>, Summary) {
+) -> Found {
     let Compilation { mesh, diagnostics, summary } = compile_with(sources, checks, known, progress);
-    let found = match baseline {
-        None => (diagnostics, summary),
-        Some(baseline) => {
-            let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
-            let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
-            (left.diagnostics, summary)
-        }
-    };
-    // The process ends soon; taking a mesh of ten thousand services apart first would take as long as analysing it.
-    std::mem::forget(mesh);
-    found
+    let mesh = ManuallyDrop::new(mesh);
+    let Some(baseline) = baseline else { return Found { mesh, diagnostics, summary } };
+    let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
+    let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
+    Found { mesh, diagnostics: left.diagnostics, summary }
 }
 
 /// What a directory held at a revision; nothing if it was not there yet. Git is asked only for what is not the same now.
