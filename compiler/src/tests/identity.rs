@@ -249,7 +249,7 @@ spec:
     insta::assert_snapshot!(serde_yaml::to_string(&body_of(text, "default/cart").telemetry).unwrap());
 }
 
-/// The folder of `policy-examples/` compiles as it stands.
+/// The folder of `policy-examples/` compiles as it stands; that proxies do not read tokens yet is all there is to say.
 #[test]
 fn the_example_is_free_of_findings() {
     let files = [
@@ -259,7 +259,8 @@ fn the_example_is_free_of_findings() {
         ("ca/root.pem", include_str!("../../../policy-examples/istio-security/ca/root.pem")),
     ];
     let compilation = crate::compile(&Sources::in_memory(files));
-    assert_eq!(compilation.diagnostics, []);
+    let found: Vec<_> = compilation.diagnostics.iter().map(|finding| finding.analysis).collect();
+    assert_eq!(found, ["unserved-feature"]);
     let cart = lower(&compilation.mesh, compilation.mesh.find("shop", "cart").unwrap());
     let tls: Vec<_> = cart.inbound.iter().map(|port| (port.port, port.tls)).collect();
     assert_eq!(tls, [(8080, PeerTls::Strict), (9090, PeerTls::Permissive)]);
@@ -284,7 +285,8 @@ fn expired_key_set() {
             &Silent,
         )
         .diagnostics;
-        found.iter().map(|finding| format!("{} {}", finding.severity, finding.analysis)).collect::<Vec<_>>()
+        let found = found.iter().filter(|finding| finding.analysis == "expired-key-set");
+        found.map(|finding| format!("{} {}", finding.severity, finding.analysis)).collect::<Vec<_>>()
     };
     assert_eq!(names(&keys, time::Month::June, 21), ["warning expired-key-set"; 2]);
     assert_eq!(names(&keys, time::Month::June, 10), ["note expired-key-set"; 2]);
