@@ -67,9 +67,9 @@ pub enum ApplyError {
     /// The certificate is for another identity than the bundle.
     IdentityMismatch {
         /// What the bundle says.
-        bundle: SpiffeId,
+        bundle: Box<SpiffeId>,
         /// What the certificate says.
-        certificate: SpiffeId,
+        certificate: Box<SpiffeId>,
     },
     /// An `--inbound` or `--application` does not fit the bundle's ports.
     Override(String),

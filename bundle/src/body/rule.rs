@@ -90,7 +90,7 @@ pub struct Backend {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
-    /// A key of [`Body::clusters`].
+    /// A key of [`super::Body::clusters`].
     Cluster(String),
     /// A status code.
     Status(u16),

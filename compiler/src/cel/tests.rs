@@ -22,8 +22,8 @@ fn shown(expressions: &[&str], environment: Environment) -> String {
 
 fn underlined(text: &str, fault: &Fault) -> String {
     assert!(fault.range.end <= text.len(), "{text}: {fault:?}");
-    let before = text[..fault.range.start].chars().count();
-    let under = text[fault.range.clone()].chars().count().max(1);
+    let before = text.get(..fault.range.start).unwrap().chars().count();
+    let under = text.get(fault.range.clone()).unwrap().chars().count().max(1);
     let kind = match fault.kind {
         FaultKind::Invalid => "",
         FaultKind::NotSupported => "not supported: ",
@@ -208,9 +208,9 @@ fn a_place_is_found_in_the_document_or_named_in_words() {
         let text = Spanned::new(text.to_owned(), span);
         let faults = compile(&text.value, Environment::Access).unwrap_err();
         let finding = Placed { text: &text, file: file.as_bytes() }.diagnostic(&faults[0]);
-        (file[finding.span.unwrap().range()].to_owned(), finding.notes.first().cloned())
+        (file.get(finding.span.unwrap().range()).unwrap().to_owned(), finding.notes.first().cloned())
     };
-    let whole = |file: &str| file[3..].to_owned();
+    let whole = |file: &str| file.get(3..).unwrap().to_owned();
     let plain = "k: request.nope == 1";
     assert_eq!(place(plain, "request.nope == 1"), ("request.nope".to_owned(), None));
     assert_eq!(place("k: \"request.nope == 1\"", "request.nope == 1").0, "request.nope");

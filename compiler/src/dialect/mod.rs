@@ -85,7 +85,6 @@ pub struct ParsedDocument {
 
 /// What a document says, by kind.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each document, and it is made in place")]
 pub enum Kind {
     /// `weft.dev/v1alpha1 Mesh`.
     Mesh(Spanned<weft::Mesh>),

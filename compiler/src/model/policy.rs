@@ -102,7 +102,7 @@ pub enum TrafficTarget {
     Port(ServiceIndex, u16),
     /// A subset of a service.
     Subset(ServiceIndex, String),
-    /// A route, by place in [`Mesh::routes`].
+    /// A route, by place in [`super::Mesh::routes`].
     Route(usize),
     /// A rule of a route.
     Rule(usize, usize),

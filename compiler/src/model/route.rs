@@ -205,6 +205,6 @@ pub struct BackendTarget {
     pub service: ServiceIndex,
     /// Its port.
     pub port: u16,
-    /// The subset, a key of [`Service::subsets`].
+    /// The subset, a key of [`super::Service::subsets`].
     pub subset: Option<String>,
 }

@@ -9,7 +9,7 @@ use weft_bundle::spiffe::SpiffeId;
 use super::{At, Settings};
 use crate::yaml::Span;
 
-/// A service of [`Mesh::services`], by place.
+/// A service of [`super::Mesh::services`], by place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceIndex(pub usize);
 

@@ -485,8 +485,8 @@ impl DataPlane {
         let bundle = &snapshot.body().identity;
         match identity {
             Some(identity) if identity.id() != bundle => Err(ApplyError::IdentityMismatch {
-                bundle: bundle.clone(),
-                certificate: identity.id().clone(),
+                bundle: Box::new(bundle.clone()),
+                certificate: Box::new(identity.id().clone()),
             }),
             None if snapshot.needs_identity() => Err(ApplyError::NoIdentity),
             Some(_) | None => Ok(()),
