@@ -255,6 +255,8 @@ impl Run<'_, '_> {
         };
         let (access, audits) = match weight {
             0 => (None, Vec::new()),
+            // Outside the mesh there is nobody of ours to ask.
+            _ if cluster.external => (None, Vec::new()),
             _ => self.ask(&cluster.service, cluster.port, identity, request)?,
         };
         let mut response = HeaderMap::new();

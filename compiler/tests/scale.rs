@@ -12,7 +12,11 @@ use weft::source::Sources;
 fn bodies(services: usize, seed: u64) -> BTreeMap<String, Vec<u8>> {
     let compilation = compile(&Sources::in_memory(repository::files(services, seed)));
     assert_eq!(compilation.diagnostics, []);
-    emit(&compilation.mesh).expect("every body loads").into_iter().map(|body| (body.service, body.bytes)).collect()
+    emit(&compilation.mesh)
+        .expect("every body loads")
+        .into_iter()
+        .map(|body| (body.service, body.bytes))
+        .collect()
 }
 
 #[test]

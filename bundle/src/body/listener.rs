@@ -20,6 +20,9 @@ pub struct Listener {
     pub frontend: Frontend,
     /// Who may call.
     pub access: Access,
+    /// The tokens that callers may bring: keys of [`super::Body::token_providers`], sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<String>,
 }
 
 /// What a listener does with TLS.

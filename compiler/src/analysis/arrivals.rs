@@ -60,7 +60,7 @@ pub(super) fn all<W: Copy + Send + Sync>(
     let fronts = parallel::map(&mesh.services, |place, _| front(mesh, ServiceIndex(place), &weigh, &merge));
     let of = |service: &crate::model::Service| {
         let mut arrivals = Vec::new();
-        for call in service.calls.iter().flatten() {
+        for call in service.named_calls() {
             let Some(front) = fronts.get(call.service.0) else { continue };
             let seen = front.get(&service.namespace).or_else(|| front.get(""));
             arrivals.extend(seen.into_iter().flatten().map(|reached| Arrival { call: *call, ..*reached }));
@@ -111,7 +111,7 @@ fn add<W: Copy>(
     match arrivals.iter_mut().find(|known| known.to == to && is_copy(known.via) == is_copy(via)) {
         Some(known) => known.weight = merge(known.weight, weight),
         None => {
-            let call = Call { service: passage.service, span: mesh_span(via) };
+            let call = Call { service: passage.service, span: mesh_span(via), by_pattern: false };
             arrivals.push(Arrival { call, to, via, route: passage.rule.map(|(route, _)| route), weight });
         }
     }

@@ -38,7 +38,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut graph = DiGraph::<ServiceIndex, Call>::new();
     let nodes: Vec<NodeIndex> = mesh.indexed().map(|(index, _)| graph.add_node(index)).collect();
     for (from, service) in mesh.indexed() {
-        for call in service.calls.iter().flatten() {
+        for call in service.named_calls() {
             if let (Some(from), Some(to)) = (nodes.get(from.0), nodes.get(call.service.0)) {
                 graph.add_edge(*from, *to, *call);
             }

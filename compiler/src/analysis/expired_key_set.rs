@@ -11,6 +11,7 @@
 //! ```yaml
 //! kind: TokenProvider
 //! spec:
+//!   targetRefs: [ { kind: Service, name: cart } ]
 //!   issuer: https://issuer.example
 //!   jwks: { file: keys/users.jwks }                 # all of its certificates ended last month
 //! ```

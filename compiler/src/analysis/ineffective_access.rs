@@ -13,7 +13,7 @@
 //! ```yaml
 //! rules:
 //! - from: [ { namespace: shop } ]
-//! - from: [ { service: web, namespace: shop } ]      # is in namespace shop
+//! - from: [ { service: shop/web } ]      # is in namespace shop
 //! ```
 //!
 //! # Fix

@@ -1,5 +1,5 @@
 //! # What it finds
-//! A part of a document that Weft knows and cannot honour exactly, such as a mirror, a fault or a CEL condition.
+//! A part of a document that Weft knows and cannot honour exactly, such as a patch for another proxy, or an external authorizer.
 //!
 //! # Why it matters
 //! Leaving it out would give a mesh that does something else than its documents say.
@@ -7,7 +7,7 @@
 //! # Example
 //! ```yaml
 //! kind: VirtualService
-//! spec: { hosts: [ cart ], http: [ { mirror: { host: cart-next }, route: [ … ] } ] }
+//! spec: { hosts: [ cart ], gateways: [ ingress ], http: [ … ] }     # Istio's Gateway is not translated
 //! ```
 //!
 //! # Fix

@@ -34,7 +34,7 @@ const SHOWN: usize = 3;
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut wanted: Vec<Vec<(ServiceIndex, Span)>> = vec![Vec::new(); mesh.services.len()];
     for (caller, service) in mesh.indexed() {
-        for call in service.calls.iter().flatten() {
+        for call in service.named_calls() {
             if let Some(callers) = wanted.get_mut(call.service.0) {
                 callers.push((caller, call.span));
             }

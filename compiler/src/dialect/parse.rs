@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
             return self.list(node);
         }
         if api_version == "v1" && kind == "ConfigMap" && !self.has_certificates(node) {
-            return self.foreign(node, group);
+            return self.foreign(node, api_version, kind);
         }
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
         match entry {
@@ -366,7 +366,7 @@ impl<'a> Reader<'a> {
                     false => self.unknown_kind(node, group, kind),
                 }
             }
-            Some(_) | None => self.foreign(node, group),
+            Some(_) | None => self.foreign(node, api_version, kind),
         }
     }
 
@@ -554,18 +554,30 @@ impl<'a> Reader<'a> {
     }
 
     /// A document of another program, unless its group is a slip of the pen.
-    fn foreign(&mut self, node: NodeId, group: &str) {
+    /// A document of another program, unless a slip made it one: then a policy would be left out without a word.
+    fn foreign(&mut self, node: NodeId, api_version: &str, kind: &str) {
         self.parsed.skipped += 1;
+        let group = group_of(api_version);
+        let ours = KINDS.iter().filter(|entry| entry.kind == kind && !entry.group.is_empty());
+        let entry = ours.clone().find(|entry| is_slip(api_version, group, entry.group));
         let slip = did_you_mean(group, GROUPS).filter(|near| {
             !GROUPS.contains(&group) && !NEIGHBOURS.contains(&group) && strsim::osa_distance(group, near) <= 2
         });
-        if let Some(near) = slip {
-            let span = self.value_span(node, "apiVersion");
-            let message = format!("nothing is known of the group `{}`", Short(group));
-            self.report(
-                Diagnostic::error(UNKNOWN_KIND, message).at(span).label(format!("did you mean `{near}`?")),
-            );
-        }
+        let (message, near) = match (entry, slip) {
+            (Some(entry), _) => {
+                let version = entry.versions.first().copied().unwrap_or_default();
+                let message = format!("`{}` is not where the kind {kind} is", Short(api_version));
+                (message, format!("{}/{version}", entry.group))
+            }
+            (None, Some(near)) => {
+                (format!("nothing is known of the group `{}`", Short(group)), near.to_owned())
+            }
+            (None, None) => return,
+        };
+        let span = self.value_span(node, "apiVersion");
+        self.report(
+            Diagnostic::error(UNKNOWN_KIND, message).at(span).label(format!("did you mean `{near}`?")),
+        );
     }
 
     fn report(&mut self, diagnostic: Diagnostic) {
@@ -590,6 +602,16 @@ impl<'a> Reader<'a> {
 /// The group of an `apiVersion`; empty for Kubernetes' core.
 fn group_of(api_version: &str) -> &str {
     api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Whether an `apiVersion` is that of a group of ours with a part left out: the version, or labels at one end.
+fn is_slip(api_version: &str, group: &str, ours: &str) -> bool {
+    let shortened = |text: &str| {
+        !text.is_empty()
+            && (ours.strip_suffix(text).is_some_and(|rest| rest.ends_with('.'))
+                || ours.strip_prefix(text).is_some_and(|rest| rest.starts_with('.')))
+    };
+    api_version == ours || shortened(group)
 }
 
 /// Kinds that exist and are not read, each with what it needs.

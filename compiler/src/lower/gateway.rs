@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use weft_bundle::body::{Access, AccessDefault, Cluster, Frontend, Listener, UpstreamTls, Verdict};
+use weft_bundle::body::{
+    Access, AccessDefault, Cluster, Frontend, Listener, TokenProvider, UpstreamTls, Verdict,
+};
 use weft_bundle::engine::HostPattern;
 
 use super::inbound::access_list;
@@ -22,11 +24,13 @@ pub(super) fn listeners(
 ) -> Vec<Listener> {
     let gateway = mesh.gateway(index);
     let access = access(mesh, index);
+    let tokens: Vec<String> = token_providers(mesh, index).map(|(id, _)| id.clone()).collect();
     let listeners = gateway.listeners.iter().enumerate().map(|(place, listener)| Listener {
         name: listener.name.clone(),
         tls: listener.tls.clone(),
         frontend: frontend(mesh, index, place, listener, clusters),
         access: access.clone(),
+        tokens: tokens.clone(),
     });
     let listeners = listeners.collect();
     if let Some(certificate) = &gateway.client_certificate {
@@ -37,6 +41,16 @@ pub(super) fn listeners(
         }
     }
     listeners
+}
+
+/// The issuers whose tokens a gateway reads, by id.
+pub(super) fn token_providers(
+    mesh: &Mesh,
+    gateway: GatewayIndex,
+) -> impl Iterator<Item = &(String, TokenProvider)> {
+    let policies = mesh.tokens.iter().filter(move |policy| policy.gateways.contains(&gateway));
+    let found: BTreeMap<_, _> = policies.flat_map(|policy| &policy.providers).map(|p| (&p.0, p)).collect();
+    found.into_values()
 }
 
 fn frontend(

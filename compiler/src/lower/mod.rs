@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use weft_bundle::body::Body;
 
 use crate::model::callers::dependencies;
-use crate::model::{GatewayIndex, Mesh, ServiceIndex, TelemetryTarget};
+use crate::model::{GatewayIndex, Mesh, ServiceIndex};
 
 /// What a bundle is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +59,14 @@ pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
     }
     outbound.sort_by(|a, b| (&a.service, a.port).cmp(&(&b.service, b.port)));
     let gateway = mesh.find_gateway(&service.namespace, &service.name);
-    let listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut clusters));
+    let mut behind = BTreeMap::new();
+    let listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut behind));
+    // What its workloads call for themselves is reached as the callees ask, not as the gateway does.
+    for (id, cluster) in behind {
+        clusters.entry(id).or_insert(cluster);
+    }
+    let own = inbound::token_providers(mesh, index).cloned();
+    let outside = gateway.into_iter().flat_map(|gateway| gateway::token_providers(mesh, gateway)).cloned();
     Body {
         mesh: mesh.name.clone(),
         service: service.id(),
@@ -67,10 +74,10 @@ pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
         trust_anchors: mesh.trust_anchors.clone(),
         inbound: inbound::ports(mesh, index),
         listeners: listeners.unwrap_or_default(),
-        token_providers: inbound::token_providers(mesh, index).cloned().collect(),
+        token_providers: own.chain(outside).collect(),
         outbound,
         clusters,
-        telemetry: telemetry::of_service(mesh, index),
+        telemetry: telemetry::of_service(mesh, index, gateway),
     }
 }
 
@@ -88,9 +95,9 @@ pub fn lower_gateway(mesh: &Mesh, index: GatewayIndex) -> Body {
         trust_anchors: mesh.trust_anchors.clone(),
         inbound: Vec::new(),
         listeners: gateway::listeners(mesh, index, &mut clusters),
-        token_providers: BTreeMap::new(),
+        token_providers: gateway::token_providers(mesh, index).cloned().collect(),
         outbound: Vec::new(),
         clusters,
-        telemetry: telemetry::of(mesh, TelemetryTarget::Gateway(index), &gateway.namespace),
+        telemetry: telemetry::of_gateway(mesh, index),
     }
 }

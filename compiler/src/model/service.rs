@@ -108,6 +108,11 @@ impl Service {
         answers.all(|answer| answer == Some(first)).then_some(first)
     }
 
+    /// The dependencies that it names, each of which it means to call.
+    pub fn named_calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().flatten().filter(|call| !call.by_pattern)
+    }
+
     /// The port of that number.
     pub fn port(&self, number: u16) -> Option<&Port> {
         self.ports.iter().find(|port| port.number == number)
@@ -189,4 +194,7 @@ pub struct Call {
     pub service: ServiceIndex,
     /// Where that is written.
     pub span: Span,
+    /// Whether it is one of many that a pattern stands for, as a Sidecar's `./*`: that says what the caller sees, not that it
+    /// calls it.
+    pub by_pattern: bool,
 }

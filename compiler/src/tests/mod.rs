@@ -8,6 +8,7 @@ mod identity;
 mod istio;
 mod istio_access;
 mod hosts;
+mod symptoms;
 mod traces;
 
 use crate::diagnostic::human::{self, Style};

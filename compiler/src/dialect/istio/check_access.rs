@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use weft_bundle::body::PathMatch;
 use weft_bundle::body::Predicate;
 use weft_bundle::engine::PredicateMatcher;
+use weft_bundle::engine::path::{CanonicalPath, PathRefusal};
 
 use super::authorization_policy::{
     Action, AuthorizationPolicy, Condition, KeyError, Operation, Rule, Source, Subject,
@@ -223,6 +224,14 @@ fn check_principal(value: &Spanned<String>, checker: &mut Checker<'_>) {
             format!("no identity is compared with `{short}`"),
             "identities are written without `spiffe://`: `trust-domain/ns/namespace/sa/account`",
         );
+    } else if value.trim_start_matches('*').trim_end_matches('*').contains('*')
+        || (value.len() > 1 && value.starts_with('*') && value.ends_with('*'))
+    {
+        checker.invalid_because(
+            value.span,
+            format!("`{short}` has a `*` that is not at one end"),
+            "a `*` stands at the beginning or at the end, and only there; name each identity otherwise",
+        );
     } else if !value.contains('*')
         && format!("spiffe://{}", value.value).parse::<weft_bundle::spiffe::SpiffeId>().is_err()
     {
@@ -244,6 +253,7 @@ fn check_path(value: &Spanned<String>, checker: &mut Checker<'_>) {
     match pattern::path(value) {
         Ok(Some(PathMatch::Exact(_))) => checker.path(value),
         Ok(Some(path)) => {
+            check_canonical(value, &path, checker);
             if let Err(error) = PredicateMatcher::compile(&Predicate::Path { is: path, ignore_case: false }) {
                 checker.invalid(value.span, error.to_string());
             }
@@ -258,6 +268,28 @@ fn check_path(value: &Spanned<String>, checker: &mut Checker<'_>) {
             "`{*}` stands for one whole segment, and `{**}` for any rest; there may be nothing else in braces, and no \
              other `*`",
         ),
+    }
+}
+
+/// A part of a path that no request has in canonical form would never match, and a denial by it deny nothing.
+fn check_canonical(value: &Spanned<String>, path: &PathMatch, checker: &mut Checker<'_>) {
+    let plain = match path {
+        PathMatch::Prefix(prefix) => prefix.clone(),
+        PathMatch::Suffix(suffix) => format!("/x{suffix}"),
+        PathMatch::Template(template) => template.replace("{**}", "x").replace("{*}", "x"),
+        PathMatch::Exact(_) | PathMatch::SegmentPrefix(_) | PathMatch::Regex(_) => return,
+    };
+    let canonical = CanonicalPath::parse(&plain);
+    // A prefix may end inside an escape or before what follows a dot.
+    let cut = matches!(path, PathMatch::Prefix(_)) && plain.ends_with(['.', '%']);
+    if !cut && canonical.as_ref().is_ok_and(|canonical| canonical.as_str() != plain)
+        || matches!(canonical, Err(PathRefusal::AmbiguousEscape | PathRefusal::IllegalByte))
+    {
+        checker.invalid_because(
+            value.span,
+            format!("no request has a path with `{}`", Short(value)),
+            "paths are compared in canonical form: no `//`, no dot segments, no escapes of plain characters",
+        );
     }
 }
 

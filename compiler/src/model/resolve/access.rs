@@ -143,6 +143,10 @@ fn target(
     }
     let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
     let service = context.service(mesh, document, namespace, &target.name)?;
+    if mesh.service(service).external {
+        context.outside(document, target.name.span, mesh.service(service));
+        return None;
+    }
     let port = match &target.port {
         Some(port) => Some(port_number(context, document, port, mesh.service(service))?),
         None => None,

@@ -117,7 +117,9 @@ impl<'m> Meaning<'m> {
                 StringMatch::Prefix(format!("spiffe://{}", self.with_trust_domain(&prefix)))
             }
             StringMatch::Suffix(suffix) => StringMatch::Suffix(suffix),
-            StringMatch::Exact(_) | StringMatch::Regex(_) | StringMatch::Present => return None,
+            // Reported while reading. Such a text is nobody's identity.
+            StringMatch::Exact(text) => StringMatch::Exact(format!("spiffe://{text}")),
+            StringMatch::Regex(_) | StringMatch::Present => return None,
         };
         Some(Predicate::Text { of: Attribute::Identity, is })
     }

@@ -10,6 +10,7 @@ mod convert;
 mod gateway;
 mod istio;
 mod istio_access;
+mod gateway_access;
 mod istio_condition;
 mod mesh;
 mod peer_tls;
@@ -48,13 +49,15 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     mesh.services = services::resolve(&mut context, &documents, &mesh);
     services::bind_calls(&mut context, &documents, &mut mesh);
     istio::sidecar::bind(&mut context, &documents, &mut mesh);
-    istio::destination_rule::bind(&mut context, &documents, &mut mesh);
     gateway::resolve(&mut context, &documents, &mut mesh);
-    istio::resolve(&mut context, &documents, &mut mesh);
+    // What callers are told of TLS is judged by what the callees ask for.
     peer_tls::resolve(&mut context, &documents, &mut mesh);
+    istio::destination_rule::bind(&mut context, &documents, &mut mesh);
+    istio::resolve(&mut context, &documents, &mut mesh);
     tokens::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
     istio_access::resolve(&mut context, &documents, &mut mesh);
+    gateway_access::check(&mut context, &mesh);
     traffic::resolve(&mut context, &documents, &mut mesh);
     telemetry::resolve(&mut context, &documents, &mut mesh);
     policy_test::resolve(&mut context, &documents, &mut mesh);
@@ -195,6 +198,22 @@ impl Context<'_> {
             );
         }
         found
+    }
+
+    /// That documents of a namespace may send to a service; a finding if not.
+    fn visible(&mut self, document: &ParsedDocument, service: &Service, span: Span) -> Option<()> {
+        if service.is_visible_to(document.namespace()) {
+            return Some(());
+        }
+        let message =
+            format!("`{}` is not for callers of the namespace `{}`", service.id(), document.namespace());
+        let finding = Diagnostic::error("unknown-reference", message)
+            .object(document.object())
+            .at(span)
+            .related(service.at.span, "it says whom it is for")
+            .help("add the namespace to its `visibleTo` or `exportTo`");
+        self.report(finding);
+        None
     }
 
     /// The first service of that name in any namespace.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_bundle::body::PeerTls;
+use weft_bundle::body::{PeerTls, Protocol};
 
 use super::Context;
 use super::workloads::{Reach, Workloads};
@@ -45,9 +45,11 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
             policy(context, document, spec, mesh, &workloads, &mut said);
         }
     }
-    for (place, service) in mesh.services.iter_mut().enumerate() {
+    // What is outside the mesh has no identities, and datagrams no TLS.
+    let ours = mesh.services.iter_mut().enumerate().filter(|(_, service)| !service.external);
+    for (place, service) in ours {
         let index = ServiceIndex(place);
-        for port in &mut service.ports {
+        for port in service.ports.iter_mut().filter(|port| port.protocol != Protocol::Udp) {
             let levels = [
                 Level::Port(index, port.target),
                 Level::Service(index),

@@ -79,7 +79,7 @@ pub(super) fn bind_calls(context: &mut Context<'_>, documents: &[&ParsedDocument
             .filter_map(|call| {
                 let namespace = call.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
                 let service = context.service(mesh, document, namespace, &call.name)?;
-                Some(Call { service, span: call.span })
+                Some(Call { service, span: call.span, by_pattern: false })
             })
             .collect();
         let index = mesh.find(document.namespace(), document.name());

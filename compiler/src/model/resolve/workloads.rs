@@ -15,7 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::istio::{ReferredKind, TargetReference, WorkloadSelector};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{Gateway, GatewayIndex, Mesh, Service, ServiceIndex};
-use crate::yaml::Spanned;
+use crate::yaml::{Span, Spanned};
 
 /// The label that Istio gives the pods of a Gateway of the Gateway API.
 const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
@@ -75,10 +75,18 @@ impl Workloads {
         for document in documents {
             let key = (document.namespace().to_owned(), document.name().to_owned());
             match &document.spec {
+                // Both may describe one service, and what each says of its workloads holds.
                 Kind::KubeService(spec) => {
-                    common.entry(key).or_insert_with(|| (spec.selector.clone(), true));
+                    let (labels, open) = common.entry(key).or_insert_with(|| (Labels::new(), false));
+                    labels.extend(spec.selector.clone());
+                    *open = true;
                 }
-                Kind::Service(_) => drop(common.insert(key, (document.metadata.labels.clone(), false))),
+                Kind::Service(_) => {
+                    let (labels, _) = common.entry(key).or_insert_with(|| (Labels::new(), false));
+                    for (key, value) in &document.metadata.labels {
+                        labels.entry(key.clone()).or_insert_with(|| value.clone());
+                    }
+                }
                 _ => {}
             }
         }
@@ -128,6 +136,8 @@ impl Workloads {
         let none = (Labels::new(), false);
         let key = (service.namespace.clone(), service.name.clone());
         let (common, open) = self.common.get(&key).unwrap_or(&none);
+        // Nothing is known of workloads that are only found later.
+        let open = *open || (service.discovery.is_some() && service.endpoints.is_empty());
         if wanted.is_empty() {
             return Match::All;
         }
@@ -151,7 +161,7 @@ impl Workloads {
             match missing {
                 _ if differs => outside = Some(address),
                 None => inside = Some(address),
-                Some((key, _)) if *open && own.is_empty() => unknown = Some((*key).to_owned()),
+                Some((key, _)) if open && own.is_empty() => unknown = Some((*key).to_owned()),
                 Some(_) => outside = Some(address),
             }
         }
@@ -184,7 +194,7 @@ impl Workloads {
                     let found = context.service(mesh, document, document.namespace(), &target.name);
                     match found {
                         Some(index) if mesh.service(index).external => {
-                            context.outside(document, target, mesh.service(index));
+                            context.outside(document, target.name.span, mesh.service(index));
                         }
                         found => selected.services.extend(found),
                     }
@@ -311,11 +321,12 @@ impl Context<'_> {
         self.report(finding);
     }
 
-    fn outside(&mut self, document: &ParsedDocument, target: &Spanned<TargetReference>, service: &Service) {
+    /// Reports a policy about what is outside the mesh, where nobody would enforce it.
+    pub(super) fn outside(&mut self, document: &ParsedDocument, span: Span, service: &Service) {
         let message = format!("`{}` is outside the mesh, where no proxy of ours could decide", service.id());
         let finding = Diagnostic::error(NOT_SUPPORTED, message)
             .object(document.object())
-            .at(target.name.span)
+            .at(span)
             .related(service.at.span, "it is declared here")
             .help("limit who calls it with the `calls` of its callers");
         self.report(finding);

@@ -94,6 +94,7 @@ impl Binder<'_, '_, '_, '_> {
         let service = written
             .is_service()
             .then(|| self.context.service(mesh, document, namespace, &written.name))??;
+        self.context.visible(document, mesh.service(service), written.name.span)?;
         if self.outside {
             let reference = Reference { namespace, kind: "Service", name: &written.name };
             grants::check(self.context, &self.scene.facts, document, &reference);

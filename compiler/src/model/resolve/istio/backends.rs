@@ -66,6 +66,7 @@ pub(super) fn destination(
 ) -> Option<BackendTarget> {
     let index = binder.hosts.service(context, binder.mesh, document, &written.host)?;
     let service = binder.mesh.service(index);
+    context.visible(document, service, written.host.span)?;
     let port = match (&written.port, service.ports.as_slice()) {
         (Some(port), _) => context.port(document, service, port.number.value, port.span)?.number,
         (None, [only]) => only.number,

@@ -18,9 +18,6 @@ use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{Call, Mesh, Service, ServiceIndex};
 use crate::yaml::{Span, Spanned};
 
-/// The namespace whose Sidecar holds for all that have none of their own: Istio's own default.
-const ROOT_NAMESPACE: &str = "istio-system";
-
 #[derive(Clone, Copy)]
 struct Found<'d> {
     document: &'d ParsedDocument,
@@ -49,7 +46,8 @@ pub(in crate::model::resolve) fn bind(
     let ours: Vec<ServiceIndex> =
         mesh.indexed().filter(|(_, service)| !service.external).map(|(index, _)| index).collect();
     for index in ours {
-        let Some(found) = sidecar_of(context, &by_namespace, mesh.service(index)) else { continue };
+        let found = sidecar_of(context, &by_namespace, mesh.service(index), &mesh.root_namespace);
+        let Some(found) = found else { continue };
         let calls = calls(context, found, mesh, index, &mut reported);
         let Some(service) = mesh.services.get_mut(index.0) else { continue };
         service.calls = service.calls.take().or(calls);
@@ -88,6 +86,7 @@ fn sidecar_of<'d>(
     context: &mut Context<'_>,
     by_namespace: &BTreeMap<&str, Vec<Found<'d>>>,
     service: &Service,
+    root_namespace: &str,
 ) -> Option<Found<'d>> {
     let own = by_namespace.get(service.namespace.as_str()).map(Vec::as_slice).unwrap_or_default();
     let mut selected: Option<Found<'d>> = None;
@@ -107,7 +106,7 @@ fn sidecar_of<'d>(
         |list: &[Found<'d>]| list.iter().find(|found| found.spec.workload_selector.is_none()).copied();
     selected
         .or_else(|| general(own))
-        .or_else(|| by_namespace.get(ROOT_NAMESPACE).and_then(|root| general(root)))
+        .or_else(|| by_namespace.get(root_namespace).and_then(|root| general(root)))
 }
 
 fn undecided(context: &mut Context<'_>, found: Found<'_>, span: Span, service: &Service) {
@@ -132,7 +131,7 @@ fn calls(
     reported: &mut BTreeSet<Span>,
 ) -> Option<Vec<Call>> {
     let own = &mesh.service(caller).namespace;
-    let mut calls: BTreeMap<ServiceIndex, Span> = BTreeMap::new();
+    let mut calls: BTreeMap<ServiceIndex, (Span, bool)> = BTreeMap::new();
     for (namespace, name, written) in found.spec.egress.as_ref()?.iter().flat_map(|listener| listener.pairs())
     {
         if (namespace, name) == ("*", "*") {
@@ -149,7 +148,9 @@ fn calls(
             any = true;
             // What one Sidecar says of many services, each says of the others.
             if index != caller {
-                calls.entry(index).or_insert(written.span);
+                let by_pattern = !matches!(pattern, HostPattern::Exact(_));
+                let (_, only_by_pattern) = calls.entry(index).or_insert((written.span, by_pattern));
+                *only_by_pattern &= by_pattern;
             }
         }
         if !any && matches!(pattern, HostPattern::Exact(_)) && reported.insert(written.span) {
@@ -159,7 +160,8 @@ fn calls(
             context.report(finding.at(written.span).label("not found").help(help));
         }
     }
-    Some(calls.into_iter().map(|(service, span)| Call { service, span }).collect())
+    let call = |(service, (span, by_pattern))| Call { service, span, by_pattern };
+    Some(calls.into_iter().map(call).collect())
 }
 
 fn fits(service: &Service, namespace: &str, pattern: &HostPattern) -> bool {

@@ -53,9 +53,18 @@ fn bind_port(
                 None
             }
         };
-        if let Some(port) = service.ports.iter_mut().find(|port| port.number == number) {
-            port.server_tls = made;
+        let id = service.id();
+        let Some(port) = service.ports.iter_mut().find(|port| port.number == number) else { return };
+        if port.server_tls.is_some() && port.server_tls != made {
+            let message = format!("the TLS of port {number} of `{id}` is said in two places");
+            let finding = Diagnostic::error("conflicting-settings", message)
+                .object(document.object())
+                .at(tls.span)
+                .related(port.span, "the port has TLS of its own, or by another DestinationRule");
+            context.report(finding.help("say it once"));
+            return;
         }
+        port.server_tls = made;
         return;
     }
     let Some(port) = service.port(number) else { return };
