@@ -11,7 +11,8 @@ use weft::source::Sources;
 
 fn bodies(services: usize, seed: u64) -> BTreeMap<String, Vec<u8>> {
     let compilation = compile(&Sources::in_memory(repository::files(services, seed)));
-    assert_eq!(compilation.diagnostics, []);
+    // Retries multiply along its long chains of calls, which is rightly said of it, and no error.
+    assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
     emit(&compilation.mesh)
         .expect("every body loads")
         .into_iter()
