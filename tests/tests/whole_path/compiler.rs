@@ -21,22 +21,24 @@ fn weft(directory: &Path, arguments: &[&str]) -> Finished {
 #[test]
 fn every_policy_example_checks_without_findings_and_passes_its_tests() {
     let examples = workspace().join("policy-examples");
-    let mut checked = 0;
+    let (mut checked, mut tested) = (0, 0);
     for entry in fs::read_dir(&examples).unwrap() {
         let path = entry.unwrap().path();
         let finished = weft(&path, &["check", "--format", "json"]);
         let json: Value = serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{finished}"));
-        assert_eq!(
-            (finished.code, json["diagnostics"].as_array().map(Vec::len)),
-            (Some(0), Some(0)),
-            "{finished}"
-        );
+        // The compiler is ahead of the proxy, and says so; nothing else may be found.
+        let found = json["diagnostics"].as_array().unwrap();
+        let others = found.iter().filter(|finding| finding["analysis"] != "unserved-feature");
+        assert_eq!((finished.code, others.count()), (Some(0), 0), "{finished}");
         assert!(json["summary"]["documents"].as_u64() > Some(0), "{finished}");
-        weft(&path, &["test", "--min-coverage", "100"]).expect_code(0).unwrap();
+        if path.join("tests.yaml").exists() {
+            weft(&path, &["test", "--min-coverage", "100"]).expect_code(0).unwrap();
+            tested += 1;
+        }
         assert!(path.join("README.md").exists(), "{} says nothing", path.display());
         checked += 1;
     }
-    assert!(checked >= 4);
+    assert!(checked >= 7 && tested >= 5, "{checked} {tested}");
 }
 
 #[test]
