@@ -23,9 +23,9 @@
 
 use std::collections::BTreeMap;
 
-use super::levels::{Level, Levels};
+use super::levels::{Level, Levels, Place};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, ServiceIndex};
+use crate::model::{Mesh, ServiceIndex, Settings};
 use crate::yaml::Span;
 
 /// One finding per place that sets the limit.
@@ -35,8 +35,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
         for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
         {
-            if let Some((at, why)) = judge(mesh, index, subset, port.number) {
-                found.entry(at.span).or_insert_with(|| report(at, &why));
+            if let Some((place, why)) = judge(mesh, index, subset, port.number) {
+                found.entry(place.span).or_insert_with(|| report(place, &why));
             }
         }
     }
@@ -48,11 +48,11 @@ fn judge<'m>(
     index: ServiceIndex,
     subset: Option<&str>,
     port: u16,
-) -> Option<(&'m At, String)> {
+) -> Option<(Place<'m>, String)> {
     let levels = Levels::of(mesh, index, port, subset, None);
     let limits = [
-        ("limits.connections", levels.get(|settings| settings.max_connections)),
-        ("limits.requests", levels.get(|settings| settings.max_requests)),
+        (Settings::MAX_CONNECTIONS.name, levels.get(Settings::MAX_CONNECTIONS)),
+        (Settings::MAX_REQUESTS.name, levels.get(Settings::MAX_REQUESTS)),
     ];
     let service = mesh.service(index);
     let count = service.endpoints_of(subset.and_then(|name| service.subsets.get(name))).count();
@@ -63,17 +63,17 @@ fn judge<'m>(
     limits.into_iter().find_map(|(field, said)| {
         // What holds for the whole mesh was not chosen for this service.
         let said = said.filter(|said| said.level == Level::Near)?;
-        let low = usize::try_from(said.value).is_ok_and(|value| value < count);
+        let low = usize::try_from(*said.value).is_ok_and(|value| value < count);
         low.then(|| {
-            (said.at, format!("`{field}: {}` is less than the {count} endpoints of {name}", said.value))
+            (said.place, format!("`{field}: {}` is less than the {count} endpoints of {name}", said.value))
         })
     })
 }
 
-fn report(at: &At, why: &str) -> Diagnostic {
+fn report(place: Place<'_>, why: &str) -> Diagnostic {
     Diagnostic::warning("breaker-below-replicas", why)
-        .object(at.origin.object.clone())
-        .at(at.span)
+        .object(place.object)
+        .at(place.span)
         .label("a caller never uses all of them at once")
         .help("allow at least one for each endpoint")
 }

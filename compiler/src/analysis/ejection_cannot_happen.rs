@@ -27,9 +27,10 @@
 
 use std::collections::BTreeMap;
 
-use super::levels::{Level, Levels, Said};
+use super::levels::{Level, Levels, Place, Said};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, Service, ServiceIndex, Settings};
+use crate::model::settings::Setting;
+use crate::model::{Mesh, Service, ServiceIndex, Settings};
 use crate::yaml::Span;
 
 /// One finding per place that asks for it.
@@ -39,8 +40,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
         for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
         {
-            if let Some((at, why)) = judge(mesh, index, subset, port.number) {
-                found.entry(at.span).or_insert_with(|| report(at, &why));
+            if let Some((place, why)) = judge(mesh, index, subset, port.number) {
+                found.entry(place.span).or_insert_with(|| report(place, &why));
             }
         }
     }
@@ -52,28 +53,24 @@ fn judge<'m>(
     index: ServiceIndex,
     subset: Option<&str>,
     port: u16,
-) -> Option<(&'m At, String)> {
+) -> Option<(Place<'m>, String)> {
     let levels = Levels::of(mesh, index, port, subset, None);
-    let thresholds = [
-        levels.get(|settings| settings.consecutive_errors),
-        levels.get(|settings| settings.consecutive_gateway_errors),
-        levels.get(|settings| settings.consecutive_local_failures),
-    ];
-    let said: Vec<Said<'m, u32>> = thresholds.into_iter().flatten().collect();
-    let base = levels.get(|settings| settings.base_ejection);
-    let Some(threshold) = said.iter().find(|said| said.value > 0) else {
-        let percent = levels.get(|settings| settings.max_ejected_percent).map(|said| said.at);
-        let how = percent.or(base.map(|said| said.at)).filter(|_| said.is_empty());
-        return how
-            .map(|at| (at, "endpoints are never left out: nothing says after how many errors".to_owned()));
+    let said: Vec<Said<'m, u32>> = THRESHOLDS.into_iter().filter_map(|number| levels.get(number)).collect();
+    let base = levels.get(Settings::BASE_EJECTION);
+    let Some(threshold) = first_threshold(&levels) else {
+        let percent = levels.get(Settings::MAX_EJECTED_PERCENT).map(|said| said.place);
+        let how = percent.or(base.map(|said| said.place)).filter(|_| said.is_empty());
+        return how.map(|place| {
+            (place, "endpoints are never left out: nothing says after how many errors".to_owned())
+        });
     };
     if let Some(base) = base.filter(|base| base.value.is_zero()) {
-        return Some((base.at, "endpoints are left out for no time at all".to_owned()));
+        return Some((base.place, "endpoints are left out for no time at all".to_owned()));
     }
     let service = mesh.service(index);
     // What is said for the whole service was not chosen for a subset of it.
-    let whole = Levels::of(mesh, index, port, None, None).get(first_threshold);
-    if subset.is_some() && whole.is_some_and(|whole| whole.at.span == threshold.at.span) {
+    let whole = first_threshold(&Levels::of(mesh, index, port, None, None));
+    if subset.is_some() && whole.is_some_and(|whole| whole.place == threshold.place) {
         return None;
     }
     let count = listed(service, subset)?;
@@ -83,30 +80,32 @@ fn judge<'m>(
     };
     if count == 1 && threshold.level == Level::Near {
         return Some((
-            threshold.at,
+            threshold.place,
             format!("{name} has one endpoint, and no other to use when that is left out"),
         ));
     }
-    let least = levels.get(|settings| settings.min_healthy_percent).filter(|least| least.value > 0)?;
+    let least = levels.get(Settings::MIN_HEALTHY_PERCENT).filter(|least| *least.value > 0)?;
     let left = count.saturating_sub(1).saturating_mul(100);
-    (count > 1 && left < count.saturating_mul(usize::try_from(least.value).unwrap_or(100))).then(|| {
+    (count > 1 && left < count.saturating_mul(usize::try_from(*least.value).unwrap_or(100))).then(|| {
         let share = left / count;
         let why = format!(
             "with one of {count} endpoints left out, {name} has {share} % and not {} % of them, so all are used again",
             least.value
         );
-        (least.at, why)
+        (least.place, why)
     })
 }
 
+/// After how many errors in a row an endpoint is left out, by kind of error.
+const THRESHOLDS: [Setting<u32>; 3] = [
+    Settings::CONSECUTIVE_ERRORS,
+    Settings::CONSECUTIVE_GATEWAY_ERRORS,
+    Settings::CONSECUTIVE_LOCAL_FAILURES,
+];
+
 /// The first number of errors that is not zero.
-fn first_threshold(settings: &Settings) -> Option<u32> {
-    let numbers = [
-        settings.consecutive_errors,
-        settings.consecutive_gateway_errors,
-        settings.consecutive_local_failures,
-    ];
-    numbers.into_iter().flatten().find(|number| *number > 0)
+fn first_threshold<'m>(levels: &Levels<'m>) -> Option<Said<'m, u32>> {
+    THRESHOLDS.into_iter().filter_map(|number| levels.get(number)).find(|said| *said.value > 0)
 }
 
 /// How many endpoints there are; none if that is not written here.
@@ -116,10 +115,10 @@ fn listed(service: &Service, subset: Option<&str>) -> Option<usize> {
     (service.discovery.is_none() && count > 0).then_some(count)
 }
 
-fn report(at: &At, why: &str) -> Diagnostic {
+fn report(place: Place<'_>, why: &str) -> Diagnostic {
     Diagnostic::warning("ejection-cannot-happen", why)
-        .object(at.origin.object.clone())
-        .at(at.span)
+        .object(place.object)
+        .at(place.span)
         .label("does not help")
         .help("say after how many errors and for how long, add endpoints, or lower `minHealthyPercent`")
 }

@@ -22,9 +22,9 @@ use std::collections::BTreeMap;
 
 use weft_bundle::body::{Fault, Fraction};
 
-use super::levels::{Levels, passages};
+use super::levels::{Levels, Place, passages};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh};
+use crate::model::{Mesh, Settings};
 use crate::yaml::Span;
 
 /// One finding per place that sets a fault.
@@ -36,15 +36,14 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     for (index, service) in mesh.indexed() {
         for (port, rule) in passages(mesh, index) {
             let used = rule.is_some() || mesh.index.routes(index).is_empty();
-            let said =
-                Levels::of(mesh, index, port.number, None, rule).get(|settings| settings.fault.as_ref());
-            let what = said.and_then(|said| Some((said.at, for_all(said.value)?)));
-            if let Some((at, what)) = what.filter(|_| used && !is_limited(mesh, rule)) {
-                found.entry(at.span).or_insert_with(|| report(at, what, &service.id()));
+            let said = Levels::of(mesh, index, port.number, None, rule).get(Settings::FAULT);
+            let what = said.and_then(|said| Some((said.place, for_all(said.value)?)));
+            if let Some((place, what)) = what.filter(|_| used && !is_limited(mesh, rule)) {
+                found.entry(place.span).or_insert_with(|| report(place, what, &service.id()));
             }
         }
     }
-    found.extend(of_gateways(mesh).map(|(at, what, to)| (at.span, report(at, what, &to))));
+    found.extend(of_gateways(mesh).map(|(place, what, to)| (place.span, report(place, what, &to))));
     found.into_values().collect()
 }
 
@@ -62,7 +61,7 @@ fn asks_for_faults(mesh: &Mesh) -> bool {
 }
 
 /// Rules that only gateways use.
-fn of_gateways(mesh: &Mesh) -> impl Iterator<Item = (&At, &'static str, String)> {
+fn of_gateways(mesh: &Mesh) -> impl Iterator<Item = (Place<'_>, &'static str, String)> {
     let routes = mesh.routes.iter().enumerate();
     let routes = routes.filter(|(_, route)| route.attachments.is_empty() && !route.listeners.is_empty());
     routes.flat_map(move |(place, route)| {
@@ -70,7 +69,8 @@ fn of_gateways(mesh: &Mesh) -> impl Iterator<Item = (&At, &'static str, String)>
         rules.filter_map(move |(number, rule)| {
             let what = for_all(rule.settings.fault.as_ref()?)?;
             let to = route.at.origin.object.clone();
-            (!is_limited(mesh, Some((place, number)))).then_some((&rule.at, what, to))
+            (!is_limited(mesh, Some((place, number))))
+                .then(|| (Place::from(&rule.at).of(&rule.settings, Settings::FAULT), what, to))
         })
     })
 }
@@ -98,10 +98,10 @@ fn is_limited(mesh: &Mesh, rule: Option<(usize, usize)>) -> bool {
     })
 }
 
-fn report(at: &At, what: &str, to: &str) -> Diagnostic {
+fn report(place: Place<'_>, what: &str, to: &str) -> Diagnostic {
     Diagnostic::warning("fault-left-on", format!("every request to `{to}` {what} on purpose"))
-        .object(at.origin.object.clone())
-        .at(at.span)
+        .object(place.object)
+        .at(place.span)
         .label("a fault for everybody")
         .help("remove the fault, or limit it to requests with a header that only testers send")
 }

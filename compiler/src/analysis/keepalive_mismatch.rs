@@ -26,7 +26,7 @@ use weft_bundle::duration::DurationText;
 
 use super::levels::{Level, Levels, Said, limit};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Mesh, Service};
+use crate::model::{Mesh, Service, Settings};
 use crate::yaml::Span;
 
 /// When a callee's proxy closes an unused connection.
@@ -39,9 +39,9 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
         for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
         {
-            let said = Levels::of(mesh, index, port.number, subset, None).get(|settings| settings.pool_idle);
+            let said = Levels::of(mesh, index, port.number, subset, None).get(Settings::POOL_IDLE);
             if let Some(said) = said.filter(|said| is_too_long(said)) {
-                found.entry(said.at.span).or_insert_with(|| report(service, &said));
+                found.entry(said.place.span).or_insert_with(|| report(service, &said));
             }
         }
     }
@@ -49,11 +49,11 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 }
 
 fn is_too_long(said: &Said<'_, DurationText>) -> bool {
-    said.level != Level::BuiltIn && limit(said.value).is_none_or(|millis| millis >= CALLEE_MILLIS)
+    said.level != Level::BuiltIn && limit(*said.value).is_none_or(|millis| millis >= CALLEE_MILLIS)
 }
 
 fn report(service: &Service, said: &Said<'_, DurationText>) -> Diagnostic {
-    let kept = match limit(said.value) {
+    let kept = match limit(*said.value) {
         Some(_) => format!("for {}", said.value),
         None => "without limit".to_owned(),
     };
@@ -61,8 +61,8 @@ fn report(service: &Service, said: &Said<'_, DurationText>) -> Diagnostic {
     let message =
         format!("callers keep unused connections to `{id}` {kept}, and its proxy closes them after 60s");
     Diagnostic::warning("keepalive-mismatch", message)
-        .object(said.at.origin.object.clone())
-        .at(said.at.span)
+        .object(said.place.object)
+        .at(said.place.span)
         .label("longer than the other side")
         .with_note("a request on a connection that is just being closed fails, and may not be repeated")
         .help("set `timeouts.poolIdle` below 60s, or leave it out for 50s")

@@ -3,7 +3,9 @@
 
 use std::sync::LazyLock;
 
+use crate::model::settings::Setting;
 use crate::model::{At, Mesh, Port, ServiceIndex, Settings, TrafficTarget};
+use crate::yaml::Span;
 
 /// Where a setting comes from, nearest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,11 +20,33 @@ pub(super) enum Level {
     BuiltIn,
 }
 
+/// Where something is said: by which object, and in which bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place<'m> {
+    pub(super) object: &'m str,
+    pub(super) span: Span,
+}
+
+impl<'m> Place<'m> {
+    /// Where the settings of a place say one field: at the field, unless nobody knows where that stands.
+    pub(super) fn of<T>(self, settings: &'m Settings, setting: Setting<T>) -> Self {
+        let place = settings.place(setting);
+        let object = place.and_then(|place| place.object.as_deref()).unwrap_or(self.object);
+        Self { object, span: place.map_or(self.span, |place| place.span) }
+    }
+}
+
+impl<'m> From<&'m At> for Place<'m> {
+    fn from(at: &'m At) -> Self {
+        Self { object: &at.origin.object, span: at.span }
+    }
+}
+
 /// What was said, and by whom.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Said<'m, T> {
-    pub(super) value: T,
-    pub(super) at: &'m At,
+    pub(super) value: &'m T,
+    pub(super) place: Place<'m>,
     pub(super) level: Level,
 }
 
@@ -53,7 +77,8 @@ impl<'m> Levels<'m> {
         if let Some(name) = subset {
             levels.policies(mesh, &TrafficTarget::Subset(service, name.to_owned()), Level::Near);
             if let Some(subset) = target.subsets.get(name) {
-                levels.add(&subset.settings, &subset.at, Level::Near);
+                let own = subset.ports.get(&port).unwrap_or(&subset.settings);
+                levels.add(own, &subset.at, Level::Near);
             }
         }
         levels.policies(mesh, &TrafficTarget::Port(service, port), Level::Near);
@@ -79,10 +104,11 @@ impl<'m> Levels<'m> {
     }
 
     /// What the nearest level that says anything says of one field.
-    pub(super) fn get<T>(&self, field: impl Fn(&'m Settings) -> Option<T>) -> Option<Said<'m, T>> {
-        self.0
-            .iter()
-            .find_map(|(settings, at, level)| field(settings).map(|value| Said { value, at, level: *level }))
+    pub(super) fn get<T>(&self, setting: Setting<T>) -> Option<Said<'m, T>> {
+        self.0.iter().find_map(|(settings, at, level)| {
+            let value = settings.get(setting)?;
+            Some(Said { value, place: Place::from(*at).of(settings, setting), level: *level })
+        })
     }
 }
 
@@ -161,20 +187,20 @@ spec:
             for subset in [None, Some("a")] {
                 let merged = routing::settings(&mesh, service, 80, subset, rule);
                 let levels = Levels::of(&mesh, service, 80, subset, rule);
-                let value = |field: fn(&Settings) -> Option<weft_bundle::duration::DurationText>| {
-                    (levels.get(field).map(|said| said.value), field(&merged))
-                };
                 for field in [
-                    (|s: &Settings| s.request) as fn(&Settings) -> _,
-                    |s| s.connect,
-                    |s| s.idle,
-                    |s| s.pool_idle,
-                    |s| s.backoff_base,
+                    Settings::REQUEST,
+                    Settings::CONNECT,
+                    Settings::IDLE,
+                    Settings::POOL_IDLE,
+                    Settings::BACKOFF_BASE,
                 ] {
-                    let (ours, theirs) = value(field);
-                    assert_eq!(ours, theirs, "{rule:?} {subset:?}");
+                    let said = levels.get(field);
+                    assert_eq!(said.map(|said| said.value), merged.get(field), "{rule:?} {subset:?}");
+                    // Who says it is also who the merged settings say says it.
+                    let place = merged.place(field).map(|place| place.span);
+                    assert!(place.is_none_or(|span| said.unwrap().place.span == span), "{}", field.name);
                 }
-                let attempts = levels.get(|settings| settings.retry_attempts).map(|said| said.value);
+                let attempts = levels.get(Settings::RETRY_ATTEMPTS).map(|said| *said.value);
                 assert_eq!(attempts, merged.retry_attempts);
             }
         }

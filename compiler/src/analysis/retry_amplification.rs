@@ -31,9 +31,9 @@ use petgraph::graph::DiGraph;
 use weft_bundle::body::RetryOn;
 
 use super::arrivals::{self, Arrival, Passage, Via};
-use super::levels::Levels;
+use super::levels::{Levels, Place};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, ServiceIndex};
+use crate::model::{Mesh, ServiceIndex, Settings};
 
 /// More tries than this of the last service, for one request, are a finding.
 const MOST_TRIES: u64 = 8;
@@ -42,7 +42,7 @@ const MOST_TRIES: u64 = 8;
 #[derive(Clone, Copy)]
 struct Tries<'m> {
     count: u64,
-    at: Option<&'m At>,
+    place: Option<Place<'m>>,
 }
 
 /// One finding per last service.
@@ -59,14 +59,14 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 
 fn tries(mesh: &Mesh, passage: Passage) -> Tries<'_> {
     let levels = Levels::of(mesh, passage.service, passage.port, None, passage.rule);
-    let attempts = levels.get(|settings| settings.retry_attempts).filter(|said| said.value > 0);
+    let attempts = levels.get(Settings::RETRY_ATTEMPTS).filter(|said| *said.value > 0);
     let repeats = |on: &RetryOn| !matches!(on, RetryOn::ConnectFailure | RetryOn::RefusedStream);
-    let on = levels.get(|settings| settings.retry_on.as_ref());
+    let on = levels.get(Settings::RETRY_ON);
     match attempts {
         Some(said) if on.is_some_and(|on| on.value.iter().any(repeats)) => {
-            Tries { count: 1 + u64::from(said.value), at: Some(said.at) }
+            Tries { count: 1 + u64::from(*said.value), place: Some(said.place) }
         }
-        _ => Tries { count: 1, at: None },
+        _ => Tries { count: 1, place: None },
     }
 }
 
@@ -161,8 +161,8 @@ fn report(mesh: &Mesh, hops: &[(usize, Arrival<Tries<'_>>)], product: u64) -> Di
                 .label(text),
             _ => finding.related(arrival.call.span, text),
         };
-        if let Some(at) = arrival.weight.at.filter(|at| told.insert(at.span)) {
-            finding = finding.related(at.span, format!("{} sets the retries", at.origin.object));
+        if let Some(at) = arrival.weight.place.filter(|place| told.insert(place.span)) {
+            finding = finding.related(at.span, format!("{} sets the retries", at.object));
         }
     }
     finding.help("retry at one place of the path, best next to the service that fails")

@@ -27,7 +27,7 @@ use weft_bundle::body::{Protocol, RetryOn, StringMatch};
 
 use super::levels::{Levels, passages};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Mesh, Port, ServiceIndex};
+use crate::model::{Mesh, Port, ServiceIndex, Settings};
 use crate::parallel;
 use crate::yaml::Span;
 
@@ -65,9 +65,9 @@ fn judge(
     rule: Option<(usize, usize)>,
 ) -> Option<(Span, Diagnostic)> {
     let levels = Levels::of(mesh, service, port.number, None, rule);
-    let attempts = levels.get(|settings| settings.retry_attempts).filter(|said| said.value > 0)?;
-    let on = levels.get(|settings| settings.retry_on.as_ref())?;
-    let methods = levels.get(|settings| settings.retry_methods.as_ref())?;
+    let attempts = levels.get(Settings::RETRY_ATTEMPTS).filter(|said| *said.value > 0)?;
+    let on = levels.get(Settings::RETRY_ON)?;
+    let methods = levels.get(Settings::RETRY_METHODS)?;
     let not_done = |on: &&RetryOn| {
         matches!(on, RetryOn::Reset | RetryOn::GatewayError | RetryOn::ServerError | RetryOn::Status(_))
     };
@@ -78,16 +78,16 @@ fn judge(
         return None;
     }
     // Who names the methods, unless that is a default; then who asks for retries at all.
-    let at = if methods.level <= attempts.level { methods.at } else { attempts.at };
+    let place = if methods.level <= attempts.level { methods.place } else { attempts.place };
     let message = format!(
         "requests to `{}` with {} are repeated after `{after}`, which may come after they were carried out",
         mesh.service(service).id(),
         risky.join(" or ")
     );
     let finding = Diagnostic::warning("retry-of-unsafe-method", message)
-        .object(at.origin.object.clone())
-        .at(at.span)
+        .object(place.object)
+        .at(place.span)
         .label("may be carried out twice")
         .help("leave these methods out of the retries, or repeat only after `connect-failure` and `refused-stream`");
-    Some((at.span, finding))
+    Some((place.span, finding))
 }

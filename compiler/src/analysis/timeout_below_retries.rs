@@ -23,9 +23,9 @@
 
 use std::collections::BTreeMap;
 
-use super::levels::{Level, Levels, limit, passages};
+use super::levels::{Level, Levels, Place, limit, passages};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, ServiceIndex};
+use crate::model::{Mesh, ServiceIndex, Settings};
 use crate::parallel;
 use crate::yaml::Span;
 
@@ -42,30 +42,30 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 fn of_service(mesh: &Mesh, service: ServiceIndex) -> Vec<(Span, Diagnostic)> {
     let judge = |(port, rule): (&crate::model::Port, Option<(usize, usize)>)| {
         let levels = Levels::of(mesh, service, port.number, None, rule);
-        let attempts = levels.get(|settings| settings.retry_attempts).filter(|said| said.value > 0)?;
-        let per_try = levels.get(|settings| settings.per_try)?;
-        let request = levels.get(|settings| settings.request)?;
-        let (each, whole) = (limit(per_try.value)?, limit(request.value)?);
-        let needed = each.saturating_mul(u128::from(attempts.value));
+        let attempts = levels.get(Settings::RETRY_ATTEMPTS).filter(|said| *said.value > 0)?;
+        let per_try = levels.get(Settings::PER_TRY)?;
+        let request = levels.get(Settings::REQUEST)?;
+        let (each, whole) = (limit(*per_try.value)?, limit(*request.value)?);
+        let needed = each.saturating_mul(u128::from(*attempts.value));
         // Nobody chose all three of them if the attempts are a dialect's own.
         let meant = attempts.level != Level::Dialect || each >= whole;
         (needed > whole && meant).then(|| {
             let spoken = format!(
                 "the last of {} tries cannot begin: {} tries of {} take longer than the {} of the whole request",
-                u64::from(attempts.value) + 1,
+                u64::from(*attempts.value) + 1,
                 attempts.value,
                 per_try.value,
                 request.value
             );
-            (per_try.at.span, report(spoken, per_try.at, request.at, attempts.at))
+            (per_try.place.span, report(spoken, per_try.place, request.place, attempts.place))
         })
     };
     passages(mesh, service).filter_map(judge).collect()
 }
 
-fn report(message: String, per_try: &At, request: &At, attempts: &At) -> Diagnostic {
+fn report(message: String, per_try: Place<'_>, request: Place<'_>, attempts: Place<'_>) -> Diagnostic {
     let finding = Diagnostic::warning("timeout-below-retries", message)
-        .object(per_try.origin.object.clone())
+        .object(per_try.object)
         .at(per_try.span)
         .label("the limit of one try is set here");
     let others =

@@ -23,17 +23,17 @@
 //! B. Beyer et al., Site Reliability Engineering (2016), chapter 22, "Latency and deadlines"; gRPC, deadline propagation.
 
 use super::arrivals::{self, Arrival, Passage, Via};
-use super::levels::{Level, Levels, limit};
+use super::levels::{Level, Levels, Place, limit};
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, ServiceIndex};
+use crate::model::{Mesh, ServiceIndex, Settings};
 
 /// How long a hop may take, over all rules that lead there; a missing number is no limit.
 #[derive(Clone, Copy)]
 struct Patience<'m> {
     longest: Option<u128>,
-    longest_at: &'m At,
+    longest_at: Place<'m>,
     shortest: Option<u128>,
-    shortest_at: &'m At,
+    shortest_at: Place<'m>,
     /// Whether a document sets each of them for just this.
     meant: bool,
 }
@@ -66,9 +66,9 @@ fn is_copy(arrival: &Arrival<Patience<'_>>) -> bool {
 }
 
 fn patience(mesh: &Mesh, passage: Passage) -> Patience<'_> {
-    let said = Levels::of(mesh, passage.service, passage.port, None, passage.rule).get(|s| s.request);
-    let value = said.and_then(|said| limit(said.value));
-    let at = said.map_or(&mesh.at, |said| said.at);
+    let said = Levels::of(mesh, passage.service, passage.port, None, passage.rule).get(Settings::REQUEST);
+    let value = said.and_then(|said| limit(*said.value));
+    let at = said.map_or_else(|| Place::from(&mesh.at), |said| said.place);
     let meant = said.is_some_and(|said| said.level == Level::Near);
     Patience { longest: value, longest_at: at, shortest: value, shortest_at: at, meant }
 }
@@ -103,7 +103,7 @@ fn report(
     let message = format!("`{a}` waits {waits} for `{b}`, which itself waits {longer} for `{c}`");
     let (outer_at, inner_at) = (outer.weight.longest_at, inner.weight.shortest_at);
     Diagnostic::warning("timeout-inversion", message)
-        .object(inner_at.origin.object.clone())
+        .object(inner_at.object)
         .at(inner_at.span)
         .label(format!("the inner call: {longer}"))
         .related(outer_at.span, format!("the outer call: {waits}"))

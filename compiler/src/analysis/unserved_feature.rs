@@ -24,14 +24,16 @@ use std::collections::BTreeSet;
 use weft_bundle::body::{LoadBalancer, Protocol};
 use weft_bundle::feature::Feature;
 
+use super::levels::Place;
 use crate::diagnostic::Diagnostic;
+use crate::model::settings::Setting;
 use crate::model::{Mesh, RouteRule, Service, Settings};
 use crate::yaml::Span;
 
 /// One finding per document and feature.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut asked = Asked::default();
-    asked.settings(&mesh.defaults, &mesh.at.origin.object, mesh.at.span);
+    asked.settings(&mesh.defaults, Place::from(&mesh.at));
     mesh.services.iter().for_each(|service| asked.service(service));
     for gateway in &mesh.gateways {
         asked.add(true, Feature::Gateway, &gateway.at.origin.object, gateway.at.span);
@@ -40,7 +42,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         route.rules.iter().for_each(|rule| asked.rule(rule, &route.at.origin.object));
     }
     for policy in &mesh.traffic {
-        asked.settings(&policy.settings, &policy.at.origin.object, policy.at.span);
+        asked.settings(&policy.settings, Place::from(&policy.at));
     }
     for policy in &mesh.tokens {
         asked.add(!policy.providers.is_empty(), Feature::Tokens, &policy.at.origin.object, policy.at.span);
@@ -76,16 +78,17 @@ impl<'m> Asked<'m> {
         let by_pattern = service.hosts.iter().any(|host| host.contains('*'));
         self.add(service.discovery.is_some(), Feature::Discovery, object, span);
         self.add(by_pattern || !service.addresses.is_empty(), Feature::Addresses, object, span);
-        self.settings(&service.settings, object, span);
+        self.settings(&service.settings, Place::from(&service.at));
         for port in &service.ports {
             self.add(port.protocol == Protocol::Udp, Feature::Udp, object, port.span);
             self.add(port.server_tls.is_some(), Feature::ServerTls, object, port.span);
             if let Some(settings) = &port.settings {
-                self.settings(settings, object, port.span);
+                self.settings(settings, Place { object, span: port.span });
             }
         }
         for subset in service.subsets.values() {
-            self.settings(&subset.settings, &subset.at.origin.object, subset.at.span);
+            self.settings(&subset.settings, Place::from(&subset.at));
+            subset.ports.values().for_each(|own| self.settings(own, Place::from(&subset.at)));
         }
     }
 
@@ -94,38 +97,72 @@ impl<'m> Asked<'m> {
             self.add(true, Feature::Mirror, object, mirror.span);
         }
         self.add(rule.cors.is_some(), Feature::Cors, object, rule.at.span);
-        self.settings(&rule.settings, object, rule.at.span);
+        self.settings(&rule.settings, Place { object, span: rule.at.span });
     }
 
-    fn settings(&mut self, settings: &Settings, object: &'m str, span: Span) {
-        let hashes = matches!(settings.load_balancer, Some(LoadBalancer::RingHash | LoadBalancer::Maglev));
-        let limits =
-            [settings.max_connections, settings.max_pending, settings.max_requests, settings.max_retries];
-        let thresholds = [
-            settings.consecutive_errors,
-            settings.consecutive_gateway_errors,
-            settings.consecutive_local_failures,
-        ];
-        let connection = settings.requests_per_connection.is_some_and(|requests| requests > 0)
-            || settings.connection_age.is_some_and(|age| !age.is_zero())
-            || settings.streams_per_connection.is_some()
-            || settings.keepalive.is_some()
-            || settings.upgrade_to_http2 == Some(true)
-            || settings.proxy_protocol.is_some();
-        let asked = [
-            (settings.fault.is_some(), Feature::Fault),
-            (settings.session.is_some(), Feature::SessionPersistence),
-            (hashes || settings.hash.is_some(), Feature::HashBalancing),
-            (settings.locality.is_some(), Feature::Locality),
-            (settings.warmup.is_some(), Feature::Warmup),
-            (limits.iter().any(Option::is_some), Feature::Limits),
-            (thresholds.into_iter().flatten().any(|count| count > 0), Feature::Outliers),
-            (settings.health_check.is_some(), Feature::HealthChecks),
-            (connection, Feature::ConnectionSettings),
-            (settings.rate_limits.as_ref().is_some_and(|limits| !limits.is_empty()), Feature::RateLimits),
-        ];
-        for (asked, feature) in asked {
-            self.add(asked, feature, object, span);
+    fn settings(&mut self, settings: &'m Settings, place: Place<'m>) {
+        if settings.is_empty() {
+            return;
         }
+        let of = Wanted { settings, place };
+        let hashes =
+            |balancer: &LoadBalancer| matches!(balancer, LoadBalancer::RingHash | LoadBalancer::Maglev);
+        let limit = |setting| of.field(setting, |_| true);
+        let count = |setting| of.field(setting, |count| *count > 0);
+        let asked = [
+            (Feature::Fault, of.field(Settings::FAULT, |_| true)),
+            (Feature::SessionPersistence, of.field(Settings::SESSION, |_| true)),
+            (
+                Feature::HashBalancing,
+                of.field(Settings::LOAD_BALANCER, hashes).or_else(|| of.field(Settings::HASH, |_| true)),
+            ),
+            (Feature::Locality, of.field(Settings::LOCALITY, |_| true)),
+            (Feature::Warmup, of.field(Settings::WARMUP, |_| true)),
+            (
+                Feature::Limits,
+                limit(Settings::MAX_CONNECTIONS)
+                    .or_else(|| limit(Settings::MAX_PENDING))
+                    .or_else(|| limit(Settings::MAX_REQUESTS))
+                    .or_else(|| limit(Settings::MAX_RETRIES)),
+            ),
+            (
+                Feature::Outliers,
+                count(Settings::CONSECUTIVE_ERRORS)
+                    .or_else(|| count(Settings::CONSECUTIVE_GATEWAY_ERRORS))
+                    .or_else(|| count(Settings::CONSECUTIVE_LOCAL_FAILURES)),
+            ),
+            (Feature::HealthChecks, of.field(Settings::HEALTH_CHECK, |_| true)),
+            (Feature::ConnectionSettings, of.connection()),
+            (Feature::RateLimits, of.field(Settings::RATE_LIMITS, |limits| !limits.is_empty())),
+        ];
+        for (feature, place) in asked {
+            if let Some(Place { object, span }) = place {
+                self.add(true, feature, object, span);
+            }
+        }
+    }
+}
+
+/// Settings, asked for what they want.
+struct Wanted<'m> {
+    settings: &'m Settings,
+    place: Place<'m>,
+}
+
+impl<'m> Wanted<'m> {
+    /// Where a field is set, if it is set to something that counts.
+    fn field<T>(&self, setting: Setting<T>, counts: impl Fn(&T) -> bool) -> Option<Place<'m>> {
+        self.settings.get(setting).filter(|value| counts(value))?;
+        Some(self.place.of(self.settings, setting))
+    }
+
+    /// Where something is asked of connections.
+    fn connection(&self) -> Option<Place<'m>> {
+        self.field(Settings::REQUESTS_PER_CONNECTION, |requests| *requests > 0)
+            .or_else(|| self.field(Settings::CONNECTION_AGE, |age| !age.is_zero()))
+            .or_else(|| self.field(Settings::STREAMS_PER_CONNECTION, |_| true))
+            .or_else(|| self.field(Settings::KEEPALIVE, |_| true))
+            .or_else(|| self.field(Settings::UPGRADE_TO_HTTP2, |upgrade| *upgrade))
+            .or_else(|| self.field(Settings::PROXY_PROTOCOL, |_| true))
     }
 }

@@ -2,6 +2,10 @@
 //!
 //! Levels, nearest first: rule, route, subset, port, service, dialect default, mesh. A field that is not set at one level is
 //! taken from the next. [`Settings::or`] is that step; the order is [`super::routing::settings`]'s.
+//!
+//! Settings know where each of their fields is written, for findings to point there.
+
+use std::sync::Arc;
 
 use weft_bundle::body::{
     Fault, HashPolicy, HealthCheck, Keepalive, LoadBalancer, Locality, RateLimit, RetryBudget, RetryOn,
@@ -9,27 +13,77 @@ use weft_bundle::body::{
 };
 use weft_bundle::duration::DurationText;
 
-/// The struct, and everything that is said once for each field: how levels merge, and which fields two levels share.
+use crate::yaml::{Span, Spanned};
+
+/// One field of [`Settings`]: what documents call it, and how it is read and set.
+#[derive(Debug)]
+pub struct Setting<T> {
+    /// As documents spell it.
+    pub name: &'static str,
+    read: fn(&Settings) -> Option<&T>,
+    write: fn(&mut Settings, T),
+}
+
+impl<T> Clone for Setting<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Setting<T> {}
+
+/// Where a field is set.
+#[derive(Clone, Debug)]
+pub struct Place {
+    field: &'static str,
+    /// The bytes to underline.
+    pub span: Span,
+    /// The object that sets it, where that is not the one that the settings belong to.
+    pub object: Option<Arc<str>>,
+}
+
+/// The struct, and everything that is said once for each field: how it is read, how levels merge, and which fields two levels
+/// share.
 macro_rules! settings {
-    ($($(#[$doc:meta])* $field:ident: $type:ty, $name:literal;)*) => {
+    ($($(#[$doc:meta])* $field:ident $setting:ident: $type:ty, $name:literal;)*) => {
         /// Traffic settings; a field that is `None` leaves the decision to the next level. A timeout of zero means no
-        /// limit.
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        /// limit. Settings are equal if they set the same, wherever that is written.
+        #[derive(Clone, Debug, Default)]
         pub struct Settings {
             $($(#[$doc])* pub $field: Option<$type>,)*
+            /// Where fields are set, of those of which that is known.
+            pub(crate) places: Vec<Place>,
         }
 
+        impl PartialEq for Settings {
+            fn eq(&self, other: &Self) -> bool {
+                $(self.$field == other.$field)&&*
+            }
+        }
+
+        impl Eq for Settings {}
+
         impl Settings {
+            $($(#[$doc])* pub const $setting: Setting<$type> = Setting {
+                name: $name,
+                read: |settings| settings.$field.as_ref(),
+                write: |settings, value| settings.$field = Some(value),
+            };)*
+
             /// These settings, with what is missing taken from the next level.
             #[must_use]
-            pub fn or(self, next: &Self) -> Self {
-                Self { $($field: self.$field.or_else(|| next.$field.clone()),)* }
+            pub fn or(mut self, next: &Self) -> Self {
+                let taken = next.places.iter().filter(|place| !self.sets(place.field)).cloned();
+                let taken: Vec<_> = taken.collect();
+                self.places.extend(taken);
+                Self { $($field: self.$field.or_else(|| next.$field.clone()),)* places: self.places }
             }
 
             /// What of these settings another level sets too.
             #[must_use]
             pub fn where_set(&self, other: &Self) -> Self {
-                Self { $($field: other.$field.as_ref().and(self.$field.clone()),)* }
+                let places = self.places.iter().filter(|place| other.sets(place.field)).cloned().collect();
+                Self { $($field: other.$field.as_ref().and(self.$field.clone()),)* places }
             }
 
             /// The names of the fields that both set, as documents spell them.
@@ -39,6 +93,13 @@ macro_rules! settings {
                     names.push($name);
                 })*
                 names
+            }
+
+            fn sets(&self, name: &str) -> bool {
+                match name {
+                    $($name => self.$field.is_some(),)*
+                    _ => false,
+                }
             }
 
             /// Whether nothing is set.
@@ -51,80 +112,120 @@ macro_rules! settings {
 
 settings! {
     /// From the whole request received to response headers, all tries together.
-    request: DurationText, "timeouts.request";
+    request REQUEST: DurationText, "timeouts.request";
     /// The same for one try.
-    per_try: DurationText, "timeouts.perTry";
+    per_try PER_TRY: DurationText, "timeouts.perTry";
     /// Between two frames of a body.
-    idle: DurationText, "timeouts.idle";
+    idle IDLE: DurationText, "timeouts.idle";
     /// To open a connection.
-    connect: DurationText, "timeouts.connect";
+    connect CONNECT: DurationText, "timeouts.connect";
     /// How long an unused connection is kept.
-    pool_idle: DurationText, "timeouts.poolIdle";
+    pool_idle POOL_IDLE: DurationText, "timeouts.poolIdle";
     /// Tries after the first; zero means none.
-    retry_attempts: u32, "retry.attempts";
+    retry_attempts RETRY_ATTEMPTS: u32, "retry.attempts";
     /// What makes a try count as failed.
-    retry_on: Vec<RetryOn>, "retry.on";
+    retry_on RETRY_ON: Vec<RetryOn>, "retry.on";
     /// Methods that may be tried again after bytes were sent.
-    retry_methods: Vec<String>, "retry.methods";
+    retry_methods RETRY_METHODS: Vec<String>, "retry.methods";
     /// The first pause's upper bound.
-    backoff_base: DurationText, "retry.backoff.base";
+    backoff_base BACKOFF_BASE: DurationText, "retry.backoff.base";
     /// The longest pause.
-    backoff_max: DurationText, "retry.backoff.max";
+    backoff_max BACKOFF_MAX: DurationText, "retry.backoff.max";
     /// How many retries there may be at once.
-    retry_budget: RetryBudget, "retry.budget";
+    retry_budget RETRY_BUDGET: RetryBudget, "retry.budget";
     /// How an endpoint is chosen.
-    load_balancer: LoadBalancer, "loadBalancer.policy";
+    load_balancer LOAD_BALANCER: LoadBalancer, "loadBalancer.policy";
     /// What a consistent hash is of.
-    hash: HashPolicy, "loadBalancer.hash";
+    hash HASH: HashPolicy, "loadBalancer.hash";
     /// Which endpoints are preferred for being near.
-    locality: Locality, "loadBalancer.locality";
+    locality LOCALITY: Locality, "loadBalancer.locality";
     /// How new endpoints are eased in.
-    warmup: Warmup, "loadBalancer.warmup";
+    warmup WARMUP: Warmup, "loadBalancer.warmup";
     /// Connections in flight.
-    max_connections: u32, "limits.connections";
+    max_connections MAX_CONNECTIONS: u32, "limits.connections";
     /// Requests that wait for a connection.
-    max_pending: u32, "limits.pending";
+    max_pending MAX_PENDING: u32, "limits.pending";
     /// Requests in flight.
-    max_requests: u32, "limits.requests";
+    max_requests MAX_REQUESTS: u32, "limits.requests";
     /// Retries in flight.
-    max_retries: u32, "limits.retries";
+    max_retries MAX_RETRIES: u32, "limits.retries";
     /// Requests after which a connection is not used again; zero: no limit.
-    requests_per_connection: u32, "connection.maxRequests";
+    requests_per_connection REQUESTS_PER_CONNECTION: u32, "connection.maxRequests";
     /// The age after which a connection is not used again.
-    connection_age: DurationText, "connection.maxAge";
+    connection_age CONNECTION_AGE: DurationText, "connection.maxAge";
     /// Streams at once on one HTTP/2 connection.
-    streams_per_connection: u32, "connection.maxStreams";
+    streams_per_connection STREAMS_PER_CONNECTION: u32, "connection.maxStreams";
     /// TCP keep-alive probes.
-    keepalive: Keepalive, "connection.keepalive";
+    keepalive KEEPALIVE: Keepalive, "connection.keepalive";
     /// Whether HTTP/1.1 requests travel over HTTP/2.
-    upgrade_to_http2: bool, "connection.upgradeToHttp2";
+    upgrade_to_http2 UPGRADE_TO_HTTP2: bool, "connection.upgradeToHttp2";
     /// The version of the PROXY protocol that opens a connection.
-    proxy_protocol: u8, "connection.proxyProtocol";
+    proxy_protocol PROXY_PROTOCOL: u8, "connection.proxyProtocol";
     /// When an endpoint is left out: after so many errors in a row; zero: never for these.
-    consecutive_errors: u32, "outliers.consecutiveErrors";
+    consecutive_errors CONSECUTIVE_ERRORS: u32, "outliers.consecutiveErrors";
     /// After so many errors of gateways in a row.
-    consecutive_gateway_errors: u32, "outliers.consecutiveGatewayErrors";
+    consecutive_gateway_errors CONSECUTIVE_GATEWAY_ERRORS: u32, "outliers.consecutiveGatewayErrors";
     /// After so many failures in a row that are not answers, counted apart.
-    consecutive_local_failures: u32, "outliers.consecutiveLocalFailures";
+    consecutive_local_failures CONSECUTIVE_LOCAL_FAILURES: u32, "outliers.consecutiveLocalFailures";
     /// How often endpoints are looked at again.
-    ejection_interval: DurationText, "outliers.interval";
+    ejection_interval EJECTION_INTERVAL: DurationText, "outliers.interval";
     /// How long the first time.
-    base_ejection: DurationText, "outliers.baseEjection";
+    base_ejection BASE_EJECTION: DurationText, "outliers.baseEjection";
     /// Never more than this share at once.
-    max_ejected_percent: u32, "outliers.maxEjectedPercent";
+    max_ejected_percent MAX_EJECTED_PERCENT: u32, "outliers.maxEjectedPercent";
     /// With fewer well endpoints than this share, all are used.
-    min_healthy_percent: u32, "outliers.minHealthyPercent";
+    min_healthy_percent MIN_HEALTHY_PERCENT: u32, "outliers.minHealthyPercent";
     /// How endpoints are asked whether they are well.
-    health_check: HealthCheck, "healthCheck";
+    health_check HEALTH_CHECK: HealthCheck, "healthCheck";
     /// How many requests the service takes.
-    rate_limits: Vec<RateLimit>, "rateLimits";
+    rate_limits RATE_LIMITS: Vec<RateLimit>, "rateLimits";
     /// Faults to inject.
-    fault: Fault, "fault";
+    fault FAULT: Fault, "fault";
     /// Whether a caller stays with one endpoint.
-    session: SessionPersistence, "affinity";
+    session SESSION: SessionPersistence, "affinity";
 }
 
 impl Settings {
+    /// What is set of one field.
+    pub fn get<T>(&self, setting: Setting<T>) -> Option<&T> {
+        (setting.read)(self)
+    }
+
+    /// Where one field is set, if that is known.
+    pub fn place<T>(&self, setting: Setting<T>) -> Option<&Place> {
+        self.place_named(setting.name)
+    }
+
+    /// Where the field of a name is set, as [`Settings::clashes`] gives names.
+    pub fn place_named(&self, name: &str) -> Option<&Place> {
+        self.places.iter().find(|place| place.field == name)
+    }
+
+    /// Sets one field, if there is a value, which stands at `span`.
+    #[must_use]
+    pub fn with<T>(mut self, setting: Setting<T>, value: Option<T>, span: Span) -> Self {
+        let Some(value) = value else { return self };
+        (setting.write)(&mut self, value);
+        self.places.retain(|place| place.field != setting.name);
+        self.places.push(Place { field: setting.name, span, object: None });
+        self
+    }
+
+    /// Sets one field, if it is written.
+    #[must_use]
+    pub fn written<T: Clone>(self, setting: Setting<T>, written: Option<&Spanned<T>>) -> Self {
+        let Some(written) = written else { return self };
+        self.with(setting, Some(written.value.clone()), written.span)
+    }
+
+    /// These settings, made by an object that is not the one they belong to, as a DestinationRule's of a Service.
+    #[must_use]
+    pub fn made_by(mut self, object: &str) -> Self {
+        let object: Arc<str> = object.into();
+        self.places.iter_mut().for_each(|place| place.object = Some(Arc::clone(&object)));
+        self
+    }
+
     /// What holds where nobody says anything: 15 s for a request, 5 min between frames, 1 s to connect, no retries.
     pub fn built_in() -> Self {
         let millis = |millis| Some(DurationText::new(std::time::Duration::from_millis(millis)));
@@ -163,5 +264,24 @@ mod tests {
         assert_eq!(merged.connect, "2s".parse().ok());
         assert_eq!(merged.request, "15s".parse().ok());
         assert_eq!(rule.clashes(&service), ["retry.attempts"]);
+    }
+
+    #[test]
+    fn a_merged_field_knows_where_it_is_written() {
+        let span = |start| Span::new(crate::source::FileId::default(), start, start + 1);
+        let rule = Settings::default().with(Settings::RETRY_ATTEMPTS, Some(2), span(1));
+        let service = Settings::default()
+            .with(Settings::RETRY_ATTEMPTS, Some(5), span(2))
+            .with(Settings::CONNECT, "2s".parse().ok(), span(3))
+            .made_by("DestinationRule default/a");
+        let merged = rule.or(&service);
+        let place = merged.place(Settings::RETRY_ATTEMPTS).unwrap();
+        assert_eq!((place.span, place.object.as_deref()), (span(1), None));
+        let place = merged.place(Settings::CONNECT).unwrap();
+        assert_eq!((place.span, place.object.as_deref()), (span(3), Some("DestinationRule default/a")));
+        assert!(merged.place(Settings::REQUEST).is_none());
+        // What is set without a place does not take that of a field it hides.
+        let bare = Settings { retry_attempts: Some(0), ..Settings::default() }.or(&service);
+        assert!(bare.place(Settings::RETRY_ATTEMPTS).is_none());
     }
 }

@@ -17,36 +17,42 @@ use crate::yaml::{Span, Spanned};
 /// The settings that a Weft `timeouts` makes.
 pub(super) fn timeouts(timeouts: Option<&Timeouts>) -> Settings {
     let Some(timeouts) = timeouts else { return Settings::default() };
-    Settings {
-        request: timeouts.request.as_deref().copied(),
-        per_try: timeouts.per_try.as_deref().copied(),
-        idle: timeouts.idle.as_deref().copied(),
-        connect: timeouts.connect.as_deref().copied(),
-        pool_idle: timeouts.pool_idle.as_deref().copied(),
-        ..Settings::default()
-    }
+    Settings::default()
+        .written(Settings::REQUEST, timeouts.request.as_ref())
+        .written(Settings::PER_TRY, timeouts.per_try.as_ref())
+        .written(Settings::IDLE, timeouts.idle.as_ref())
+        .written(Settings::CONNECT, timeouts.connect.as_ref())
+        .written(Settings::POOL_IDLE, timeouts.pool_idle.as_ref())
 }
 
 /// The settings that a Weft `retry` makes.
-pub(super) fn retry(retry: Option<&Retry>) -> Settings {
+pub(super) fn retry(retry: Option<&Spanned<Retry>>) -> Settings {
     let Some(retry) = retry else { return Settings::default() };
     let backoff = retry.backoff.as_deref();
-    Settings {
-        per_try: retry.per_try.as_deref().copied(),
-        retry_attempts: retry.attempts.as_deref().copied(),
-        retry_on: retry.on.as_ref().map(|on| on.iter().map(|on| on.value).collect()),
-        retry_methods: retry
-            .methods
-            .as_ref()
-            .map(|methods| methods.iter().map(|m| m.value.clone()).collect()),
-        retry_budget: retry.budget.as_deref().map(|budget| RetryBudget {
+    let budget = retry.budget.as_ref().map(|budget| {
+        budget.as_ref().map(|budget| RetryBudget {
             percent: budget.percent.as_deref().copied().unwrap_or(20),
             min: budget.min.as_deref().copied().unwrap_or(3),
-        }),
-        backoff_base: backoff.and_then(|backoff| backoff.base.as_deref().copied()),
-        backoff_max: backoff.and_then(|backoff| backoff.max.as_deref().copied()),
-        ..Settings::default()
-    }
+        })
+    });
+    Settings::default()
+        .written(Settings::PER_TRY, retry.per_try.as_ref())
+        .written(Settings::RETRY_ATTEMPTS, retry.attempts.as_ref())
+        .written(Settings::RETRY_ON, list(retry.on.as_deref(), retry.span).as_ref())
+        .written(Settings::RETRY_METHODS, list(retry.methods.as_deref(), retry.span).as_ref())
+        .written(Settings::RETRY_BUDGET, budget.as_ref())
+        .written(Settings::BACKOFF_BASE, backoff.and_then(|backoff| backoff.base.as_ref()))
+        .written(Settings::BACKOFF_MAX, backoff.and_then(|backoff| backoff.max.as_ref()))
+}
+
+/// A list that may be left out, with the place of its items; with that of its block if there are none.
+pub(super) fn list<T: Clone>(written: Option<&[Spanned<T>]>, block: Span) -> Option<Spanned<Vec<T>>> {
+    let written = written?;
+    let span = match (written.first(), written.last()) {
+        (Some(first), Some(last)) => first.span.to(last.span),
+        _ => block,
+    };
+    Some(Spanned::new(written.iter().map(|item| item.value.clone()).collect(), span))
 }
 
 /// Adds header edits; names become lower case.

@@ -31,7 +31,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument]) 
     }
     let defaults = &spec.defaults;
     let settings =
-        convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_deref()));
+        convert::timeouts(defaults.timeouts.as_deref()).or(&convert::retry(defaults.retry.as_ref()));
     let root_namespace = spec.root_namespace.as_deref().map_or(ROOT_NAMESPACE, String::as_str).to_owned();
     Mesh {
         root_namespace,

@@ -111,10 +111,14 @@ fn clashes(context: &mut Context<'_>, mesh: &Mesh) {
                 }
                 let (a, b) = (&earlier.at.origin.object, &policy.at.origin.object);
                 let message = format!("`{b}` and `{a}` both set `{}` for one target", fields.join("`, `"));
+                let place = |policy: &TrafficPolicy| {
+                    let field = fields.first().and_then(|name| policy.settings.place_named(name));
+                    field.map_or(policy.at.span, |place| place.span)
+                };
                 let finding = Diagnostic::error("conflicting-settings", message)
                     .object(b.clone())
-                    .at(policy.at.span)
-                    .related(earlier.at.span, "the other one")
+                    .at(place(policy))
+                    .related(place(earlier), "the other one")
                     .help("set it in one of them, or give them different targets");
                 context.report(finding);
             }

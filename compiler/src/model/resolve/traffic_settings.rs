@@ -15,23 +15,41 @@ use crate::yaml::Spanned;
 pub(super) fn of(spec: &TrafficPolicy) -> Settings {
     let blocks = [
         convert::timeouts(spec.timeouts.as_deref()),
-        convert::retry(spec.retry.as_deref()),
+        convert::retry(spec.retry.as_ref()),
         spec.load_balancer.as_deref().map(balancing).unwrap_or_default(),
         spec.connection.as_deref().map(connection).unwrap_or_default(),
         spec.limits.as_deref().map(limits).unwrap_or_default(),
         spec.outliers.as_deref().map(outliers).unwrap_or_default(),
-        Settings {
-            health_check: spec.health_check.as_deref().and_then(health_check),
-            rate_limits: spec
-                .rate_limits
-                .as_ref()
-                .map(|limits| limits.iter().map(|limit| rate_limit(limit)).collect()),
-            fault: spec.fault.as_deref().map(fault),
-            session: spec.affinity.as_deref().and_then(affinity),
-            ..Settings::default()
-        },
+        protection(spec),
     ];
     blocks.iter().fold(Settings::default(), |merged, block| merged.or(block))
+}
+
+/// What protects a service, and faults.
+fn protection(spec: &TrafficPolicy) -> Settings {
+    let mut made = Settings::default();
+    if let Some(check) = &spec.health_check {
+        made = made.with(Settings::HEALTH_CHECK, health_check(check), check.span);
+    }
+    if let Some(limits) = &spec.rate_limits {
+        let span = limits.first().zip(limits.last()).map(|(first, last)| first.span.to(last.span));
+        let limits = limits.iter().map(|limit| rate_limit(limit)).collect();
+        made = match span {
+            Some(span) => made.with(Settings::RATE_LIMITS, Some(limits), span),
+            // An empty list, which stands nowhere.
+            None => Settings { rate_limits: Some(limits), ..made },
+        };
+    }
+    let made = made.written(Settings::FAULT, block(&spec.fault, fault).as_ref());
+    match &spec.affinity {
+        Some(written) => made.with(Settings::SESSION, affinity(written), written.span),
+        None => made,
+    }
+}
+
+/// What is made of a block that may be left out, at its place.
+fn block<T, U>(written: &Option<Spanned<T>>, made: impl FnOnce(&T) -> U) -> Option<Spanned<U>> {
+    written.as_ref().map(|written| written.as_ref().map(made))
 }
 
 fn millis(millis: u64) -> DurationText {
@@ -48,30 +66,31 @@ fn text(field: &Spanned<String>) -> String {
 }
 
 fn balancing(spec: &weft::LoadBalancer) -> Settings {
-    Settings {
-        load_balancer: copied(&spec.policy),
-        hash: spec.hash.as_deref().map(|hash| HashPolicy {
-            keys: hash.on.iter().map(|key| hash_key(key)).collect(),
-            size: copied(&hash.size),
-        }),
-        locality: spec.locality.as_deref().map(|locality| Locality {
-            distribute: locality
-                .distribute
-                .iter()
-                .map(|distribution| Distribution {
-                    from: text(&distribution.from),
-                    to: distribution.to.iter().map(|(place, share)| (text(place), share.value)).collect(),
-                })
-                .collect(),
-            failover: locality.failover.iter().map(|pair| (text(&pair.from), text(&pair.to))).collect(),
-            priority: locality.priority.iter().map(text).collect(),
-        }),
-        warmup: spec.warmup.as_deref().map(|warmup| Warmup {
-            duration: warmup.duration.value,
-            minimum_percent: copied(&warmup.minimum_percent).unwrap_or(10),
-            aggression_thousandths: 1000,
-        }),
-        ..Settings::default()
+    let hash = block(&spec.hash, |hash| HashPolicy {
+        keys: hash.on.iter().map(|key| hash_key(key)).collect(),
+        size: copied(&hash.size),
+    });
+    let warmup = block(&spec.warmup, |warmup| Warmup {
+        duration: warmup.duration.value,
+        minimum_percent: copied(&warmup.minimum_percent).unwrap_or(10),
+        aggression_thousandths: 1000,
+    });
+    Settings::default()
+        .written(Settings::LOAD_BALANCER, spec.policy.as_ref())
+        .written(Settings::HASH, hash.as_ref())
+        .written(Settings::LOCALITY, block(&spec.locality, locality).as_ref())
+        .written(Settings::WARMUP, warmup.as_ref())
+}
+
+fn locality(written: &weft::balancing::Locality) -> Locality {
+    let distribution = |written: &weft::balancing::Distribution| Distribution {
+        from: text(&written.from),
+        to: written.to.iter().map(|(place, share)| (text(place), share.value)).collect(),
+    };
+    Locality {
+        distribute: written.distribute.iter().map(|written| distribution(written)).collect(),
+        failover: written.failover.iter().map(|pair| (text(&pair.from), text(&pair.to))).collect(),
+        priority: written.priority.iter().map(text).collect(),
     }
 }
 
@@ -91,42 +110,37 @@ fn hash_key(key: &weft::HashKey) -> HashKey {
 }
 
 fn connection(spec: &weft::Connection) -> Settings {
-    Settings {
-        requests_per_connection: copied(&spec.max_requests),
-        connection_age: copied(&spec.max_age),
-        streams_per_connection: copied(&spec.max_streams),
-        keepalive: spec.keepalive.as_deref().map(|keepalive| Keepalive {
-            time: copied(&keepalive.time),
-            interval: copied(&keepalive.interval),
-            probes: copied(&keepalive.probes),
-        }),
-        upgrade_to_http2: copied(&spec.upgrade_to_http2),
-        proxy_protocol: copied(&spec.proxy_protocol),
-        ..Settings::default()
-    }
+    let keepalive = block(&spec.keepalive, |keepalive| Keepalive {
+        time: copied(&keepalive.time),
+        interval: copied(&keepalive.interval),
+        probes: copied(&keepalive.probes),
+    });
+    Settings::default()
+        .written(Settings::REQUESTS_PER_CONNECTION, spec.max_requests.as_ref())
+        .written(Settings::CONNECTION_AGE, spec.max_age.as_ref())
+        .written(Settings::STREAMS_PER_CONNECTION, spec.max_streams.as_ref())
+        .written(Settings::KEEPALIVE, keepalive.as_ref())
+        .written(Settings::UPGRADE_TO_HTTP2, spec.upgrade_to_http2.as_ref())
+        .written(Settings::PROXY_PROTOCOL, spec.proxy_protocol.as_ref())
 }
 
 fn limits(spec: &weft::Limits) -> Settings {
-    Settings {
-        max_connections: copied(&spec.connections),
-        max_pending: copied(&spec.pending),
-        max_requests: copied(&spec.requests),
-        max_retries: copied(&spec.retries),
-        ..Settings::default()
-    }
+    Settings::default()
+        .written(Settings::MAX_CONNECTIONS, spec.connections.as_ref())
+        .written(Settings::MAX_PENDING, spec.pending.as_ref())
+        .written(Settings::MAX_REQUESTS, spec.requests.as_ref())
+        .written(Settings::MAX_RETRIES, spec.retries.as_ref())
 }
 
 fn outliers(spec: &weft::Outliers) -> Settings {
-    Settings {
-        consecutive_errors: copied(&spec.consecutive_errors),
-        consecutive_gateway_errors: copied(&spec.consecutive_gateway_errors),
-        consecutive_local_failures: copied(&spec.consecutive_local_failures),
-        ejection_interval: copied(&spec.interval),
-        base_ejection: copied(&spec.base_ejection),
-        max_ejected_percent: copied(&spec.max_ejected_percent),
-        min_healthy_percent: copied(&spec.min_healthy_percent),
-        ..Settings::default()
-    }
+    Settings::default()
+        .written(Settings::CONSECUTIVE_ERRORS, spec.consecutive_errors.as_ref())
+        .written(Settings::CONSECUTIVE_GATEWAY_ERRORS, spec.consecutive_gateway_errors.as_ref())
+        .written(Settings::CONSECUTIVE_LOCAL_FAILURES, spec.consecutive_local_failures.as_ref())
+        .written(Settings::EJECTION_INTERVAL, spec.interval.as_ref())
+        .written(Settings::BASE_EJECTION, spec.base_ejection.as_ref())
+        .written(Settings::MAX_EJECTED_PERCENT, spec.max_ejected_percent.as_ref())
+        .written(Settings::MIN_HEALTHY_PERCENT, spec.min_healthy_percent.as_ref())
 }
 
 /// None without a probe, which was reported while reading.

@@ -16,7 +16,7 @@ pub(super) fn parts(rule: &Spanned<GrpcRule>) -> Written<'_> {
         backends: &rule.backend_refs,
         timeouts: None,
         retry: None,
-        session: rule.session_persistence.as_deref(),
+        session: rule.session_persistence.as_ref(),
     }
 }
 

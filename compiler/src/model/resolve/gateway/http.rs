@@ -14,8 +14,8 @@ pub(super) fn parts(rule: &Spanned<HttpRule>) -> Written<'_> {
         filters: &rule.filters,
         backends: &rule.backend_refs,
         timeouts: rule.timeouts.as_deref(),
-        retry: rule.retry.as_deref(),
-        session: rule.session_persistence.as_deref(),
+        retry: rule.retry.as_ref(),
+        session: rule.session_persistence.as_ref(),
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Written<'r> {
     pub(super) filters: &'r [Spanned<Filter>],
     pub(super) backends: &'r [Spanned<gateway::BackendRef>],
     pub(super) timeouts: Option<&'r RouteTimeouts>,
-    pub(super) retry: Option<&'r RouteRetry>,
-    pub(super) session: Option<&'r gateway::SessionPersistence>,
+    pub(super) retry: Option<&'r Spanned<RouteRetry>>,
+    pub(super) session: Option<&'r Spanned<gateway::SessionPersistence>>,
 }
 
 /// Turns the rules of one route into those of the model.
@@ -67,7 +67,12 @@ impl Binder<'_, '_, '_, '_> {
             rewrite: effects.rewrite,
             mirrors: effects.mirrors,
             cors: effects.cors,
-            settings: Settings { session, ..settings(written) },
+            settings: match written.session {
+                Some(written_session) => {
+                    settings(written).with(Settings::SESSION, session, written_session.span)
+                }
+                None => settings(written),
+            },
         }
     }
 
@@ -251,17 +256,12 @@ fn origin(text: &str) -> Option<StringMatch> {
 
 /// What a rule says of timeouts and retries.
 fn settings(written: &Written<'_>) -> Settings {
-    let timeouts = Settings {
-        request: written.timeouts.and_then(|timeouts| timeouts.request.as_deref().copied()),
-        per_try: written.timeouts.and_then(|timeouts| timeouts.backend_request.as_deref().copied()),
-        ..Settings::default()
-    };
-    match written.retry {
-        Some(retry) => {
-            Settings { request: timeouts.request, per_try: timeouts.per_try, ..self::retry(retry) }
-        }
-        None => timeouts,
-    }
+    written
+        .retry
+        .map(retry)
+        .unwrap_or_default()
+        .written(Settings::REQUEST, written.timeouts.and_then(|timeouts| timeouts.request.as_ref()))
+        .written(Settings::PER_TRY, written.timeouts.and_then(|timeouts| timeouts.backend_request.as_ref()))
 }
 
 /// Tries after the first where `retry` is there and gives no number, which Gateway API leaves open.
@@ -273,18 +273,19 @@ const LONGEST_PAUSE: u32 = 10;
 
 /// `HTTPRouteRetry`: the statuses it lists, connections that could not be made, and requests that were certainly not
 /// processed.
-fn retry(written: &RouteRetry) -> Settings {
+fn retry(written: &Spanned<RouteRetry>) -> Settings {
     let always = [RetryOn::ConnectFailure, RetryOn::RefusedStream, RetryOn::Grpc(GrpcStatus::Unavailable)];
     let codes = written.codes.iter().map(|code| RetryOn::Status(code.value));
-    let backoff = written.backoff.as_deref().copied();
-    Settings {
-        retry_attempts: Some(written.attempts.as_deref().copied().unwrap_or(ATTEMPTS)),
-        retry_on: Some(always.into_iter().chain(codes).collect()),
-        retry_methods: Some(EVERY_METHOD.map(str::to_owned).to_vec()),
-        backoff_base: backoff,
-        backoff_max: backoff.map(|base| DurationText::new(base.get().saturating_mul(LONGEST_PAUSE))),
-        ..Settings::default()
-    }
+    let longest = |base: DurationText| DurationText::new(base.get().saturating_mul(LONGEST_PAUSE));
+    let attempts = written.attempts.unwrap_or(Spanned::new(ATTEMPTS, written.span));
+    let codes_place = written.codes.first().zip(written.codes.last());
+    let codes_place = codes_place.map_or(written.span, |(first, last)| first.span.to(last.span));
+    Settings::default()
+        .written(Settings::RETRY_ATTEMPTS, Some(&attempts))
+        .with(Settings::RETRY_ON, Some(always.into_iter().chain(codes).collect()), codes_place)
+        .with(Settings::RETRY_METHODS, Some(EVERY_METHOD.map(str::to_owned).to_vec()), written.span)
+        .written(Settings::BACKOFF_BASE, written.backoff.as_ref())
+        .written(Settings::BACKOFF_MAX, written.backoff.map(|base| base.map(longest)).as_ref())
 }
 
 /// Conditions on headers. "Only the first entry with an equivalent name MUST be considered for a match"

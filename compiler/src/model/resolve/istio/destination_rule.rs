@@ -63,13 +63,22 @@ fn bind_policy(
     policy: &Spanned<TrafficPolicy>,
     service: &mut Service,
 ) {
-    let own = settings::of(&Parts::of(policy));
+    let object = document.object();
+    let own = settings::of(&Parts::of(policy)).made_by(&object);
     let clashes = own.clashes(&service.settings);
     if !clashes.is_empty() {
         let set = clashes.join("`, `");
         let message = format!("another DestinationRule sets `{set}` of `{}` too", service.id());
-        let finding =
-            Diagnostic::error("conflicting-settings", message).object(document.object()).at(policy.span);
+        let place = |settings: &Settings| {
+            clashes.first().and_then(|name| settings.place_named(name)).map(|place| place.span)
+        };
+        let finding = Diagnostic::error("conflicting-settings", message)
+            .object(object.clone())
+            .at(place(&own).unwrap_or(policy.span));
+        let finding = match place(&service.settings) {
+            Some(other) => finding.related(other, "the other one"),
+            None => finding,
+        };
         context.report(finding.help("set it in one of them"));
     }
     let whole = std::mem::take(&mut service.settings).or(&own);
@@ -80,7 +89,7 @@ fn bind_policy(
             .find(|of| of.port.as_ref().is_some_and(|selector| selector.number.value == port.number));
         let settings = match of_port {
             Some(of_port) => {
-                let made = settings::of(&Parts::of_port(of_port));
+                let made = settings::of(&Parts::of_port(of_port)).made_by(&object);
                 if port.settings.is_some() {
                     let message =
                         format!("another DestinationRule has a policy for port {} too", port.number);
@@ -90,7 +99,7 @@ fn bind_policy(
                 Some(made)
             }
             // Time without traffic is limited on connections, not on requests.
-            None => settings::idle_connections(policy, port).map(|idle| idle.or(&whole)),
+            None => settings::idle_connections(policy, port).map(|idle| idle.made_by(&object).or(&whole)),
         };
         if settings.is_some() {
             port.settings = settings;

@@ -95,7 +95,8 @@ pub(super) fn rule(
         RuleAction::Forward(backends(context, document, &written.route, binder))
     };
     let (request_headers, response_headers) = edits(context, document, written.headers.as_ref());
-    let retries = written.retries.as_deref().map(retry).unwrap_or_default();
+    let retries = written.retries.as_ref().map(retry).unwrap_or_default();
+    let settings = retries.written(Settings::REQUEST, written.timeout.as_ref());
     RouteRule {
         at,
         action,
@@ -104,10 +105,9 @@ pub(super) fn rule(
         rewrite: rewrite(written),
         mirrors: mirrors(context, effective, binder),
         cors: written.cors_policy.as_deref().map(cors),
-        settings: Settings {
-            request: written.timeout.as_deref().copied(),
-            fault: written.fault.as_deref().and_then(fault),
-            ..retries
+        settings: match &written.fault {
+            Some(injected) => settings.with(Settings::FAULT, fault(injected), injected.span),
+            None => settings,
         },
     }
 }
@@ -237,16 +237,16 @@ fn fault(written: &HttpFault) -> Option<Fault> {
     (delay.is_some() || abort.is_some()).then_some(Fault { delay, abort })
 }
 
-fn retry(written: &HttpRetry) -> Settings {
-    let longest = |base: &Spanned<DurationText>| DurationText::new(base.get().saturating_mul(10));
-    Settings {
-        // Without a number there are none (istio:pilot/pkg/networking/core/route/retry/retry.go, `ConvertPolicy`).
-        retry_attempts: Some(written.attempts.as_deref().copied().unwrap_or(0)),
-        per_try: written.per_try_timeout.as_deref().copied(),
-        retry_on: written.conditions(),
-        backoff_base: written.backoff.as_deref().copied(),
+fn retry(written: &Spanned<HttpRetry>) -> Settings {
+    let longest = |base: DurationText| DurationText::new(base.get().saturating_mul(10));
+    // Without a number there are none (istio:pilot/pkg/networking/core/route/retry/retry.go, `ConvertPolicy`).
+    let attempts = written.attempts.unwrap_or(Spanned::new(0, written.span));
+    let on_place = written.retry_on.as_ref().map_or(written.span, |words| words.span);
+    Settings::default()
+        .written(Settings::RETRY_ATTEMPTS, Some(&attempts))
+        .written(Settings::PER_TRY, written.per_try_timeout.as_ref())
+        .with(Settings::RETRY_ON, written.conditions(), on_place)
+        .written(Settings::BACKOFF_BASE, written.backoff.as_ref())
         // Envoy's, where only the first pause is given.
-        backoff_max: written.backoff.as_ref().map(longest),
-        ..Settings::default()
-    }
+        .written(Settings::BACKOFF_MAX, written.backoff.map(|base| base.map(longest)).as_ref())
 }

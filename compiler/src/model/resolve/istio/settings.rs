@@ -11,7 +11,7 @@ use crate::dialect::istio::destination_rule::{
 };
 use crate::dialect::istio::{self, TrafficPolicy};
 use crate::model::{Port, Settings};
-use crate::yaml::Spanned;
+use crate::yaml::{Span, Spanned};
 
 /// What of a policy can be replaced on its own.
 #[derive(Clone, Copy, Default)]
@@ -56,21 +56,26 @@ impl<'p> Parts<'p> {
 
 /// The settings that parts make.
 pub(super) fn of(parts: &Parts<'_>) -> Settings {
-    let balancer = parts.load_balancer.map(|part| balancer(part)).unwrap_or_default();
+    let balancer = parts.load_balancer.map(balancer).unwrap_or_default();
     let pool = parts.connection_pool.map(|part| pool(part)).unwrap_or_default();
-    let outliers = parts.outlier_detection.map(|part| outliers(part)).unwrap_or_default();
-    let rest = Settings {
-        proxy_protocol: parts.proxy_protocol.map(|part| match part.version.as_deref() {
+    let outliers = parts.outlier_detection.map(outliers).unwrap_or_default();
+    let proxy_protocol = parts.proxy_protocol.map(|part| {
+        part.as_ref().map(|part| match part.version.as_deref() {
             Some(ProxyProtocolVersion::V2) => 2,
             Some(ProxyProtocolVersion::V1) | None => 1,
-        }),
-        retry_budget: parts.retry_budget.map(|part| RetryBudget {
+        })
+    });
+    let retry_budget = parts.retry_budget.map(|part| {
+        part.as_ref().map(|part| RetryBudget {
             percent: part.percent.map_or(20, |percent| percent.value as u32),
             min: part.min_retry_concurrency.map_or(3, |min| min.value),
-        }),
-        ..Settings::default()
-    };
-    balancer.or(&pool).or(&outliers).or(&rest)
+        })
+    });
+    balancer
+        .or(&pool)
+        .or(&outliers)
+        .written(Settings::PROXY_PROTOCOL, proxy_protocol.as_ref())
+        .written(Settings::RETRY_BUDGET, retry_budget.as_ref())
 }
 
 /// Istio's defaults for all fields of the parts that are there, in spellings that mean "none" where none is the default.
@@ -103,40 +108,43 @@ pub(super) fn written_out(parts: &Parts<'_>) -> Settings {
     all
 }
 
-fn balancer(written: &LoadBalancerSettings) -> Settings {
+fn balancer(written: &Spanned<LoadBalancerSettings>) -> Settings {
     let hash = written.consistent_hash.as_deref();
     let simple = written.simple.as_deref();
     let warmup = written.warmup.as_deref();
-    let old = written.warmup_duration_secs.as_deref().copied();
     let by_hash = hash.map(|hash| match hash.maglev {
         Some(_) => LoadBalancer::Maglev,
         None => LoadBalancer::RingHash,
     });
-    Settings {
-        load_balancer: by_hash.or(Some(match simple {
-            Some(SimpleLb::Random) => LoadBalancer::Random,
-            Some(SimpleLb::RoundRobin) => LoadBalancer::RoundRobin,
-            // `PASSTHROUGH` was refused while reading.
-            Some(
-                SimpleLb::LeastConn | SimpleLb::LeastRequest | SimpleLb::Unspecified | SimpleLb::Passthrough,
-            )
-            | None => LoadBalancer::LeastRequest,
-        })),
-        hash: hash.map(hash_policy),
-        locality: written.locality_lb_setting.as_deref().and_then(locality),
-        warmup: warmup.and_then(|warmup| warmup.duration.as_deref().copied()).or(old).map(|duration| {
-            Warmup {
-                duration,
-                minimum_percent: warmup
-                    .and_then(|warmup| warmup.minimum_percent)
-                    .map_or(10, |percent| percent.value as u32),
-                aggression_thousandths: warmup
-                    .and_then(|warmup| warmup.aggression)
-                    .map_or(1000, |aggression| (aggression.value * 1000.0).round() as u32),
-            }
-        }),
-        ..Settings::default()
-    }
+    let chosen = by_hash.unwrap_or(match simple {
+        Some(SimpleLb::Random) => LoadBalancer::Random,
+        Some(SimpleLb::RoundRobin) => LoadBalancer::RoundRobin,
+        // `PASSTHROUGH` was refused while reading.
+        Some(
+            SimpleLb::LeastConn | SimpleLb::LeastRequest | SimpleLb::Unspecified | SimpleLb::Passthrough,
+        )
+        | None => LoadBalancer::LeastRequest,
+    });
+    let place = written.consistent_hash.as_ref().map(|hash| hash.span);
+    let place = place.or(written.simple.as_ref().map(|simple| simple.span)).unwrap_or(written.span);
+    let locality_place = written.locality_lb_setting.as_ref().map_or(written.span, |locality| locality.span);
+    let warmup_duration = warmup.and_then(|warmup| warmup.duration).or(written.warmup_duration_secs);
+    let warmup = warmup_duration.map(|duration| {
+        duration.map(|duration| Warmup {
+            duration,
+            minimum_percent: warmup
+                .and_then(|warmup| warmup.minimum_percent)
+                .map_or(10, |percent| percent.value as u32),
+            aggression_thousandths: warmup
+                .and_then(|warmup| warmup.aggression)
+                .map_or(1000, |aggression| (aggression.value * 1000.0).round() as u32),
+        })
+    });
+    Settings::default()
+        .with(Settings::LOAD_BALANCER, Some(chosen), place)
+        .with(Settings::HASH, hash.map(hash_policy), place)
+        .with(Settings::LOCALITY, written.locality_lb_setting.as_deref().and_then(locality), locality_place)
+        .written(Settings::WARMUP, warmup.as_ref())
 }
 
 /// Sizes are Envoy's where none is given.
@@ -173,61 +181,69 @@ fn locality(written: &LocalityLbSetting) -> Option<Locality> {
 }
 
 /// A number of zero says nothing in Istio.
-fn number(written: Option<Spanned<u32>>) -> Option<u32> {
-    written.map(|number| number.value).filter(|number| *number > 0)
+fn number(written: Option<Spanned<u32>>) -> Option<Spanned<u32>> {
+    written.filter(|number| number.value > 0)
 }
 
 fn pool(written: &ConnectionPoolSettings) -> Settings {
     let tcp = written.tcp.as_deref().cloned().unwrap_or_default();
     let http = written.http.as_deref().cloned().unwrap_or_default();
     let time = |written: Option<Spanned<DurationText>>| written.map(|time| time.value);
-    Settings {
-        max_connections: number(tcp.max_connections),
-        connect: time(tcp.connect_timeout),
-        connection_age: time(tcp.max_connection_duration),
-        keepalive: tcp.tcp_keepalive.as_deref().map(|probes| Keepalive {
+    let keepalive = tcp.tcp_keepalive.as_ref().map(|probes| {
+        probes.as_ref().map(|probes| Keepalive {
             time: time(probes.time),
             interval: time(probes.interval),
-            probes: number(probes.probes),
-        }),
-        max_pending: number(http.http1_max_pending_requests),
-        max_requests: number(http.http2_max_requests),
-        requests_per_connection: number(http.max_requests_per_connection),
-        max_retries: number(http.max_retries),
-        pool_idle: time(http.idle_timeout),
-        upgrade_to_http2: http.h2_upgrade_policy.as_deref().and_then(|policy| match policy {
-            H2UpgradePolicy::Default => None,
-            H2UpgradePolicy::DoNotUpgrade => Some(false),
-            H2UpgradePolicy::Upgrade => Some(true),
-        }),
-        streams_per_connection: number(http.max_concurrent_streams),
-        ..Settings::default()
-    }
+            probes: number(probes.probes).map(|probes| probes.value),
+        })
+    });
+    let upgrade = http.h2_upgrade_policy.as_ref().and_then(|policy| match policy.value {
+        H2UpgradePolicy::Default => None,
+        H2UpgradePolicy::DoNotUpgrade => Some(Spanned::new(false, policy.span)),
+        H2UpgradePolicy::Upgrade => Some(Spanned::new(true, policy.span)),
+    });
+    Settings::default()
+        .written(Settings::MAX_CONNECTIONS, number(tcp.max_connections).as_ref())
+        .written(Settings::CONNECT, tcp.connect_timeout.as_ref())
+        .written(Settings::CONNECTION_AGE, tcp.max_connection_duration.as_ref())
+        .written(Settings::KEEPALIVE, keepalive.as_ref())
+        .written(Settings::MAX_PENDING, number(http.http1_max_pending_requests).as_ref())
+        .written(Settings::MAX_REQUESTS, number(http.http2_max_requests).as_ref())
+        .written(Settings::REQUESTS_PER_CONNECTION, number(http.max_requests_per_connection).as_ref())
+        .written(Settings::MAX_RETRIES, number(http.max_retries).as_ref())
+        .written(Settings::POOL_IDLE, http.idle_timeout.as_ref())
+        .written(Settings::UPGRADE_TO_HTTP2, upgrade.as_ref())
+        .written(Settings::STREAMS_PER_CONNECTION, number(http.max_concurrent_streams).as_ref())
 }
 
 /// `tcp.idleTimeout`, where connections are forwarded as they are.
 pub(super) fn idle_connections(policy: &TrafficPolicy, port: &Port) -> Option<Settings> {
     let tcp = policy.connection_pool.as_ref()?.tcp.as_ref()?;
-    let idle = tcp.idle_timeout.as_deref().copied()?;
-    (!port.protocol.is_http()).then(|| Settings { idle: Some(idle), ..Settings::default() })
+    let idle = tcp.idle_timeout.as_ref()?;
+    (!port.protocol.is_http()).then(|| Settings::default().written(Settings::IDLE, Some(idle)))
 }
 
 /// All of it is written out (iapi:networking/v1alpha3/destination_rule.proto, `OutlierDetection`).
-fn outliers(written: &OutlierDetection) -> Settings {
+fn outliers(written: &Spanned<OutlierDetection>) -> Settings {
     let seconds = |seconds| DurationText::new(std::time::Duration::from_secs(seconds));
     let splits = written.split_external_local_origin_errors.is_some_and(|split| split.value);
-    let count = |written: Option<Spanned<u32>>, default| Some(written.map_or(default, |count| count.value));
-    Settings {
-        consecutive_errors: count(written.consecutive_5xx_errors, 5),
-        consecutive_gateway_errors: count(written.consecutive_gateway_errors, 0),
-        consecutive_local_failures: match splits {
-            true => count(written.consecutive_local_origin_failures, 5),
-            false => Some(0),
-        },
-        ejection_interval: Some(written.interval.map_or(seconds(10), |time| time.value)),
-        base_ejection: Some(written.base_ejection_time.map_or(seconds(30), |time| time.value)),
-        max_ejected_percent: count(written.max_ejection_percent.filter(|percent| percent.value > 0), 10),
-        min_healthy_percent: count(written.min_health_percent, 0),
-        ..Settings::default()
-    }
+    let count = |number: Option<Spanned<u32>>, default| or(number, default, written.span);
+    let time = |time: Option<Spanned<DurationText>>, default| or(time, seconds(default), written.span);
+    let local = match splits {
+        true => count(written.consecutive_local_origin_failures, 5),
+        false => count(None, 0),
+    };
+    let ejected = written.max_ejection_percent.filter(|percent| percent.value > 0);
+    Settings::default()
+        .written(Settings::CONSECUTIVE_ERRORS, Some(&count(written.consecutive_5xx_errors, 5)))
+        .written(Settings::CONSECUTIVE_GATEWAY_ERRORS, Some(&count(written.consecutive_gateway_errors, 0)))
+        .written(Settings::CONSECUTIVE_LOCAL_FAILURES, Some(&local))
+        .written(Settings::EJECTION_INTERVAL, Some(&time(written.interval, 10)))
+        .written(Settings::BASE_EJECTION, Some(&time(written.base_ejection_time, 30)))
+        .written(Settings::MAX_EJECTED_PERCENT, Some(&count(ejected, 10)))
+        .written(Settings::MIN_HEALTHY_PERCENT, Some(&count(written.min_health_percent, 0)))
+}
+
+/// What is written, or a default in its block.
+fn or<T>(written: Option<Spanned<T>>, default: T, block: Span) -> Spanned<T> {
+    written.unwrap_or(Spanned::new(default, block))
 }
