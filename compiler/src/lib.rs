@@ -71,7 +71,7 @@ use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
 pub use dialect::Known;
-use findings::{Checks, Judged};
+use findings::{Checks, Judged, Waivers};
 use model::Mesh;
 use progress::{Progress, Silent, Stage};
 use source::Sources;
@@ -85,6 +85,8 @@ pub struct Compilation {
     pub diagnostics: Vec<Diagnostic>,
     /// The counts.
     pub summary: Summary,
+    /// The waivers that hold, for findings about changes (see [`analysis::unsafe_transition`]).
+    pub waivers: Waivers,
 }
 
 impl Compilation {
@@ -120,11 +122,11 @@ pub fn compile_with(
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
     let analysed = analysis::analyse_watched(&mesh, checks.today, progress);
     diagnostics.extend(without_echoes(&diagnostics, analysed));
-    let Judged { diagnostics, waived } =
+    let Judged { diagnostics, waived, waivers } =
         findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
     let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
     summary.waived = waived;
-    Compilation { mesh, diagnostics, summary }
+    Compilation { mesh, diagnostics, summary, waivers }
 }
 
 /// What says that something is missing. Where documents are broken, something is.

@@ -6,6 +6,9 @@
 //! * a port begins to ask for TLS (`off` to `strict`), or ceases to take it, without `permissive` in between;
 //! * a port's protocol or the port of its workloads changes.
 //!
+//! What one edit does to all services of the mesh, such as another trust domain or default of `peerTLS`, is one finding about
+//! the Mesh document. A waiver stands in the document of the service in the head, or in the Mesh document.
+//!
 //! A service that nobody in the base declares, routes to, or lets be called is no finding, nor is one that is new. Only
 //! `weft check --base` runs this: it compares two meshes.
 //!
@@ -34,8 +37,15 @@ use weft_bundle::body::{PeerTls, Verdict};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Mesh, Port, RouteRule, RuleAction, Service, ServiceIndex};
 
-/// One finding per service and cause, at its place in the head, or at the Mesh document's if it is gone.
+/// One finding per service and cause, at its place in the head, or at the Mesh document's if it is gone; one at the Mesh
+/// document for a cause that all services have. None if either has no Mesh document.
 pub fn between(base: &Mesh, head: &Mesh) -> Vec<Diagnostic> {
+    let described = |mesh: &Mesh| mesh.at.origin.line > 0;
+    if !described(base) || !described(head) {
+        return Vec::new();
+    }
+    let everywhere = everywhere(base, head);
+    let mut met = vec![0_usize; everywhere.len()];
     let mut used: Option<Users<'_>> = None;
     let mut found = Vec::new();
     for (index, old) in base.indexed().filter(|(_, service)| !service.external) {
@@ -46,12 +56,108 @@ pub fn between(base: &Mesh, head: &Mesh) -> Vec<Diagnostic> {
         }
         let users = used.get_or_insert_with(|| Users::of(base));
         for broken in breaks {
-            if let Some(user) = users.of_part(base, index, &broken) {
-                found.push(report(head, old, new, &broken, &user));
+            let Some(user) = users.of_part(base, index, &broken) else { continue };
+            let of_all = everywhere.iter().position(|edit| edit.explains(&broken));
+            match of_all.and_then(|place| met.get_mut(place)) {
+                Some(count) => *count += 1,
+                None => found.push(report(head, old, new, &broken, &user)),
             }
         }
     }
+    let edits = everywhere.iter().zip(met).filter(|(_, count)| *count > 0);
+    found.extend(edits.map(|(edit, count)| edit.report(head, count)));
     found
+}
+
+/// A change that all services of the mesh have alike.
+enum Everywhere {
+    TrustDomain(String, String),
+    Tls(PeerTls, PeerTls),
+}
+
+/// What changed for all services of a mesh that has several.
+fn everywhere(base: &Mesh, head: &Mesh) -> Vec<Everywhere> {
+    let ours = base.indexed().filter(|(_, service)| !service.external);
+    let both = ours.filter_map(|(_, old)| {
+        let new = head.find(&old.namespace, &old.name).map(|index| head.service(index))?;
+        Some((old, new))
+    });
+    let both: Vec<_> = both.collect();
+    if both.len() < 2 {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    if base.trust_domain != head.trust_domain {
+        found.push(Everywhere::TrustDomain(base.trust_domain.to_string(), head.trust_domain.to_string()));
+    }
+    for (from, to) in UNSAFE_TLS {
+        let ports = both.iter().flat_map(|(old, new)| {
+            old.ports.iter().filter_map(|port| Some((port.peer_tls, new.port(port.number)?.peer_tls)))
+        });
+        let mut alike = ports.filter(|(old, _)| *old == from).peekable();
+        if alike.peek().is_some() && alike.all(|(_, new)| new == to) {
+            found.push(Everywhere::Tls(from, to));
+        }
+    }
+    found
+}
+
+impl Everywhere {
+    /// Whether it is why something of one service breaks.
+    fn explains(&self, broken: &Broken) -> bool {
+        match (self, broken) {
+            (Self::TrustDomain(from, to), Broken::Identity(old, new)) => {
+                let path = |id: &str, domain: &str| {
+                    id.strip_prefix("spiffe://")?.strip_prefix(domain).map(str::to_owned)
+                };
+                path(old, from).is_some_and(|old| path(new, to) == Some(old))
+            }
+            (Self::Tls(from, to), Broken::Tls(_, old, new)) => (from, to) == (old, new),
+            _ => false,
+        }
+    }
+
+    fn report(&self, head: &Mesh, count: usize) -> Diagnostic {
+        let (message, help) = match self {
+            Self::TrustDomain(from, to) => (
+                format!(
+                    "the trust domain changes from `{from}` to `{to}`, and with it every identity: callers take either the old ones or the new ones"
+                ),
+                "keep the trust domain; workloads of another one are let in by `federated` domains",
+            ),
+            Self::Tls(from, to) => (
+                format!(
+                    "`peerTLS` of all ports that had `{}` becomes `{}`, and callers do either the one or the other",
+                    tls_word(*from),
+                    tls_word(*to)
+                ),
+                PERMISSIVE_FIRST,
+            ),
+        };
+        let count = match count {
+            1 => "one service or port that others use has this change".to_owned(),
+            count => format!("{count} services or ports that others use have this change"),
+        };
+        Diagnostic::warning("unsafe-transition", message)
+            .object(head.at.origin.object.clone())
+            .at(head.at.span)
+            .with_note(count)
+            .help(help)
+    }
+}
+
+/// What callers cannot follow in one step. Callers of a permissive port come with TLS.
+const UNSAFE_TLS: [(PeerTls, PeerTls); 3] =
+    [(PeerTls::Off, PeerTls::Strict), (PeerTls::Strict, PeerTls::Off), (PeerTls::Permissive, PeerTls::Off)];
+
+const PERMISSIVE_FIRST: &str = "set `peerTLS: permissive` first, and the other when every proxy has that";
+
+fn tls_word(tls: PeerTls) -> &'static str {
+    match tls {
+        PeerTls::Strict => "strict",
+        PeerTls::Permissive => "permissive",
+        PeerTls::Off => "off",
+    }
 }
 
 /// What a change takes away.
@@ -59,7 +165,7 @@ enum Broken {
     Service,
     Identity(String, String),
     Port(u16),
-    Tls(u16, &'static str, &'static str),
+    Tls(u16, PeerTls, PeerTls),
     Spoken(u16, String),
     Subset(String),
 }
@@ -83,12 +189,8 @@ fn breaks(old: &Service, new: Option<&Service>) -> Vec<Broken> {
 
 fn port_breaks(old: &Port, new: &Port) -> Vec<Broken> {
     let mut broken = Vec::new();
-    match (old.peer_tls, new.peer_tls) {
-        (PeerTls::Off, PeerTls::Strict) => broken.push(Broken::Tls(old.number, "off", "strict")),
-        (PeerTls::Strict, PeerTls::Off) => broken.push(Broken::Tls(old.number, "strict", "off")),
-        // Callers of a permissive port come with TLS.
-        (PeerTls::Permissive, PeerTls::Off) => broken.push(Broken::Tls(old.number, "permissive", "off")),
-        _ => {}
+    if UNSAFE_TLS.contains(&(old.peer_tls, new.peer_tls)) {
+        broken.push(Broken::Tls(old.number, old.peer_tls, new.peer_tls));
     }
     if old.protocol != new.protocol {
         let (from, to) = (old.protocol.as_str(), new.protocol.as_str());
@@ -177,7 +279,9 @@ fn report(head: &Mesh, old: &Service, new: Option<&Service>, broken: &Broken, us
         }
         Broken::Tls(number, from, to) => (
             format!(
-                "`peerTLS` of port {number} of `{id}` changes from `{from}` to `{to}`, and callers do either the one or the other"
+                "`peerTLS` of port {number} of `{id}` changes from `{}` to `{}`, and callers do either the one or the other",
+                tls_word(*from),
+                tls_word(*to)
             ),
             at_port(*number),
         ),
@@ -191,14 +295,14 @@ fn report(head: &Mesh, old: &Service, new: Option<&Service>, broken: &Broken, us
     };
     let place = new.map_or(&head.at, |new| &new.at);
     let help = match broken {
-        Broken::Tls(..) => "set `peerTLS: permissive` first, and the other when every proxy has that",
+        Broken::Tls(..) => PERMISSIVE_FIRST,
         Broken::Identity(..) => {
             "give the new identity to a new service, move the callers, then remove this one"
         }
         _ => "keep the old one until every proxy has the change that moves its users",
     };
     Diagnostic::warning("unsafe-transition", message)
-        .object(old.at.origin.object.clone())
+        .object(place.origin.object.clone())
         .at(span.unwrap_or(place.span))
         .with_note(format!("in the base, {user}"))
         .help(help)

@@ -19,7 +19,8 @@ use crate::diagnostic::human::Style;
 use crate::diagnostic::{
     self, Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif,
 };
-use crate::findings::{Baseline, Checks, Comparison, Levels, compare};
+use crate::findings::levels::anything_broken;
+use crate::findings::{Baseline, Checks, Comparison, Levels, Waivers, compare};
 use crate::model::Mesh;
 use crate::progress::{Progress, Stage};
 use crate::source::{GitTree, SourceError, Sources};
@@ -163,22 +164,44 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
     // What is equal has equal findings, and need not be compiled again.
     let (before, transition) = match same(&old, &sources) {
-        true => (head.diagnostics.clone(), Vec::new()),
-        false if is_new => (Vec::new(), Vec::new()),
+        true => (head.diagnostics.clone(), Transition::default()),
+        false if is_new => (Vec::new(), Transition::default()),
         false => {
             let base = findings_of(&old, &checks, baseline.as_ref(), &mut known, progress);
-            let levels = Levels::new(&head.mesh, &checks);
-            let found = unsafe_transition::between(&base.mesh, &head.mesh).into_iter();
-            (base.diagnostics, found.filter_map(|finding| levels.apply(finding)).collect())
+            let transition = Transition::between(&base, &head, &Levels::new(&head.mesh, &checks));
+            (base.diagnostics, transition)
         }
     };
     let mut compared = compare(before, &old, head.diagnostics, &sources);
     // What is wrong with the change itself is new by its nature.
-    compared.introduced.extend(transition);
+    compared.introduced.extend(transition.found);
     diagnostic::sort(&mut compared.introduced);
     let Comparison { introduced, unchanged, fixed } = compared;
     let base = Some(Base { commit, sources: old, fixed, unchanged });
-    Ok(Checked { summary: head.summary.of(&introduced), sources, diagnostics: introduced, base })
+    let mut summary = head.summary.of(&introduced);
+    summary.waived += transition.waived;
+    Ok(Checked { summary, sources, diagnostics: introduced, base })
+}
+
+/// What is wrong with a change itself, and how much of that is waived.
+#[derive(Default)]
+struct Transition {
+    found: Vec<Diagnostic>,
+    waived: usize,
+}
+
+impl Transition {
+    /// Nothing where one of both is broken: no proxy follows what cannot be built, and what could not be read only seems to be
+    /// gone.
+    fn between(base: &Found, head: &Found, levels: &Levels) -> Self {
+        if anything_broken(&base.diagnostics) || anything_broken(&head.diagnostics) {
+            return Self::default();
+        }
+        let found = unsafe_transition::between(&base.mesh, &head.mesh).into_iter();
+        let shown = found.filter_map(|finding| levels.apply(finding));
+        let (waived, found): (Vec<_>, Vec<_>) = shown.partition(|finding| head.waivers.silence(finding));
+        Self { found, waived: waived.len() }
+    }
 }
 
 /// What is found and not hidden, and in what.
@@ -188,6 +211,7 @@ struct Found {
     mesh: ManuallyDrop<Mesh>,
     diagnostics: Vec<Diagnostic>,
     summary: Summary,
+    waivers: Waivers,
 }
 
 fn findings_of(
@@ -197,12 +221,12 @@ fn findings_of(
     known: &mut Known,
     progress: &dyn Progress,
 ) -> Found {
-    let Compilation { mesh, diagnostics, summary } = compile_with(sources, checks, known, progress);
+    let Compilation { mesh, diagnostics, summary, waivers } = compile_with(sources, checks, known, progress);
     let mesh = ManuallyDrop::new(mesh);
-    let Some(baseline) = baseline else { return Found { mesh, diagnostics, summary } };
+    let Some(baseline) = baseline else { return Found { mesh, diagnostics, summary, waivers } };
     let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
     let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
-    Found { mesh, diagnostics: left.diagnostics, summary }
+    Found { mesh, diagnostics: left.diagnostics, summary, waivers }
 }
 
 /// What a directory held at a revision; nothing if it was not there yet. Git is asked only for what is not the same now.

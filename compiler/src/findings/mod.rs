@@ -24,6 +24,7 @@ pub use self::baseline::{Baseline, BaselineError};
 pub use self::comparison::{Comparison, compare};
 pub use self::fingerprint::Fingerprint;
 pub use self::levels::Levels;
+pub use self::waiver::Waivers;
 use crate::analysis::Level;
 use crate::diagnostic::{self, Diagnostic};
 use crate::dialect::ParsedDocument;
@@ -48,6 +49,8 @@ pub struct Judged {
     pub diagnostics: Vec<Diagnostic>,
     /// How many were waived that would have been shown.
     pub waived: usize,
+    /// The waivers that hold.
+    pub waivers: Waivers,
 }
 
 /// Findings of every step, without those that are waived or off, at their levels; and what is wrong with waivers.
@@ -66,6 +69,7 @@ pub fn judge(
     Judged {
         diagnostics,
         waived: waived.waived.into_iter().filter_map(|finding| levels.apply(finding)).count(),
+        waivers: waived.waivers,
     }
 }
 

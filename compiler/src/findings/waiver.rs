@@ -10,9 +10,8 @@
 //! stands in. It must give a reason; one without `until` never expires. What nothing can be built from cannot be waived,
 //! nor can findings about waivers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-use std::collections::BTreeMap;
 
 use time::{Date, Month};
 
@@ -30,6 +29,9 @@ pub const ANNOTATION: &str = "weft.dev/waive";
 /// Findings about waivers themselves.
 const ABOUT_WAIVERS: [&str; 4] = ["expired-waiver", "invalid-waiver", "unused-waiver", "stale-baseline"];
 
+/// Findings about what changed since a base: without one, nothing says whether their waivers are used.
+const OF_CHANGES: [&str; 1] = ["unsafe-transition"];
+
 /// Findings, sorted out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Outcome {
@@ -37,6 +39,20 @@ pub(super) struct Outcome {
     pub(super) kept: Vec<Diagnostic>,
     /// Those that one silences.
     pub(super) waived: Vec<Diagnostic>,
+    /// The waivers that hold.
+    pub(super) waivers: Waivers,
+}
+
+/// The waivers that hold, for findings that are made after all others.
+#[derive(Clone, Debug, Default)]
+pub struct Waivers(BTreeSet<(String, &'static str)>);
+
+impl Waivers {
+    /// Whether one silences a finding.
+    pub fn silence(&self, finding: &Diagnostic) -> bool {
+        let object = finding.object.clone().unwrap_or_default();
+        self.0.contains(&(object, finding.analysis))
+    }
 }
 
 /// Sorts out which findings are waived, and says what is wrong with the waivers.
@@ -71,10 +87,13 @@ pub(super) fn apply(
             None => outcome.kept.push(finding),
         }
     }
+    outcome.waivers = Waivers(silences.into_keys().collect());
     let is_off = |waiver: &Waiver| levels.of(waiver.page.name) == Level::Off;
     outcome.kept.extend(waivers.iter().filter(|waiver| waiver.expired).map(Waiver::expired));
     if !broken {
-        let unused = waivers.iter().filter(|waiver| !waiver.used && !waiver.expired && !is_off(waiver));
+        let idle =
+            |waiver: &&Waiver| !waiver.used && !waiver.expired && !OF_CHANGES.contains(&waiver.page.name);
+        let unused = waivers.iter().filter(idle).filter(|waiver| !is_off(waiver));
         outcome.kept.extend(unused.map(Waiver::unused));
     }
     outcome
