@@ -13,12 +13,13 @@ use crate::graph::{Graph, Kinds, dot, json, mermaid};
 #[command(after_help = "Examples:
   weft graph                                     Mermaid, to paste into Markdown between ```mermaid and ```
   weft graph policy --format dot | dot -Tsvg > mesh.svg
-  weft graph --focus bookinfo/reviews --depth 2  what it reaches in two steps, and what reaches it
+  weft graph --focus reviews --depth 2           what it reaches in two steps, and what reaches it
+  weft graph --focus gateway:infra/edge --depth 3  what callers from outside reach
   weft graph --kind calls --collapse namespace   a large mesh, a node for each namespace
   weft graph --format json --rev v1.4            for machines
 
 Thin arrows are declared calls, dotted ones calls that access policy allows and nobody declares, thick ones routes with
-the rule and its share. Cycles are red.
+the rule and its share. Gateways are hexagons. Cycles are red.
 Exit codes: 0 drawn, 1 the documents have errors, 2 could not draw.")]
 pub struct Args {
     #[command(flatten)]
@@ -29,8 +30,9 @@ pub struct Args {
     /// Which arrows
     #[arg(long, value_enum, default_value_t = Kind::All)]
     kind: Kind,
-    /// Only what this service reaches, and what reaches it
-    #[arg(long, value_name = "NS/NAME")]
+    /// Only what this service reaches, and what reaches it: `namespace/name`, `gateway:namespace/name`, or `name` if only
+    /// one has it
+    #[arg(long, value_name = "SERVICE")]
     focus: Option<String>,
     /// In at most this many steps
     #[arg(long, value_name = "N", default_value_t = 1, requires = "focus")]
@@ -123,16 +125,23 @@ fn select(graph: Graph, args: &Args) -> Result<Graph, String> {
         graph = graph.of_namespace(namespace);
     }
     if let Some(service) = &args.focus {
-        let known: Vec<String> = graph.nodes.iter().map(|node| node.id.clone()).collect();
-        let unknown = || {
-            let near = did_you_mean(service, known.iter().map(String::as_str));
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            format!("no service is called `{service}`{hint}")
+        let id = match graph.named(service).as_slice() {
+            [id] => (*id).to_owned(),
+            [] => return Err(unknown(&graph, service)),
+            several => return Err(format!("several are called `{service}`: {}", several.join(", "))),
         };
-        graph = graph.focus(service, args.depth).ok_or_else(unknown)?;
+        graph = graph.focus(&id, args.depth).ok_or_else(|| format!("no service is called `{service}`"))?;
     }
     Ok(match args.collapse {
         Some(Collapse::Namespace) => graph.collapse(),
         None => graph,
     })
+}
+
+fn unknown(graph: &Graph, service: &str) -> String {
+    let names =
+        graph.nodes.iter().flat_map(|node| node.name.as_deref().into_iter().chain([node.id.as_str()]));
+    let near = did_you_mean(service, names);
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("no service is called `{service}`{hint}")
 }

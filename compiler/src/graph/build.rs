@@ -5,25 +5,39 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_bundle::body::IdentityMatch;
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{Edge, EdgeKind, Graph, Node, Share};
+use super::{Edge, EdgeKind, Graph, Node, NodeKind, Share};
 use crate::model::callers::may_call;
-use crate::model::{At, CallerKind, Mesh, Route, RouteRule, RuleAction, Service, ServiceIndex};
+use crate::model::{At, CallerKind, Gateway, Mesh, Route, RouteRule, RuleAction, Service, ServiceIndex};
 
 impl Graph {
-    /// The whole mesh, a node for each service.
+    /// The whole mesh, a node for each service and gateway.
     pub fn build(mesh: &Mesh) -> Self {
-        let mut graph = Self { nodes: mesh.services.iter().map(node).collect(), edges: Vec::new() };
+        // Places of services are their indices until the nodes are sorted; gateways follow them.
+        let nodes = mesh.services.iter().map(node).chain(mesh.gateways.iter().map(gateway));
+        let mut graph = Self { nodes: nodes.collect(), edges: Vec::new() };
         let declared = declared(mesh, &mut graph.edges);
         let names = Names::of(mesh);
         for (target, _) in mesh.indexed() {
             allowed(mesh, &names, target, &declared, &mut graph);
         }
         for route in &mesh.routes {
-            routed(route, &mut graph.edges);
+            routed(mesh, route, &mut graph.edges);
         }
+        graph.sort_nodes();
         graph.sort_edges();
         graph.mark_cycles();
         graph
+    }
+
+    fn sort_nodes(&mut self) {
+        let mut order: Vec<usize> = (0..self.nodes.len()).collect();
+        order.sort_by_key(|place| self.nodes.get(*place).map(|node| (&node.namespace, &node.id)));
+        let places: BTreeMap<usize, usize> = order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+        let moved = |place: usize| places.get(&place).copied().unwrap_or(place);
+        for edge in &mut self.edges {
+            (edge.from, edge.to) = (moved(edge.from), moved(edge.to));
+        }
+        self.nodes = order.iter().filter_map(|place| self.nodes.get(*place)).cloned().collect();
     }
 
     pub(super) fn sort_edges(&mut self) {
@@ -38,6 +52,7 @@ impl Graph {
 fn node(service: &Service) -> Node {
     Node {
         id: service.id(),
+        kind: NodeKind::Service,
         namespace: service.namespace.clone(),
         name: Some(service.name.clone()),
         open: false,
@@ -48,8 +63,22 @@ fn node(service: &Service) -> Node {
     }
 }
 
-fn edge(from: ServiceIndex, to: ServiceIndex, kind: EdgeKind, at: At) -> Edge {
-    Edge { from: from.0, to: to.0, kind, count: 1, share: None, in_cycle: false, at: Some(at) }
+fn gateway(gateway: &Gateway) -> Node {
+    Node {
+        id: format!("gateway:{}", gateway.id()),
+        kind: NodeKind::Gateway,
+        namespace: gateway.namespace.clone(),
+        name: Some(gateway.name.clone()),
+        open: false,
+        except: Vec::new(),
+        in_cycle: false,
+        in_focus: false,
+        at: Some(gateway.at.clone()),
+    }
+}
+
+fn edge(from: usize, to: ServiceIndex, kind: EdgeKind, at: At) -> Edge {
+    Edge { from, to: to.0, kind, count: 1, share: None, in_cycle: false, at: Some(at) }
 }
 
 /// Adds what services declare; gives the pairs.
@@ -60,7 +89,7 @@ fn declared(mesh: &Mesh, edges: &mut Vec<Edge>) -> BTreeSet<(ServiceIndex, Servi
             if pairs.insert((from, call.service)) {
                 // The line is that of the object, whose `calls` say so; the span is the call's own.
                 let at = At { origin: service.at.origin.clone(), span: call.span };
-                edges.push(edge(from, call.service, EdgeKind::Call, at));
+                edges.push(edge(from.0, call.service, EdgeKind::Call, at));
             }
         }
     }
@@ -135,12 +164,14 @@ fn allowed(
     }
     let at = &mesh.service(target).at;
     let undeclared = may.into_iter().filter(|caller| !declared.contains(&(*caller, target)));
-    graph.edges.extend(undeclared.map(|caller| edge(caller, target, EdgeKind::Access, at.clone())));
+    graph.edges.extend(undeclared.map(|caller| edge(caller.0, target, EdgeKind::Access, at.clone())));
 }
 
 /// Adds where a route sends requests.
-fn routed(route: &Route, edges: &mut Vec<Edge>) {
-    let frontends: BTreeSet<ServiceIndex> = route.attachments.iter().map(|a| a.service).collect();
+fn routed(mesh: &Mesh, route: &Route, edges: &mut Vec<Edge>) {
+    let services = route.attachments.iter().map(|a| a.service.0);
+    let gateways = route.listeners.iter().map(|l| l.gateway.0.saturating_add(mesh.services.len()));
+    let frontends: BTreeSet<usize> = services.chain(gateways).collect();
     for frontend in frontends {
         for rule in &route.rules {
             edges.extend(shares(frontend, rule));
@@ -148,7 +179,8 @@ fn routed(route: &Route, edges: &mut Vec<Edge>) {
     }
 }
 
-fn shares(frontend: ServiceIndex, rule: &RouteRule) -> Vec<Edge> {
+/// The shares of a rule, from the node at a place.
+fn shares(frontend: usize, rule: &RouteRule) -> Vec<Edge> {
     let RuleAction::Forward(backends) = &rule.action else { return Vec::new() };
     let total = backends.iter().map(|backend| u64::from(backend.weight)).sum();
     let share = |backend: &crate::model::BackendRef| {

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::label::arrows;
 use super::mermaid::openness;
-use super::{EdgeKind, Graph, Node};
+use super::{EdgeKind, Graph, Node, NodeKind};
 
 /// The digraph.
 pub fn render(graph: &Graph) -> String {
@@ -52,7 +52,8 @@ fn node(node: &Node) -> String {
     let label = lines(&[name].into_iter().chain(open).collect::<Vec<_>>());
     let focus = if node.in_focus { ", penwidth=3" } else { "" };
     let cycle = if node.in_cycle { ", color=red" } else { "" };
-    format!("{} [label={label}{focus}{cycle}];", quote(&node.id))
+    let shape = if node.kind == NodeKind::Gateway { ", shape=hexagon" } else { "" };
+    format!("{} [label={label}{shape}{focus}{cycle}];", quote(&node.id))
 }
 
 fn quote(text: &str) -> String {

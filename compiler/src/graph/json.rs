@@ -8,7 +8,7 @@
 //!                "port": 80, "subset": "v2", "weight": 10, "total": 100 } ] }
 //! ```
 //!
-//! `kind` of a node is `service` or `namespace`; of an edge `call`, `access` or `route`. What does not apply is left
+//! `kind` of a node is `service`, `gateway` (with the id `gateway:infra/edge`) or `namespace`; of an edge `call`, `access` or `route`. What does not apply is left
 //! out: places in a collapsed graph, and `port`, `subset`, `weight` and `total` of what is not a route. The place of a
 //! call is the service that declares it, of an access the service that lets it in, of a route its rule.
 
@@ -85,7 +85,7 @@ impl<'g> WrittenNode<'g> {
     fn new(node: &'g Node) -> Self {
         Self {
             id: &node.id,
-            kind: if node.name.is_some() { "service" } else { "namespace" },
+            kind: node.kind.as_str(),
             namespace: &node.namespace,
             name: node.name.as_deref(),
             open: node.open,

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use super::label::{Arrow, arrows};
-use super::{EdgeKind, Graph, Node};
+use super::{EdgeKind, Graph, Node, NodeKind};
 
 /// GitHub draws no flowchart with more arrows than this (Mermaid's `maxEdges`).
 pub const MOST_ARROWS: usize = 500;
@@ -41,6 +41,7 @@ pub fn is_too_large(graph: &Graph, text: &str) -> bool {
 fn node(place: usize, node: &Node) -> String {
     let label = escape(node.name.as_deref().unwrap_or(&node.id));
     match node.open {
+        _ if node.kind == NodeKind::Gateway => format!("n{place}{{{{\"{label}\"}}}}"),
         true => format!("n{place}[\"{label}<br/>{}\"]", escape(&openness(node))),
         false => format!("n{place}[\"{label}\"]"),
     }

@@ -1,10 +1,10 @@
 //! The mesh as a graph: who calls whom, and where routes send requests.
 //!
 //! ```text
-//! node: a service (or, collapsed, a namespace)
+//! node: a service or a gateway (or, collapsed, a namespace)
 //! edge: call    declared in `calls`
 //!       access  not declared, but access policy lets the caller in
-//!       route   from the service that callers name to a backend, with its share
+//!       route   from the service that callers name, or the gateway they come to, to a backend, with its share
 //! ```
 //!
 //! [`Graph`] is data: [`build`](Graph::build) makes it of the model, [`focus`](Graph::focus),
@@ -32,17 +32,41 @@ use crate::model::At;
 /// Nodes and edges.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
-    /// Sorted by id.
+    /// Sorted by namespace, then id.
     pub nodes: Vec<Node>,
     /// Sorted by caller, then callee, then kind, then place.
     pub edges: Vec<Edge>,
 }
 
-/// A service, or a namespace.
+/// What a node stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A service.
+    Service,
+    /// A gateway, where callers from outside come in.
+    Gateway,
+    /// All services and gateways of a namespace.
+    Namespace,
+}
+
+impl NodeKind {
+    /// The name in output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Gateway => "gateway",
+            Self::Namespace => "namespace",
+        }
+    }
+}
+
+/// A service, a gateway, or a namespace.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// `namespace/name`, or the name of the namespace.
+    /// `namespace/name`, `gateway:namespace/name`, or the name of the namespace.
     pub id: String,
+    /// What it is.
+    pub kind: NodeKind,
     /// The namespace.
     pub namespace: String,
     /// The name; none for a namespace.
@@ -85,7 +109,7 @@ pub enum EdgeKind {
     Call,
     /// A call that nobody declares and access policy allows.
     Access,
-    /// A share of the requests to one service that a route sends to a backend.
+    /// A share of the requests to one service or gateway that a route sends to a backend.
     Route,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Edge, EdgeKind, Graph, Kinds, Node};
+use super::{Edge, EdgeKind, Graph, Kinds, Node, NodeKind};
 
 impl Graph {
     /// The edges of the wanted kinds, and all nodes. Cycles are those of what is left.
@@ -36,6 +36,15 @@ impl Graph {
         let mut kept = self.within(start, depth, |edge| (edge.from, edge.to));
         kept.extend(self.within(start, depth, |edge| (edge.to, edge.from)));
         Some(self.only(&kept))
+    }
+
+    /// The ids of the nodes that a text means: the one that it is the id of, or else all that it is the name of.
+    pub fn named(&self, text: &str) -> Vec<&str> {
+        if let Some(node) = self.nodes.iter().find(|node| node.id == text) {
+            return vec![&node.id];
+        }
+        let same = self.nodes.iter().filter(|node| node.name.as_deref() == Some(text));
+        same.map(|node| node.id.as_str()).collect()
     }
 
     fn within(&self, start: usize, depth: usize, ends: fn(&Edge) -> (usize, usize)) -> BTreeSet<usize> {
@@ -86,6 +95,7 @@ impl Graph {
         }
         let nodes = groups.iter().map(|(namespace, members)| Node {
             id: (*namespace).to_owned(),
+            kind: NodeKind::Namespace,
             namespace: (*namespace).to_owned(),
             name: None,
             open: false,

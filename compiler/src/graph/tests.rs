@@ -75,6 +75,54 @@ spec:
   - { name: rest, route: [ { destination: { host: cart } } ] }
 ";
 
+/// Callers from outside, at a gateway of the same name as a service.
+const GATEWAY: &str = "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: web, namespace: front }
+spec:
+  gatewayClassName: weft
+  listeners: [ { name: web, port: 80, protocol: HTTP, allowedRoutes: { namespaces: { from: All } } } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: edge, namespace: shop }
+spec:
+  parentRefs: [ { name: web, namespace: front } ]
+  rules:
+  - { name: half, backendRefs: [ { name: cart, port: 80, weight: 3 }, { name: time, port: 80 } ] }
+";
+
+fn with_gateway() -> Graph {
+    Graph::build(&compile(&Sources::in_memory([("mesh.yaml", format!("{MESH}{GATEWAY}"))])).mesh)
+}
+
+#[test]
+fn gateways_were_missing() {
+    let graph = with_gateway();
+    let ids: Vec<&str> = graph.nodes.iter().map(|node| node.id.as_str()).collect();
+    let expected = ["front/batch", "front/web", "gateway:front/web", "shop/cart", "shop/stock", "shop/time"];
+    assert_eq!(ids, expected);
+    let routes = edges(&graph.clone().of_kind(Kinds::Routes));
+    let from_outside: Vec<&str> =
+        routes.iter().map(String::as_str).filter(|edge| edge.starts_with("gateway:")).collect();
+    assert_eq!(from_outside, ["gateway:front/web route shop/cart", "gateway:front/web route shop/time"]);
+    let shown = graph.focus("gateway:front/web", 1).unwrap();
+    assert_eq!(shown.nodes.len(), 3);
+    let all = [mermaid::render(&shown), dot::render(&shown), json::render(&shown)];
+    insta::assert_snapshot!(all.join("\n────────\n\n"));
+}
+
+#[test]
+fn a_focus_was_asked_for_by_its_whole_name() {
+    let graph = with_gateway();
+    assert_eq!(graph.named("cart"), ["shop/cart"]);
+    assert_eq!(graph.named("front/web"), ["front/web"]);
+    assert_eq!(graph.named("web"), ["front/web", "gateway:front/web"]);
+    assert_eq!(graph.named("gateway:front/web"), ["gateway:front/web"]);
+    assert!(graph.named("car").is_empty());
+}
+
 fn graph() -> Graph {
     Graph::build(&compile(&Sources::in_memory([("mesh.yaml", MESH)])).mesh)
 }
