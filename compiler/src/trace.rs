@@ -5,19 +5,19 @@
 
 mod question;
 mod answer;
+mod access;
+mod token;
 mod direct;
 mod connection;
 mod outside;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use http::HeaderMap;
 use weft_bundle::body::{Action, Backend, Fraction, Mirror, Origin, Rule, Target, UpstreamTls};
 use weft_bundle::engine::path::CanonicalPath;
-use weft_bundle::engine::{self, BuildError, Engine, Facts, Peer, Request, Routed};
-use weft_bundle::spiffe::SpiffeId;
+use weft_bundle::engine::{self, BuildError, Engine, Request, Routed};
 
 pub use self::answer::{Access, Arriving, BackendShare, Decision, Place, Step, Trace};
 use self::outside::Entrance;
@@ -53,12 +53,12 @@ impl<'m> Tracer<'m> {
     /// # Errors
     /// When a body cannot be loaded, which is a fault of the compiler.
     pub fn trace(&mut self, question: &Question) -> Result<Trace, BuildError> {
-        let mut run = Run { tracer: self, question, steps: Vec::new() };
+        let mut run = Run { tracer: self, question, steps: Vec::new(), admission: None, audits: Vec::new() };
         let mut trace = match question.scheme.as_str() {
             "tcp" | "tls" => run.connection()?,
             _ => run.run()?,
         };
-        trace.steps = run.steps;
+        (trace.steps, trace.admission, trace.audits) = (run.steps, run.admission, run.audits);
         Ok(trace)
     }
 
@@ -85,6 +85,9 @@ struct Run<'t, 'm> {
     tracer: &'t mut Tracer<'m>,
     question: &'t Question,
     steps: Vec<Step>,
+    /// What the gateway says, for a caller from outside, and its audit rules that record it.
+    admission: Option<Access>,
+    audits: Vec<Place>,
 }
 
 impl Run<'_, '_> {
@@ -274,52 +277,6 @@ impl Run<'_, '_> {
         })
     }
 
-    /// What the callee's proxy says, and the audit rules that record it.
-    fn ask(
-        &mut self,
-        service: &str,
-        port: u16,
-        identity: Option<&SpiffeId>,
-        request: Option<&Request<'_>>,
-    ) -> Result<(Option<Access>, Vec<Place>), BuildError> {
-        let nobody = (None, Vec::new());
-        let mesh = self.tracer.mesh;
-        let found = service.split_once('/').and_then(|(namespace, name)| mesh.find(namespace, name));
-        let Some(callee) = found else { return Ok(nobody) };
-        let Some(number) = mesh.service(callee).port(port).map(|port| port.target) else { return Ok(nobody) };
-        let engine = self.tracer.engine(callee)?;
-        let Some(inbound) = engine.inbound(number) else { return Ok(nobody) };
-        let address = match self.question.from {
-            From::Service(_) | From::Peer(_) => self.question.address,
-            // The callee sees the gateway, whose address nobody knows here.
-            From::Gateway(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        };
-        let answer = engine.decide(inbound, &Facts { request, ..Facts::of(Peer { identity, address }) });
-        for audit in &answer.audits {
-            self.say("access", format!("`{service}` records it: {}", audit.object), Some(audit));
-        }
-        let audits = answer.audits.iter().map(|origin| Place::from(*origin)).collect();
-        let caller = identity.map_or_else(|| "a caller without identity".to_owned(), |id| format!("`{id}`"));
-        let (allowed, origin, text) = match &answer.verdict {
-            Ok(permit) => {
-                (true, permit.origin(), format!("`{service}` lets {caller} in: {}", permit.origin().object))
-            }
-            Err(denial) if denial.by_default => {
-                let text = format!(
-                    "`{service}` refuses {caller}: no rule allows it, and {} denies the rest",
-                    denial.origin.object
-                );
-                (false, denial.origin, text)
-            }
-            Err(denial) => {
-                (false, denial.origin, format!("`{service}` refuses {caller}: {}", denial.origin.object))
-            }
-        };
-        self.say("access", text, Some(origin));
-        let Origin { object, rule, file, line } = origin.clone();
-        Ok((Some(Access { allowed, policy: object, rule, file, line }), audits))
-    }
-
     fn say_route(&mut self, routed: &Routed<'_>) {
         let origin = &routed.rule.origin;
         let name = origin.rule.as_ref().map(|rule| format!(" `{rule}`")).unwrap_or_default();
@@ -366,7 +323,7 @@ fn settle(shares: Vec<BackendShare>, rule: &Rule) -> Trace {
     let refused = answers().next().is_some() && answers().all(|access| !access.allowed);
     let nowhere = weighted().all(|share| share.status.is_some());
     let (decision, status) = match (refused, nowhere) {
-        (true, _) => (Decision::Deny, Some(403)),
+        (true, _) => (Decision::Deny, access.as_ref().map(Access::refusal)),
         (false, true) => (Decision::Respond, weighted().find_map(|share| share.status).or(Some(503))),
         (false, false) => (Decision::Forward, None),
     };
@@ -378,6 +335,8 @@ fn settle(shares: Vec<BackendShare>, rule: &Rule) -> Trace {
         backends: shares,
         mirrors: Vec::new(),
         rule,
+        admission: None,
+        audits: Vec::new(),
         access,
         steps: Vec::new(),
     }
@@ -437,6 +396,8 @@ fn respond(status: u16, rule: Option<&Rule>) -> Trace {
         backends: Vec::new(),
         mirrors: Vec::new(),
         rule: rule.map(|rule| Place::from(&rule.origin)),
+        admission: None,
+        audits: Vec::new(),
         access: None,
         steps: Vec::new(),
     }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::process::ExitCode;
 
+use time::OffsetDateTime;
+
 use super::check::{self, Format};
 use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
@@ -20,9 +22,11 @@ use crate::trace::{BackendShare, Decision, From, Question, Stranger, Trace, trac
   weft trace --from gateway:infra/edge 'GET https://shop.example/cart'      a caller from outside the mesh
   weft trace --from web 'tcp://db:5432'                                     a connection; tls:// asks for a name
   weft trace policy --from productpage 'http://reviews:9080/' -H 'end-user: jason' --format json
+  weft trace --from gateway:infra/edge 'https://shop.example/me' -H \"authorization: Bearer $TOKEN\"
   weft trace --from spiffe://bookinfo.example/ns/ops/sa/probe 'http://ratings.bookinfo:9080/ratings/1'
 
-The engine that decides is the proxies' own. Exit codes: 0 traced, whatever the decision; 1 the documents have errors;
+The engine that decides is the proxies' own. Tokens are verified with the key sets in the repository, at the time that
+it is now. Exit codes: 0 traced, whatever the decision; 1 the documents have errors;
 2 could not trace."
 )]
 pub struct Args {
@@ -52,6 +56,13 @@ pub struct Args {
 /// Traces and prints.
 pub fn run(args: &Args) -> ExitCode {
     let (path, request) = match args.place_and_request.as_slice() {
+        [place] if std::path::Path::new(place).exists() => {
+            return refuse(format_args!(
+                "`{place}` is a directory or a file, and no request comes after it; write `weft trace --from {} {place} \
+                 'GET http://SERVICE:PORT/PATH'`",
+                args.from
+            ));
+        }
         [request] => (".", request),
         [path, request] => (path.as_str(), request),
         _ => return refuse("a directory and a request are expected, or a request alone"),
@@ -72,7 +83,7 @@ pub fn run(args: &Args) -> ExitCode {
         Err(message) => return refuse(message),
     };
     let question = match Question::parse(from, args.address, request, &args.headers) {
-        Ok(question) => question,
+        Ok(question) => Question { now: Some(OffsetDateTime::now_utc().unix_timestamp()), ..question },
         Err(error) => return fail(&error),
     };
     match trace(&compilation.mesh, &question) {

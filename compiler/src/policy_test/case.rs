@@ -168,20 +168,26 @@ fn weighted(trace: &Trace) -> impl Iterator<Item = &BackendShare> {
     trace.backends.iter().filter(|share| share.weight > 0)
 }
 
-fn asked(trace: &Trace) -> impl Iterator<Item = (&BackendShare, &Access)> {
-    weighted(trace).filter_map(|share| Some((share, share.access.as_ref()?)))
+/// Who is asked whether it may come in, and what they say: the backends, unless the gateway has refused it before.
+fn asked(trace: &Trace) -> Vec<(String, &Access)> {
+    if let Some(refusal) = trace.admission.as_ref().filter(|access| !access.allowed) {
+        return vec![("the gateway".to_owned(), refusal)];
+    }
+    let shares = weighted(trace).filter_map(|share| Some((share, share.access.as_ref()?)));
+    shares.map(|(share, access)| (format!("`{}`", share.service), access)).collect()
 }
 
 fn access(allowed: bool, trace: &Trace) -> Result<(), Happened> {
-    if asked(trace).next().is_none() {
+    let asked = asked(trace);
+    if asked.is_empty() {
         return Err(format!("no backend is asked, because {}", outcome(trace)).into());
     }
-    match asked(trace).find(|(_, access)| access.allowed != allowed) {
+    match asked.iter().find(|(_, access)| access.allowed != allowed) {
         None => Ok(()),
-        Some((share, access)) => {
+        Some((who, access)) => {
             let does = if access.allowed { "lets it in" } else { "refuses it" };
-            let text = format!("`{}` {does}, {}", share.service, reason(access));
-            Err(Happened { text, decided: Some(access.clone()) })
+            let text = format!("{who} {does}, {}", reason(access));
+            Err(Happened { text, decided: Some((*access).clone()) })
         }
     }
 }
@@ -195,14 +201,15 @@ fn reason(access: &Access) -> String {
 }
 
 fn policy(wanted: &str, trace: &Trace) -> Result<(), Happened> {
-    if asked(trace).next().is_none() {
+    let asked = asked(trace);
+    if asked.is_empty() {
         return Err(format!("no policy is asked, because {}", outcome(trace)).into());
     }
-    match asked(trace).find(|(_, access)| access.policy != wanted) {
+    match asked.iter().find(|(_, access)| access.policy != wanted) {
         None => Ok(()),
-        Some((share, access)) => {
-            let text = format!("for `{}` it is {} that decides", share.service, access.policy);
-            Err(Happened { text, decided: Some(access.clone()) })
+        Some((who, access)) => {
+            let text = format!("for {who} it is {} that decides", access.policy);
+            Err(Happened { text, decided: Some((*access).clone()) })
         }
     }
 }
@@ -286,6 +293,7 @@ fn outcome(trace: &Trace) -> String {
         Decision::Redirect => {
             format!("it is redirected with {status} to `{}`", trace.location.as_deref().unwrap_or_default())
         }
+        Decision::Deny if trace.backends.is_empty() => "it is refused by the gateway".to_owned(),
         Decision::Deny => format!("it is refused by {}", shares(trace)),
         Decision::Forward => format!("it goes to {}", shares(trace)),
     }

@@ -61,11 +61,12 @@ impl Coverage {
         if let Some(place) = &trace.rule {
             self.mark((place.file.clone(), place.line, place.object.clone(), place.name.clone()));
         }
-        for share in &trace.backends {
-            if let Some(Access { policy, rule, file, line, .. }) = &share.access {
+        let shares = trace.backends.iter().map(|share| (&share.access, &share.audits));
+        for (access, audits) in shares.chain([(&trace.admission, &trace.audits)]) {
+            if let Some(Access { policy, rule, file, line, .. }) = access {
                 self.mark((file.clone(), *line, policy.clone(), rule.clone()));
             }
-            for Place { object, name, file, line } in &share.audits {
+            for Place { object, name, file, line } in audits {
                 self.mark((file.clone(), *line, object.clone(), name.clone()));
             }
         }

@@ -1,5 +1,7 @@
 //! What would happen to a request.
 
+mod tokens;
+
 use super::compile_text;
 use crate::trace::{Decision, From, Question, Stranger, Trace, Tracer, trace};
 

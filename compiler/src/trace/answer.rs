@@ -21,7 +21,13 @@ pub struct Trace {
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<Place>,
-    /// The verdict of the first backend that refuses, else of the first.
+    /// The verdict of the gateway, for a caller from outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Access>,
+    /// The audit rules of the gateway that record it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub audits: Vec<Place>,
+    /// The verdict of the first backend that refuses, else of the first; of the gateway, if that refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
     /// Everything in the order in which it is decided.
@@ -121,12 +127,22 @@ pub struct Access {
     pub file: String,
     /// The line, from 1.
     pub line: u32,
+    /// What a refusal is answered with, where that is not 403: 401 for a token that does not hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+impl Access {
+    /// What a refusal is answered with.
+    pub fn refusal(&self) -> u16 {
+        self.status.unwrap_or(403)
+    }
 }
 
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// The stage: `frontend`, `route`, `rewrite`, `split`, `access`.
+    /// The stage: `frontend`, `listener`, `route`, `rewrite`, `split`, `mirror`, `token`, `access`.
     pub stage: &'static str,
     /// What was decided, in words.
     pub text: String,

@@ -25,7 +25,7 @@ impl Run<'_, '_> {
         };
         let engine = self.tracer.engine_of(subject)?;
         let frontend = match subject {
-            Subject::Gateway(gateway) => match self.connect(&engine, gateway, port, server_name) {
+            Subject::Gateway(gateway) => match self.connect(&engine, gateway, (host, port), server_name) {
                 Ok(frontend) => frontend,
                 Err(trace) => return Ok(Trace { status: None, ..*trace }),
             },

@@ -43,7 +43,8 @@ impl Run<'_, '_> {
                 let text = format!("`{}` takes no connection without a certificate", service.id());
                 self.say("access", text, Some(&service.at.origin));
                 let Origin { object, rule, file, line } = service.at.origin.clone();
-                (Some(Access { allowed: false, policy: object, rule, file, line }), Vec::new())
+                let status = None;
+                (Some(Access { allowed: false, policy: object, rule, file, line, status }), Vec::new())
             }
             (PeerTls::Off, _) => self.ask(&service.id(), port, None, Some(&self.question.request(path)))?,
             (PeerTls::Strict | PeerTls::Permissive, identity) => {
@@ -65,7 +66,7 @@ impl Run<'_, '_> {
         Ok(Trace {
             decision: if allowed { Decision::Forward } else { Decision::Deny },
             // Without a connection there is nobody to answer.
-            status: (!allowed && connects).then_some(403),
+            status: access.as_ref().filter(|_| !allowed && connects).map(Access::refusal),
             backends: vec![share],
             access,
             ..respond(403, None)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use weft_bundle::body::Origin;
 use weft_bundle::engine::{Authorization, Engine, Facts, FrontendRef, ListenerRef, Peer, Request};
 
-use super::{Access, Decision, Run, Trace, respond};
+use super::{Access, Decision, Place, Run, Trace, respond};
 use crate::model::{Gateway, GatewayIndex};
 
 /// The way in, or what happens before one is found.
@@ -37,7 +37,20 @@ impl Run<'_, '_> {
             self.say("listener", format!("listener `{name}` speaks {speaks}"), None);
             return Err(Box::new(respond(400, None)));
         }
-        let facts = Facts { request: Some(request), ..Facts::of(self.outsider()) };
+        let token = match self.token(&gateway.id(), engine.body(), &listener.get().tokens, request) {
+            Ok(token) => token,
+            Err(refusal) => {
+                let status = Some(refusal.refusal());
+                self.admission = Some(refusal.clone());
+                let access = Some(refusal);
+                return Err(Box::new(Trace {
+                    decision: Decision::Deny,
+                    access,
+                    ..Trace { status, ..respond(401, None) }
+                }));
+            }
+        };
+        let facts = Facts { request: Some(request), token: token.as_ref(), ..Facts::of(self.outsider()) };
         let answer = engine.decide_listener(listener, &facts);
         self.judge(gateway, &answer, Some(403))?;
         Ok(listener.frontend())
@@ -48,16 +61,19 @@ impl Run<'_, '_> {
         &mut self,
         engine: &'e Engine,
         gateway: GatewayIndex,
-        port: u16,
+        (host, port): (&str, u16),
         server_name: Option<&str>,
     ) -> Entrance<'e> {
         let gateway = self.tracer.mesh.gateway(gateway);
-        let listener = self.listener(engine, gateway, port, server_name)?;
+        // Without a server name no listener is found that has one, though it may be the one that is meant.
+        let meant = engine.listener(port, Some(host)).filter(|found| found.get().frontend.protocol.is_http());
+        let listener = match meant {
+            Some(listener) => listener,
+            None => self.listener(engine, gateway, port, server_name)?,
+        };
         if listener.get().frontend.protocol.is_http() {
-            let text = format!(
-                "listener `{}` takes requests; ask with `http://` or `https://`",
-                listener.get().name
-            );
+            let scheme = if listener.get().tls.is_some() { "https" } else { "http" };
+            let text = format!("listener `{}` takes requests; ask with `{scheme}://`", listener.get().name);
             self.say("listener", text, None);
             return Err(Box::new(respond(400, None)));
         }
@@ -114,16 +130,23 @@ impl Run<'_, '_> {
         for audit in &answer.audits {
             self.say("access", format!("`{id}` records it: {}", audit.object), Some(audit));
         }
+        self.audits = answer.audits.iter().map(|origin| Place::from(*origin)).collect();
+        let told = |origin: &Origin, allowed| {
+            let Origin { object, rule, file, line } = origin.clone();
+            Access { allowed, policy: object, rule, file, line, status: None }
+        };
         match &answer.verdict {
             Ok(permit) => {
                 let origin = permit.origin();
                 self.say("access", format!("`{id}` lets {caller} in: {}", origin.object), Some(origin));
+                self.admission = Some(told(origin, true));
                 Ok(())
             }
             Err(denial) => {
-                let Origin { object, rule, file, line } = denial.origin.clone();
-                self.say("access", format!("`{id}` refuses {caller}: {object}"), Some(denial.origin));
-                let access = Some(Access { allowed: false, policy: object, rule, file, line });
+                let text = format!("`{id}` refuses {caller}: {}", denial.origin.object);
+                self.say("access", text, Some(denial.origin));
+                let access = Some(told(denial.origin, false));
+                self.admission = access.clone();
                 Err(Box::new(Trace {
                     decision: Decision::Deny,
                     access,

@@ -29,6 +29,8 @@ pub struct Question {
     pub query: Option<String>,
     /// Header fields.
     pub headers: HeaderMap,
+    /// The time, in seconds since 1970, for tokens that expire; where nobody says, their times are not judged.
+    pub now: Option<i64>,
 }
 
 /// Who calls.
@@ -143,6 +145,7 @@ impl Question {
             path: path.to_owned(),
             query,
             headers,
+            now: None,
         })
     }
 }

@@ -1,0 +1,105 @@
+//! Whether those who are asked let a request in: its token first, then access policy.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use weft_bundle::body::{Body, Origin};
+use weft_bundle::engine::{BuildError, Facts, Peer, Request, Token};
+use weft_bundle::spiffe::SpiffeId;
+
+use super::token::{self, Judged};
+use super::{Access, From, Place, Run};
+
+impl Run<'_, '_> {
+    /// What the callee's proxy says, and the audit rules that record it.
+    pub(super) fn ask(
+        &mut self,
+        service: &str,
+        port: u16,
+        identity: Option<&SpiffeId>,
+        request: Option<&Request<'_>>,
+    ) -> Result<(Option<Access>, Vec<Place>), BuildError> {
+        let nobody = (None, Vec::new());
+        let mesh = self.tracer.mesh;
+        let found = service.split_once('/').and_then(|(namespace, name)| mesh.find(namespace, name));
+        let Some(callee) = found else { return Ok(nobody) };
+        let Some(number) = mesh.service(callee).port(port).map(|port| port.target) else { return Ok(nobody) };
+        let engine = self.tracer.engine(callee)?;
+        let Some(inbound) = engine.inbound(number) else { return Ok(nobody) };
+        let address = match self.question.from {
+            From::Service(_) | From::Peer(_) => self.question.address,
+            // The callee sees the gateway, whose address nobody knows here.
+            From::Gateway(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let token =
+            match request.map(|request| self.token(service, engine.body(), &inbound.get().tokens, request)) {
+                Some(Err(refusal)) => return Ok((Some(refusal), Vec::new())),
+                Some(Ok(token)) => token,
+                None => None,
+            };
+        let facts = Facts { request, token: token.as_ref(), ..Facts::of(Peer { identity, address }) };
+        let answer = engine.decide(inbound, &facts);
+        for audit in &answer.audits {
+            self.say("access", format!("`{service}` records it: {}", audit.object), Some(audit));
+        }
+        let audits = answer.audits.iter().map(|origin| Place::from(*origin)).collect();
+        let caller = identity.map_or_else(|| "a caller without identity".to_owned(), |id| format!("`{id}`"));
+        let (allowed, origin, text) = match &answer.verdict {
+            Ok(permit) => {
+                (true, permit.origin(), format!("`{service}` lets {caller} in: {}", permit.origin().object))
+            }
+            Err(denial) if denial.by_default => {
+                let text = format!(
+                    "`{service}` refuses {caller}: no rule allows it, and {} denies the rest",
+                    denial.origin.object
+                );
+                (false, denial.origin, text)
+            }
+            Err(denial) => {
+                (false, denial.origin, format!("`{service}` refuses {caller}: {}", denial.origin.object))
+            }
+        };
+        self.say("access", text, Some(origin));
+        let Origin { object, rule, file, line } = origin.clone();
+        Ok((Some(Access { allowed, policy: object, rule, file, line, status: None }), audits))
+    }
+
+    /// The token of a request, verified, if it brings one; says what becomes of it.
+    ///
+    /// # Errors
+    /// The refusal, where it brings one that does not hold.
+    pub(super) fn token(
+        &mut self,
+        who: &str,
+        body: &Body,
+        providers: &[String],
+        request: &Request<'_>,
+    ) -> Result<Option<Token>, Access> {
+        match token::judge(body, providers, request, self.question.now) {
+            Judged::Unread => Ok(None),
+            Judged::Missing(providers) => {
+                let issuers: Vec<_> = providers.iter().map(|p| format!("`{}`", p.issuer)).collect();
+                let text = format!(
+                    "no token of {} came: what `{who}` allows only with a token is not allowed",
+                    issuers.join(" or ")
+                );
+                self.say("token", text, providers.first().map(|provider| &provider.origin));
+                Ok(None)
+            }
+            Judged::Valid(provider, token) => {
+                let whose = token.subject().map(|subject| format!(" for `{subject}`")).unwrap_or_default();
+                let times = match self.question.now {
+                    Some(_) => "",
+                    None => "; its times are not judged here",
+                };
+                let text = format!("`{who}` accepts the token of `{}`{whose}{times}", provider.issuer);
+                self.say("token", text, Some(&provider.origin));
+                Ok(Some(token))
+            }
+            Judged::Refused(origin, why) => {
+                self.say("token", format!("`{who}` refuses the token with 401: {why}"), Some(origin));
+                let Origin { object, rule, file, line } = origin.clone();
+                Err(Access { allowed: false, policy: object, rule, file, line, status: Some(401) })
+            }
+        }
+    }
+}
