@@ -70,7 +70,7 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
-pub use dialect::Known;
+pub use dialect::{Known, Skipped};
 use findings::{Checks, Judged, Waivers};
 use model::Mesh;
 use progress::{Progress, Silent, Stage};
@@ -85,6 +85,8 @@ pub struct Compilation {
     pub diagnostics: Vec<Diagnostic>,
     /// The counts.
     pub summary: Summary,
+    /// Documents of other programs, in the order of the sources.
+    pub skipped: Vec<Skipped>,
     /// The waivers that hold, for findings about changes (see [`analysis::unsafe_transition`]).
     pub waivers: Waivers,
 }
@@ -120,17 +122,20 @@ pub fn compile_with(
     let misread: BTreeSet<yaml::Span> = misread.filter_map(|finding| finding.span).collect();
     let follows = |finding: &Diagnostic| finding.span.is_some_and(|span| misread.contains(&span));
     diagnostics.extend(found.into_iter().filter(|finding| !follows(finding)));
-    let analysed = analysis::analyse_watched(&mesh, checks.today, progress);
-    diagnostics.extend(without_echoes(&diagnostics, analysed));
+    let broken = findings::levels::anything_broken(&diagnostics);
+    diagnostics.extend(analysis::analyse_watched(&mesh, checks.today, progress));
+    let diagnostics = without_echoes(diagnostics, broken);
     let Judged { diagnostics, waived, waivers } =
         findings::judge(diagnostics, &mesh, &parsed.documents, sources, checks);
-    let mut summary = Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped, &diagnostics);
+    let mut summary =
+        Summary::new(parsed.documents.len(), mesh.services.len(), parsed.skipped.len(), &diagnostics);
     summary.waived = waived;
-    Compilation { mesh, diagnostics, summary, waivers }
+    Compilation { mesh, diagnostics, summary, skipped: parsed.skipped, waivers }
 }
 
 /// What says that something is missing. Where documents are broken, something is.
-const OF_ABSENCE: [&str; 6] = [
+const OF_ABSENCE: [&str; 7] = [
+    "denied-by-default",
     "ineffective-access",
     "uncovered-service",
     "undeclared-host",
@@ -139,10 +144,17 @@ const OF_ABSENCE: [&str; 6] = [
     "unused-object",
 ];
 
-/// Findings of analyses without those that may only echo what is broken.
-fn without_echoes(found: &[Diagnostic], analysed: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    let broken = findings::levels::anything_broken(found);
-    analysed.into_iter().filter(|finding| !broken || !OF_ABSENCE.contains(&finding.analysis)).collect()
+/// Findings without those that may only echo what is broken, or say of two things of one name that they share it.
+fn without_echoes(mut found: Vec<Diagnostic>, broken: bool) -> Vec<Diagnostic> {
+    let twice = found.iter().filter(|finding| finding.analysis == "duplicate-object");
+    let twice: BTreeSet<_> = twice.map(|finding| (finding.object.clone(), finding.span)).collect();
+    found.retain(|finding| {
+        let absent = broken && OF_ABSENCE.contains(&finding.analysis);
+        let shared = finding.analysis == "conflicting-hosts"
+            && twice.contains(&(finding.object.clone(), finding.span));
+        !absent && !shared
+    });
+    found
 }
 
 #[cfg(test)]

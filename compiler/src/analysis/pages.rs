@@ -206,7 +206,7 @@ pub static PAGES: &[Page] = &[
     },
     Page {
         name: "ignored-hostnames",
-        summary: "host names on a route of a Service, which have no effect",
+        summary: "host names of a route that have no effect",
         level: Level::Warn,
         adjustable: true,
         source: include_str!("ignored_hostnames.rs"),

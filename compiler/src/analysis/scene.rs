@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use weft_bundle::body::{Action, Body, Frontend, HeaderEdits, Origin, Protocol, Rule, Telemetry, Timeouts};
+use weft_bundle::body::{Action, Body, Frontend, Origin, Protocol, Rule, Telemetry};
 use weft_bundle::body::{Entry, RequestMatch};
 use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{self, Engine};
 use weft_bundle::spiffe::{SpiffeId, TrustDomain};
 
-use crate::reach;
+use crate::{lower, reach};
 
 /// The name that a lone frontend answers to, on port 80.
 pub(super) const HOST: &str = "scene";
@@ -54,19 +54,8 @@ pub(super) fn respond() -> Action {
 }
 
 fn rule(action: Action) -> Rule {
-    Rule {
-        origin: Origin { object: String::new(), rule: None, file: String::new(), line: 0 },
-        action,
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        rewrite: None,
-        timeouts: Timeouts::default(),
-        retry: None,
-        mirrors: Vec::new(),
-        cors: None,
-        fault: None,
-        session: None,
-    }
+    let origin = Origin { object: String::new(), rule: None, file: String::new(), line: 0 };
+    lower::plain_rule(origin, action)
 }
 
 /// A request, owned.

@@ -147,6 +147,8 @@ struct Taker<'m> {
     /// Its name, and that of its document.
     name: String,
     object: &'m str,
+    /// The paths that it takes; none for a listener, and where any will do.
+    path: Option<&'m PathMatch>,
 }
 
 fn judge<'m>(
@@ -162,13 +164,15 @@ fn judge<'m>(
     for listener in nearer {
         entries.push(entry_of(&names_of(listener)));
         let name = format!("listener {}", listener.name);
-        takers.push(Taker { span: listener.span, name, object: &listener.at.origin.object });
+        let object = &listener.at.origin.object;
+        takers.push(Taker { span: listener.span, name, object, path: None });
     }
     let before = entries.len();
     for planned in &plan.entries {
         entries.push(entry_of(&planned.condition()));
         let name = rule_name(planned).to_owned();
-        takers.push(Taker { span: planned.entry.span, name, object: &planned.route.at.origin.object });
+        let (object, path) = (&planned.route.at.origin.object, planned.entry.condition.path.as_ref());
+        takers.push(Taker { span: planned.entry.span, name, object, path });
     }
     let reached = reached(&entries);
     for ((place, planned), reach) in plan.entries.iter().enumerate().zip(reached.into_iter().skip(before)) {
@@ -237,7 +241,7 @@ fn covered(
         .at(planned.entry.span)
         .label("never reached")
         .with_note(format!("for example, `{taker}` takes {example}"))
-        .help("move it before the rules that cover it, make those more specific, or remove it");
+        .help(remedy(planned, by));
     let mut seen = BTreeSet::new();
     for other in by.iter().filter(|other| seen.insert(other.span)) {
         let text = match other.object == planned.route.at.origin.object {
@@ -247,6 +251,23 @@ fn covered(
         finding = finding.related(other.span, text);
     }
     finding
+}
+
+/// What to do about it. Where two prefixes differ in a slash at their end only, moving one of them would do nothing.
+fn remedy(planned: &PlannedEntry<'_>, by: &[&Taker<'_>]) -> String {
+    let own = planned.entry.condition.path.as_ref();
+    let others = by.iter().filter_map(|taker| taker.path);
+    let same = others.filter_map(|other| match (own?, other) {
+        (PathMatch::SegmentPrefix(own), PathMatch::SegmentPrefix(other))
+            if own != other && own.trim_end_matches('/') == other.trim_end_matches('/') =>
+        {
+            Some(format!("the prefixes `{own}` and `{other}` match the same paths: keep one of the rules"))
+        }
+        _ => None,
+    });
+    let otherwise =
+        || "move it before the rules that cover it, make those more specific, or remove it".to_owned();
+    same.last().unwrap_or_else(otherwise)
 }
 
 fn impossible(planned: &PlannedEntry<'_>, what: &str) -> Diagnostic {

@@ -20,9 +20,18 @@ pub struct Known {
     pub name: &'static str,
     /// What it is, for people.
     pub about: &'static str,
-    /// What proxies lack to know it; none if they do.
-    pub needs: Option<&'static str>,
+    /// What proxies lack to know it, and what to do meanwhile; none if they know it.
+    pub needs: Option<Lack>,
     pub(super) what: What,
+}
+
+/// What proxies lack to know an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What it is.
+    pub what: &'static str,
+    /// What does without it.
+    pub instead: &'static str,
 }
 
 /// What an attribute is.
@@ -37,12 +46,24 @@ pub(super) enum What {
     Claims,
 }
 
-const TOKENS: Option<&str> = Some("JWT validation in proxies");
-const GREETING: Option<&str> = Some("proxies that keep the TLS greeting");
-const FORWARDED: Option<&str> = Some("proxies that read forwarding headers");
-const ORIGINAL: Option<&str> = Some("proxies that keep the original destination");
+const TOKENS: Option<Lack> = Some(Lack {
+    what: "JWT validation in proxies",
+    instead: "in an AccessPolicy, write `from: [ { token: { provider: NAME, claims: [ … ] } } ]`",
+});
+const GREETING: Option<Lack> = Some(Lack {
+    what: "proxies that keep the TLS greeting",
+    instead: "route by server name with the `hostnames` of a TLSRoute, and allow callers at what it leads to",
+});
+const FORWARDED: Option<Lack> = Some(Lack {
+    what: "proxies that read forwarding headers",
+    instead: "ask for the peer of the connection, `source.address`, or decide at the gateway that the client comes to",
+});
+const ORIGINAL: Option<Lack> = Some(Lack {
+    what: "proxies that keep the original destination",
+    instead: "ask for `destination.port`, or give the address a service of its own",
+});
 /// A proxy that does not filter its log refuses a body that asks for it.
-const LOG: Option<&str> = None;
+const LOG: Option<Lack> = None;
 
 macro_rules! known {
     ($($name:literal, $what:expr, $needs:expr, $about:literal;)*) => {

@@ -187,7 +187,7 @@ impl Lowering {
             && (self.environment, name.starts_with("response.")) != (Environment::AccessLog, true)
         {
             let fault = Fault::not_supported(range, format!("`{name}` is not supported yet"));
-            return self.refuse(fault.note(format!("it needs {needs}")));
+            return self.refuse(fault.note(format!("it needs {}", needs.what)).help(needs.instead));
         }
         Some(match known.what {
             What::Text(attribute) => Term::Attribute(attribute.clone()),

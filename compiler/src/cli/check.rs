@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::bar::Bar;
 use super::levels::LevelArgs;
-use super::{FINE, Where, fail, findings, say};
+use super::{FINE, Where, fail, findings, left_alone, say};
 use crate::analysis::unsafe_transition;
 use crate::diagnostic::human::Style;
 use crate::diagnostic::{
@@ -24,7 +24,7 @@ use crate::findings::{Baseline, Checks, Comparison, Levels, Waivers, compare};
 use crate::model::Mesh;
 use crate::progress::{Progress, Stage};
 use crate::source::{GitTree, SourceError, Sources};
-use crate::{Compilation, Known, compile_with};
+use crate::{Compilation, Known, Skipped, compile_with};
 
 /// Checks policy documents and says what is wrong with them
 #[derive(clap::Args, Debug)]
@@ -36,6 +36,7 @@ use crate::{Compilation, Known, compile_with};
   weft check --format github --report sarif=weft.sarif --report junit=weft.xml
                                         annotations on standard output, and two files beside
   weft check --level dead-backend=error --level undeclared-call=off --deny-warnings
+  weft check -v                         also name the documents of other programs and the hidden files
   weft check --write-baseline .weft-baseline.json
   weft check --baseline .weft-baseline.json
                                         hide what is there today, see what comes
@@ -63,6 +64,9 @@ pub struct Args {
     /// Hide the findings that this file lists, and say which of them are gone
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Also say which documents and files were left alone
+    #[arg(short, long)]
+    verbose: bool,
     /// List the findings of today in this file, for `--baseline`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["baseline", "base"])]
     write_baseline: Option<PathBuf>,
@@ -135,6 +139,7 @@ struct Checked {
     /// To show.
     diagnostics: Vec<Diagnostic>,
     summary: Summary,
+    skipped: Vec<Skipped>,
     base: Option<Base>,
 }
 
@@ -147,15 +152,20 @@ struct Base {
 }
 
 fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>> {
+    for (place, report) in args.reports.iter().enumerate() {
+        if args.reports.iter().take(place).any(|earlier| earlier.path == report.path) {
+            return Err(format!("two reports are to be written into `{}`", report.path.display()).into());
+        }
+    }
     let baseline = args.baseline.as_deref().map(read_baseline).transpose()?;
     let checks = args.levels.checks();
     progress.begin(Stage::Reading, 0);
     let mut sources = args.place.read()?;
     let mut known = Known::default();
     let Some(revision) = &args.base else {
-        let Found { diagnostics, summary, .. } =
+        let Found { diagnostics, summary, skipped, .. } =
             findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
-        return Ok(Checked { sources, diagnostics, summary, base: None });
+        return Ok(Checked { sources, diagnostics, summary, skipped, base: None });
     };
     let mut old = read_base(&args.place.path, revision, &sources)?;
     let is_new = old.files.is_empty() && old.diagnostics.is_empty();
@@ -180,7 +190,7 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let base = Some(Base { commit, sources: old, fixed, unchanged });
     let mut summary = head.summary.of(&introduced);
     summary.waived += transition.waived;
-    Ok(Checked { summary, sources, diagnostics: introduced, base })
+    Ok(Checked { summary, sources, diagnostics: introduced, skipped: head.skipped, base })
 }
 
 /// What is wrong with a change itself, and how much of that is waived.
@@ -211,6 +221,7 @@ struct Found {
     mesh: ManuallyDrop<Mesh>,
     diagnostics: Vec<Diagnostic>,
     summary: Summary,
+    skipped: Vec<Skipped>,
     waivers: Waivers,
 }
 
@@ -221,12 +232,13 @@ fn findings_of(
     known: &mut Known,
     progress: &dyn Progress,
 ) -> Found {
-    let Compilation { mesh, diagnostics, summary, waivers } = compile_with(sources, checks, known, progress);
+    let Compilation { mesh, diagnostics, summary, skipped, waivers } =
+        compile_with(sources, checks, known, progress);
     let mesh = ManuallyDrop::new(mesh);
-    let Some(baseline) = baseline else { return Found { mesh, diagnostics, summary, waivers } };
+    let Some(baseline) = baseline else { return Found { mesh, diagnostics, summary, skipped, waivers } };
     let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));
     let summary = Summary { baselined: left.hidden, ..summary.of(&left.diagnostics) };
-    Found { mesh, diagnostics: left.diagnostics, summary, waivers }
+    Found { mesh, diagnostics: left.diagnostics, summary, skipped, waivers }
 }
 
 /// What a directory held at a revision; nothing if it was not there yet. Git is asked only for what is not the same now.
@@ -279,7 +291,8 @@ impl Checked {
         if let Some(path) = &args.write_baseline {
             let baseline = Baseline::of(&self.diagnostics, &self.sources);
             write(path, &baseline.render())?;
-            say(format_args!("listed {} findings in {}", baseline.len(), path.display()));
+            let findings = if baseline.len() == 1 { "finding" } else { "findings" };
+            say(format_args!("listed {} {findings} in {}", baseline.len(), path.display()));
             return Ok(FINE);
         }
         let report = self.report();
@@ -287,6 +300,9 @@ impl Checked {
             write(&file.path, &rendered(file.format, &report, Style::Plain))?;
         }
         print(args.format, &report);
+        if args.verbose {
+            left_alone::tell(&self.sources, &self.skipped);
+        }
         let errors = self.diagnostics.iter().any(|finding| finding.severity == Severity::Error);
         Ok(if errors { findings() } else { FINE })
     }

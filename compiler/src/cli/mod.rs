@@ -19,6 +19,7 @@ pub mod test;
 pub mod trace;
 pub mod verify;
 mod bar;
+mod left_alone;
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -80,10 +81,13 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { cannot() } else { FINE };
-            // Nothing can be done about a closed pipe.
-            drop(error.print());
-            return code;
+            return match error.print() {
+                Err(failed) if failed.kind() != io::ErrorKind::BrokenPipe => {
+                    refuse(format_args!("cannot write to standard output: {failed}"))
+                }
+                Ok(()) | Err(_) if error.use_stderr() => cannot(),
+                Ok(()) | Err(_) => FINE,
+            };
         }
     };
     match cli.command {

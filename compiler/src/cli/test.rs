@@ -26,7 +26,8 @@ use crate::source::Sources;
 
 Requests are decided by the proxies' own engine. Invariants hold for every request or are refuted by one. Bodies are
 compared if the directory of snapshots is there; `--update` makes it.
-Exit codes: 0 all passed, 1 something failed or the documents have errors, 2 could not test.")]
+Exit codes: 0 all passed, 1 something failed or the documents have errors, 2 could not test, or nothing matches
+`--filter`.")]
 pub struct Args {
     #[command(flatten)]
     place: Where,
@@ -128,10 +129,10 @@ fn show(args: &Args, report: &Report, sources: &Sources) -> ExitCode {
         Format::Junit => say(output::junit(report, sources).trim_end()),
     }
     if report.outcomes.is_empty() {
-        remark(match args.filter.is_empty() {
-            true => "there is nothing to test: no PolicyTest, and no snapshots",
-            false => "no test has that in its name",
-        });
+        if !args.filter.is_empty() {
+            return refuse(format_args!("no test has `{}` in its name or that of its document", args.filter));
+        }
+        remark("there is nothing to test: no PolicyTest, and no snapshots");
     }
     let reached = report.coverage.per_cent();
     let wanted = args.min_coverage.map(usize::from).filter(|wanted| reached < *wanted);

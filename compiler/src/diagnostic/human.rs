@@ -155,7 +155,7 @@ fn report<'a>(
 }
 
 /// A text in which nothing speaks to the reader's terminal or turns the direction of writing round.
-pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+pub(crate) fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }

@@ -143,7 +143,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A list that is there has an entry: an empty one reads as "everything" to some and as "nothing" to others.
+    /// A list of conditions that is there has an entry: an empty one reads as "everything" to some and as "nothing" to
+    /// others.
     pub(super) fn not_empty<T>(&mut self, list: Option<&Vec<T>>, owner: Span, name: &str) {
         if list.is_some_and(Vec::is_empty) {
             self.invalid_because(
@@ -151,6 +152,14 @@ impl<'a> Checker<'a> {
                 format!("`{name}` is an empty list, which matches nothing"),
                 format!("leave `{name}` out to match everything"),
             );
+        }
+    }
+
+    /// A list of what to do that is there has an entry.
+    pub(super) fn not_idle<T>(&mut self, list: Option<&Vec<T>>, owner: Span, name: &str) {
+        if list.is_some_and(Vec::is_empty) {
+            let message = format!("`{name}` is an empty list, which asks for nothing");
+            self.invalid_because(owner, message, format!("give `{name}` at least one entry"));
         }
     }
 

@@ -175,6 +175,15 @@ impl fmt::Display for ParsedDocument {
     }
 }
 
+/// A document of another program.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Skipped {
+    /// Its kind and version; none if it has none.
+    pub kind: Option<String>,
+    /// The file that it stands in.
+    pub file: FileId,
+}
+
 /// Everything that was read, and what was wrong.
 #[derive(Clone, Debug, Default)]
 pub struct Parsed {
@@ -183,7 +192,7 @@ pub struct Parsed {
     /// In the same order.
     pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
     /// Documents of other programs, left alone.
-    pub skipped: usize,
+    pub skipped: Vec<Skipped>,
     /// The objects of kinds that we read that are there and could not be read, as [`ParsedDocument::object`] has them.
     /// Each has its findings; that something refers to one is not another.
     pub unread: std::collections::BTreeSet<String>,
@@ -194,7 +203,7 @@ impl Parsed {
     fn add(&mut self, other: &Self) {
         self.documents.extend(other.documents.iter().cloned());
         self.diagnostics.extend(other.diagnostics.iter().cloned());
-        self.skipped += other.skipped;
+        self.skipped.extend(other.skipped.iter().cloned());
         self.unread.extend(other.unread.iter().cloned());
     }
 }

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use super::check::Checker;
 use super::{
-    Kind, Metadata, Parsed, ParsedDocument, UNKNOWN_KIND, gateway, istio, kubernetes, object_name, weft,
+    Kind, Metadata, Parsed, ParsedDocument, Skipped, UNKNOWN_KIND, gateway, istio, kubernetes, object_name,
+    weft,
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::parallel;
@@ -330,7 +331,7 @@ impl<'a> Reader<'a> {
             {
                 self.headless(node, "apiVersion");
             }
-            (_, _) => self.parsed.skipped += 1,
+            (_, _) => self.parsed.skipped.push(Skipped { kind: None, file: self.file }),
         }
     }
 
@@ -556,7 +557,8 @@ impl<'a> Reader<'a> {
     /// A document of another program, unless its group is a slip of the pen.
     /// A document of another program, unless a slip made it one: then a policy would be left out without a word.
     fn foreign(&mut self, node: NodeId, api_version: &str, kind: &str) {
-        self.parsed.skipped += 1;
+        let kind_and_version = format!("{} {}", Short(api_version), Short(kind));
+        self.parsed.skipped.push(Skipped { kind: Some(kind_and_version), file: self.file });
         let group = group_of(api_version);
         let ours = KINDS.iter().filter(|entry| entry.kind == kind && !entry.group.is_empty());
         let entry = ours.clone().find(|entry| is_slip(api_version, group, entry.group));

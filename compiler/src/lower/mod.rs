@@ -10,6 +10,8 @@ mod gateway;
 mod cluster;
 mod telemetry;
 
+pub(crate) use self::outbound::plain_rule;
+
 use std::collections::BTreeMap;
 
 use weft_bundle::body::Body;

@@ -178,9 +178,14 @@ fn to_service_itself(
 
 /// A rule that answers.
 pub(super) fn respond(origin: Origin, status: u16) -> Rule {
+    plain_rule(origin, Action::Respond { status, body: None })
+}
+
+/// A rule that does nothing beside its action.
+pub(crate) fn plain_rule(origin: Origin, action: Action) -> Rule {
     Rule {
         origin,
-        action: Action::Respond { status, body: None },
+        action,
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),
         rewrite: None,

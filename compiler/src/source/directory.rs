@@ -91,10 +91,14 @@ impl Walk {
             "" => name.to_string_lossy().into_owned(),
             prefix => format!("{prefix}/{}", name.to_string_lossy()),
         };
-        if name.to_string_lossy().starts_with('.') || self.ignored.contains(&path) {
+        if self.ignored.contains(&path) {
             return Ok(());
         }
         let kind = entry.file_type().map_err(|source| error(&full, source))?;
+        if name.to_string_lossy().starts_with('.') {
+            self.hidden(kind, path);
+            return Ok(());
+        }
         if kind.is_symlink() {
             self.symlink(&full, &path);
         } else if kind.is_dir() && full.join(".git").exists() {
@@ -105,6 +109,14 @@ impl Walk {
             self.ours(kind, name.to_str().is_some(), &full, path)?;
         }
         Ok(())
+    }
+
+    fn hidden(&mut self, kind: FileType, path: String) {
+        if kind.is_dir() && !matches!(path.rsplit('/').next(), Some(".git")) {
+            self.sources.hidden.insert(path + "/");
+        } else if kind.is_file() && Role::of(&path) == Some(Role::Policy) {
+            self.sources.hidden.insert(path);
+        }
     }
 
     fn ours(&mut self, kind: FileType, legible: bool, full: &Path, path: String) -> Result<(), SourceError> {

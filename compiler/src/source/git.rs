@@ -57,6 +57,10 @@ impl GitTree {
             let below = is_below(&entry.path, &prefix) && !is_hidden(&entry.path, &prefix);
             below || (alone && entry.is_beside(&prefix))
         };
+        let hidden = |entry: &&TreeEntry| {
+            entry.is_ours() && is_below(&entry.path, &prefix) && is_hidden(&entry.path, &prefix)
+        };
+        entries.iter().filter(hidden).for_each(|entry| sources.hide(&entry.path, &prefix));
         for entry in entries.iter().filter(visible) {
             match entry.read(&entries, &mut blobs)? {
                 Content::File(file) => sources.push(file),

@@ -31,7 +31,7 @@ pub trait Source {
 /// What a source held.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The policy files (`.yaml`, `.yml`, `.json`), sorted by path, unique. A [`FileId`] is an index into this list.
+    /// The policy files (`.yaml`, `.yml`, `.json`, in letters of either case), sorted by path, unique. A [`FileId`] is an index into this list.
     pub files: Vec<SourceFile>,
     /// Files that documents may refer to (`.pem`, `.crt`, `.cer`), sorted by path, unique.
     pub attachments: Vec<SourceFile>,
@@ -39,6 +39,8 @@ pub struct Sources {
     pub revision: Option<Revision>,
     /// What was refused, by name.
     pub diagnostics: Vec<Diagnostic>,
+    /// Hidden files and directories that were left alone; a directory ends with `/`.
+    pub hidden: BTreeSet<String>,
 }
 
 /// One file.
@@ -124,6 +126,20 @@ impl Sources {
             Some(Role::Attachment) => self.attachments.push(file),
             None => {}
         }
+    }
+
+    /// Notes a file that would be read if it, or a directory that it is in, were not hidden.
+    fn hide(&mut self, path: &str, root: &str) {
+        let below = path.strip_prefix(root).unwrap_or(path);
+        let before = path.len() - below.len();
+        let mut end = before;
+        for segment in below.split_inclusive('/') {
+            end += segment.len();
+            if segment.starts_with('.') {
+                break;
+            }
+        }
+        self.hidden.extend(path.get(..end).map(str::to_owned));
     }
 
     fn refuse(&mut self, path: &str, refusal: Refusal) {
@@ -269,7 +285,7 @@ impl Role {
     fn of(path: &str) -> Option<Self> {
         let name = path.rsplit('/').next()?;
         let (_, extension) = name.rsplit_once('.')?;
-        match extension {
+        match extension.to_ascii_lowercase().as_str() {
             "yaml" | "yml" | "json" => Some(Self::Policy),
             "pem" | "crt" | "cer" | "jwks" => Some(Self::Attachment),
             _ => None,

@@ -8,6 +8,7 @@ mod identity;
 mod istio;
 mod istio_access;
 mod hosts;
+mod places;
 mod symptoms;
 mod traces;
 

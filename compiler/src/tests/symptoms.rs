@@ -1,5 +1,6 @@
 //! Faults that a review found, each a test named by its symptom.
 
+use super::places::pointed;
 use super::{compile_text, findings};
 use crate::lower::lower;
 
@@ -197,161 +198,223 @@ spec: { egress: [ { hosts: [ './*' ] } ] }
     assert_eq!(web.outbound.len(), 1, "it still says what the caller sees");
 }
 
-/// What is found under a name: the object it is about, and the text it points at.
-fn pointed(text: &str, analysis: &str) -> Vec<(String, String)> {
-    let (sources, compilation) = compile_text(text);
-    let found = compilation.diagnostics.iter().filter(|finding| finding.analysis == analysis);
-    let shown = found.map(|finding| {
-        let span = finding.span.unwrap();
-        let file = sources.file(span.file).unwrap();
-        (
-            finding.object.clone().unwrap_or_default(),
-            String::from_utf8(file.bytes[span.range()].to_vec()).unwrap(),
-        )
-    });
-    shown.collect()
+const ROUTE_OF_EDGE: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: shop }
+spec:
+  parentRefs: [ { name: edge, sectionName: web } ]
+  hostnames: [ shop.example, shop.elsewhere ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+
+#[test]
+fn a_host_name_that_no_listener_takes_was_left_out_without_a_word() {
+    let edge = |hosts: &str| EDGE.replace("name: web, ", &format!("name: web, hostname: '{hosts}', "));
+    let text = format!("{}{ROUTE_OF_EDGE}", edge("*.example"));
+    let object = "HTTPRoute default/shop".to_owned();
+    assert_eq!(pointed(&text, "ignored-hostnames"), [(object, "shop.elsewhere".to_owned())]);
+    assert_eq!(pointed(&format!("{EDGE}{ROUTE_OF_EDGE}"), "ignored-hostnames"), []);
+    let neither = format!("{}{ROUTE_OF_EDGE}", edge("*.test"));
+    let shown = findings(&neither);
+    assert!(
+        shown.contains("it is for `*.test`, and the route only for `shop.example`, `shop.elsewhere`"),
+        "{shown}"
+    );
 }
 
-/// A DestinationRule of `cart` with a traffic policy, and a Service that calls it.
-fn destination_rule(policy: &str) -> String {
+#[test]
+fn a_grant_that_nearly_fits_was_not_shown() {
+    let route = "
+apiVersion: v1
+kind: Service
+metadata: { name: pay, namespace: bank }
+spec: { ports: [ { name: http, port: 80 } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: shop }
+spec: { parentRefs: [ { name: edge, sectionName: web } ], rules: [ { backendRefs: [ { name: pay, namespace: bank, port: 80 } ] } ] }
+";
+    let grant = |namespace: &str, from: &str, to: &str| {
+        format!(
+            "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: {{ name: g, namespace: {namespace} }}
+spec:
+  from: [ {{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: {from} }} ]
+  to: [ {{ group: '', kind: Service, name: {to} }} ]
+"
+        )
+    };
+    for (grant, said) in [
+        (grant("bank", "other", "pay"), Some("this grant is for HTTPRoute of namespace `other`")),
+        (grant("bank", "default", "lend"), Some("this grant is to refer to Service `lend`")),
+        (
+            grant("default", "default", "pay"),
+            Some("this grant would do, but is in namespace `default`, not in `bank`"),
+        ),
+        (grant("bank", "other", "lend"), None),
+        (String::new(), None),
+    ] {
+        let shown = findings(&format!("{EDGE}{route}{grant}"));
+        assert!(shown.contains("error[missing-grant]"), "{shown}");
+        assert_eq!(shown.matches("this grant").count(), usize::from(said.is_some()), "{shown}");
+        assert!(said.is_none_or(|said| shown.contains(said)), "{shown}");
+    }
+    assert_eq!(pointed(&format!("{EDGE}{route}{}", grant("bank", "default", "pay")), "missing-grant"), []);
+}
+
+#[test]
+fn an_empty_list_of_rate_limits_was_said_to_match_everything() {
+    let text = "apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], rateLimits: [] }
+";
+    let shown = findings(text);
+    assert!(shown.contains("`rateLimits` is an empty list, which asks for nothing"), "{shown}");
+    assert!(!shown.contains("match"), "{shown}");
+}
+
+fn entry(name: &str, namespace: &str) -> String {
     format!(
-        "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {{ name: rule, annotations: {{ weft.dev/waive: 'unserved-feature reason=later' }} }}
-spec: {{ host: cart, trafficPolicy: {{ {policy} }} }}
+        "---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{ name: {name}, namespace: {namespace} }}
+spec: {{ hosts: [ api.pay.example ], ports: [ {{ number: 443, name: tls, protocol: TLS }} ], resolution: DNS }}
 "
     )
 }
 
 #[test]
-fn findings_about_a_destination_rule_pointed_at_the_service() {
-    let rule = || "DestinationRule default/rule".to_owned();
-    for (analysis, policy, field) in [
-        ("breaker-below-replicas", "connectionPool: { tcp: { maxConnections: 1 } }", "1"),
-        ("keepalive-mismatch", "connectionPool: { http: { idleTimeout: 300s } }", "300s"),
-        ("ejection-cannot-happen", "outlierDetection: { minHealthPercent: 60 }", "60"),
-        (
-            "breaker-below-replicas",
-            "portLevelSettings: [ { port: { number: 80 }, connectionPool: { tcp: { maxConnections: 1 } } } ]",
-            "1",
-        ),
-    ] {
-        let text = destination_rule(policy);
-        assert_eq!(pointed(&text, analysis), [(rule(), field.to_owned())], "{}", findings(&text));
-        let waived = text.replace("unserved-feature", analysis);
-        assert_eq!(pointed(&waived, analysis), [], "a waiver in the DestinationRule fits");
-        assert_eq!(pointed(&waived, "unused-waiver"), []);
-    }
-    let text = destination_rule("loadBalancer: { simple: ROUND_ROBIN }, retryBudget: { percent: 30 }");
-    assert_eq!(pointed(&text, "unserved-feature"), []);
+fn one_host_of_two_service_entries_was_two_findings() {
+    let text = format!("{}{}", entry("pay", "default"), entry("payments", "default"));
+    let shown = findings(&text);
+    assert_eq!(shown.matches("api.pay.example` on").count(), 1, "{shown}");
+    assert_eq!(pointed(&text, "duplicate-object").len(), 1);
+    assert_eq!(pointed(&text, "conflicting-hosts"), []);
 }
 
 #[test]
-fn findings_about_a_subsets_port_were_those_of_the_subset() {
-    let text = "apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: { name: rule }
-spec:
-  host: cart
-  subsets:
-  - name: one
-    labels: { version: v1 }
-    trafficPolicy:
-      connectionPool: { http: { idleTimeout: 20s } }
-      portLevelSettings: [ { port: { number: 80 }, connectionPool: { http: { idleTimeout: 301s } } } ]
-";
-    assert_eq!(
-        pointed(text, "keepalive-mismatch"),
-        [("DestinationRule default/rule".to_owned(), "301s".to_owned())]
-    );
+fn denied_by_default_was_said_while_the_policy_that_allows_was_broken() {
+    let closed = super::SHOP.replace("access: allow", "access: deny");
+    let deny = authorization("DENY", "{ to: [ { operation: { methods: [ PUT ] } } ] }");
+    let allow = authorization("ALLOW", "{ form: [] }").replace("name: p", "name: q");
+    let names = |text: String| {
+        let compilation = crate::compile(&crate::source::Sources::in_memory([("m.yaml", text)]));
+        compilation.diagnostics.iter().map(|finding| finding.analysis).collect::<Vec<_>>()
+    };
+    assert_eq!(names(format!("{closed}---\n{deny}")), ["denied-by-default"]);
+    let broken = names(format!("{closed}---\n{deny}---\n{allow}"));
+    assert!(!broken.contains(&"denied-by-default"), "{broken:?}");
 }
 
 #[test]
-fn two_destination_rules_that_clash_named_neither_field() {
-    let one = destination_rule("connectionPool: { tcp: { maxConnections: 7 } }");
-    let text = format!("{one}---\n{}", one.replace("name: rule", "name: second").replace('7', "8"));
-    let object = "DestinationRule default/second".to_owned();
-    assert_eq!(pointed(&text, "conflicting-settings"), [(object, "8".to_owned())]);
-}
-
-#[test]
-fn findings_about_a_policy_pointed_at_its_name() {
-    let policy = |settings: &str| {
+fn two_spellings_of_one_prefix_were_to_be_moved() {
+    let text = |second: &str| {
         format!(
-            "apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
+            "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
 metadata: {{ name: cart }}
-spec: {{ targetRefs: [ {{ kind: Service, name: cart }} ], {settings} }}
+spec:
+  parentRefs: [ {{ group: '', kind: Service, name: cart }} ]
+  rules:
+  - {{ matches: [ {{ path: {{ value: /api }} }} ], backendRefs: [ {{ name: cart, port: 80 }} ] }}
+  - {{ matches: [ {{ path: {{ value: {second} }} }} ], backendRefs: [ {{ name: web, port: 80 }} ] }}
 "
         )
     };
-    for (analysis, settings, field) in [
-        ("keepalive-mismatch", "timeouts: { poolIdle: 5m }", "5m"),
-        ("timeout-below-retries", "timeouts: { request: 1s }, retry: { attempts: 3, perTry: 2s }", "2s"),
-        (
-            "retry-of-unsafe-method",
-            "retry: { attempts: 2, on: [ 5xx ], methods: [ GET, POST ] }",
-            "GET, POST",
-        ),
-        ("breaker-below-replicas", "limits: { requests: 1 }", "1"),
-        ("fault-left-on", "fault: { abort: { status: 500 } }", "{ abort: { status: 500 } }"),
+    let shown = findings(&text("/api/"));
+    assert!(
+        shown.contains("the prefixes `/api` and `/api/` match the same paths: keep one of the rules"),
+        "{shown}"
+    );
+    assert!(findings(&text("/api")).contains("help: move it before the rules that cover it"));
+}
+
+#[test]
+fn an_attribute_that_proxies_do_not_know_was_refused_without_a_way_out() {
+    for (attribute, instead) in [
+        ("token.issuer", "write `from: [ { token:"),
+        ("connection.sni", "`hostnames` of a TLSRoute"),
+        ("source.remote_address", "`source.address`"),
+        ("destination.address", "`destination.port`"),
     ] {
-        let text = policy(settings);
-        let expected = [("TrafficPolicy default/cart".to_owned(), field.to_owned())];
-        assert_eq!(pointed(&text, analysis), expected, "{}", findings(&text));
+        let test = match attribute.ends_with("address") {
+            true => format!("inNetwork({attribute}, '10.0.0.0/8')"),
+            false => format!("{attribute} == 'a'"),
+        };
+        let text = format!(
+            "apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{ name: p }}
+spec: {{ targetRefs: [ {{ kind: Service, name: cart }} ], action: allow, rules: [ {{ when: \"request.path == '/' && {test}\" }} ] }}
+"
+        );
+        let shown = findings(&text);
+        let object = "AccessPolicy default/p".to_owned();
+        assert_eq!(pointed(&text, "not-supported"), [(object, attribute.to_owned())], "{shown}");
+        assert!(shown.contains(instead), "{shown}");
     }
 }
 
-/// What is wrong with the change from one text to another: objects and messages.
-fn transition(base: &str, head: &str) -> Vec<(String, String)> {
-    let compiled = |text: &str| crate::compile(&crate::source::Sources::in_memory([("m.yaml", text)])).mesh;
-    let found = crate::analysis::unsafe_transition::between(&compiled(base), &compiled(head));
-    found.into_iter().map(|finding| (finding.object.unwrap(), finding.message)).collect()
-}
-
 #[test]
-fn an_edit_of_the_mesh_was_one_finding_per_service() {
-    let strict = super::SHOP.replace("access: allow", "access: allow, peerTLS: strict");
-    let off = strict.replace("peerTLS: strict", "peerTLS: off");
-    let found = transition(&strict, &off);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0].0, "Mesh test");
-    let elsewhere = strict.replace("test.example", "other.example");
-    assert_eq!(transition(&strict, &elsewhere).len(), 1);
-    // Both at once are two, and a service that has a change of its own is named.
-    assert_eq!(transition(&strict, &off.replace("test.example", "other.example")).len(), 2);
-    let one = strict.replacen("ports: [ {", "ports: [ { peerTLS: off,", 1);
-    let found = transition(&strict, &one);
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(found[0].0, "Service default/web");
-}
-
-#[test]
-fn a_base_without_a_mesh_had_the_trust_domain_missing_invalid() {
-    let services = super::SHOP.split_once("---").unwrap().1;
-    assert_eq!(transition(services, super::SHOP), []);
-    assert_eq!(transition(super::SHOP, services), []);
-}
-
-#[test]
-fn an_unsafe_transition_could_not_be_waived() {
-    let waived = |object: &str, name: &str| {
-        object.replace(
-            &format!("metadata: {{ name: {name} }}"),
-            &format!(
-                "metadata: {{ name: {name}, annotations: {{ weft.dev/waive: 'unsafe-transition reason=a maintenance window' }} }}"
-            ),
-        )
+fn a_connection_to_a_listener_for_requests_found_no_listener() {
+    let edge = "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec:
+  gatewayClassName: weft
+  listeners: [ { name: web, port: 80, protocol: HTTP, hostname: shop.example } ]
+";
+    let (_, compilation) = compile_text(edge);
+    let gateway = compilation.mesh.find_gateway("default", "edge").unwrap();
+    let ask = |request: &str| {
+        let address = "10.0.0.1".parse().unwrap();
+        let question = crate::trace::Question::parse(gateway, address, request, &[]).unwrap();
+        crate::trace::trace(&compilation.mesh, &question).unwrap().steps.pop().unwrap().text
     };
-    let strict = super::SHOP.replace("access: allow", "access: allow, peerTLS: strict");
-    let off = strict.replace("peerTLS: strict", "peerTLS: off");
-    let one = strict.replacen("ports: [ {", "ports: [ { peerTLS: off,", 1);
-    for (base, head) in [(&strict, waived(&off, "test")), (&strict, waived(&one, "web"))] {
-        let compiled = |text: &str| crate::compile(&crate::source::Sources::in_memory([("m.yaml", text)]));
-        let (base, head) = (compiled(base), compiled(&head));
-        assert!(head.diagnostics.iter().all(|finding| finding.analysis != "unused-waiver"));
-        let found = crate::analysis::unsafe_transition::between(&base.mesh, &head.mesh);
-        assert_eq!(found.len(), 1);
-        assert!(found.iter().all(|finding| head.waivers.silence(finding)), "{found:?}");
-    }
+    assert_eq!(ask("tcp://shop.example:80"), "listener `web` takes requests; ask with `http://`");
+    assert!(ask("tcp://other.example:80").starts_with("no listener of `default/edge` takes"));
+}
+
+#[test]
+fn a_test_could_not_expect_a_gateway_to_refuse() {
+    let text = format!(
+        "{EDGE}
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: {{ name: closed }}
+spec: {{ targetRefs: [ {{ kind: Gateway, name: edge }} ], action: deny, rules: [ {{ from: [ {{ network: 10.0.0.0/8 }} ] }} ] }}
+---
+apiVersion: weft.dev/v1alpha1
+kind: PolicyTest
+metadata: {{ name: t }}
+spec:
+  cases:
+  - name: refused
+    from: gateway:edge
+    address: 10.0.0.1
+    request: {{ url: 'http://shop.example/' }}
+    expect: {{ access: deny, status: 403, policy: closed }}
+  - name: let in
+    from: gateway:edge
+    address: 10.0.0.1
+    request: {{ url: 'http://shop.example/' }}
+    expect: {{ access: allow }}
+"
+    );
+    let (_, compilation) = compile_text(&text);
+    let report = crate::policy_test::run(&compilation.mesh, "").unwrap();
+    let passed: Vec<bool> = report.outcomes.iter().map(crate::policy_test::Outcome::passed).collect();
+    assert_eq!(passed, [true, false], "{}", findings(&text));
+    let failure = &report.outcomes[1].failures[0];
+    assert!(
+        failure.message.contains("the gateway refuses it, by rules[0] of AccessPolicy default/closed"),
+        "{failure:?}"
+    );
+    assert_eq!(report.coverage.unreached().count(), 0);
 }

@@ -1,7 +1,5 @@
 //! Properties of the reader, and of paths and spans. What people read is in `dialect::tests`.
 
-use std::time::{Duration, Instant};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -101,12 +99,10 @@ const SEED: &str = include_str!("../../../fixtures/seed/policy.yaml");
 /// Everything a command does with a text, up to the model.
 fn exercise(bytes: Vec<u8>) {
     let sources = Sources::in_memory([("a.yaml", bytes)]);
-    let start = Instant::now();
     let parsed = dialect::parse(&sources);
     human::render(&parsed.diagnostics, &sources, Style::Plain);
-    let summary = Summary::new(parsed.documents.len(), 0, parsed.skipped, &parsed.diagnostics);
+    let summary = Summary::new(parsed.documents.len(), 0, parsed.skipped.len(), &parsed.diagnostics);
     json::render(&crate::diagnostic::Report::new(&parsed.diagnostics, &sources, &summary));
-    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn every_policy_example_checks_without_findings_and_passes_its_tests() {
         assert!(path.join("README.md").exists(), "{} says nothing", path.display());
         checked += 1;
     }
-    assert!(checked >= 7 && tested >= 5, "{checked} {tested}");
+    assert!(checked >= 7 && tested >= 6, "{checked} {tested}");
 }
 
 #[test]
@@ -146,9 +146,7 @@ fn bad_documents_are_findings_at_their_lines() {
         let other =
             "apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: { name: y }\nspec: { oops: 1 }\n";
         fs::write(scratch.path().join("other.yaml"), other).unwrap();
-        let begun = std::time::Instant::now();
         let finished = weft(scratch.path(), &["check", "--format", "json"]);
-        assert!(begun.elapsed().as_secs() < 60, "{name} took {:?}", begun.elapsed());
         assert_eq!(finished.code, Some(1), "{name}: {finished}");
         let json: Value =
             serde_json::from_str(&finished.stdout).unwrap_or_else(|_| panic!("{name}: {finished}"));

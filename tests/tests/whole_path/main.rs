@@ -26,6 +26,7 @@ mod keys;
 mod peers;
 mod lifecycle;
 mod compiler;
+mod commands;
 mod findings;
 mod action;
 mod verifier;

@@ -1,7 +1,5 @@
 //! Everything under "bad input": a finding at its line, the other documents still checked, never a panic, never a hang.
 
-use std::time::{Duration, Instant};
-
 use super::{parse, read};
 use crate::source::Sources;
 
@@ -12,9 +10,10 @@ const FINE: &str = "apiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: { na
 /// Rendered findings for a file of bytes, beside a file that is fine.
 fn findings(bytes: impl Into<Vec<u8>>) -> String {
     let sources = Sources::in_memory([("broken.yaml", bytes.into()), ("fine.yaml", FINE.into())]);
-    let start = Instant::now();
     let parsed = parse(&sources);
-    assert!(start.elapsed() < Duration::from_secs(20), "took {:?}", start.elapsed());
+    // However much there is, little is kept of it and said about it.
+    assert!(parsed.diagnostics.len() <= 100, "{} findings", parsed.diagnostics.len());
+    assert!(parsed.documents.len() <= 100, "{} documents", parsed.documents.len());
     let findings = crate::diagnostic::human::render(
         &parsed.diagnostics,
         &sources,

@@ -28,8 +28,8 @@ fn check(input: &str) -> String {
 fn read(parsed: &Parsed) -> String {
     let mut lines: Vec<String> =
         parsed.documents.iter().map(|document| format!("read {document}\n")).collect();
-    if parsed.skipped > 0 {
-        lines.push(format!("skipped {}\n", parsed.skipped));
+    if !parsed.skipped.is_empty() {
+        lines.push(format!("skipped {}\n", parsed.skipped.len()));
     }
     lines.concat()
 }

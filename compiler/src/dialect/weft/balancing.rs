@@ -191,7 +191,7 @@ impl LoadBalancer {
 
 impl Hash {
     fn check(&self, span: crate::yaml::Span, checker: &mut Checker<'_>) {
-        checker.not_empty(Some(&self.on), span, "on");
+        checker.not_idle(Some(&self.on), span, "on");
         for key in &self.on {
             match &key.value {
                 HashKey::Header(name) => checker.header_name(name),

@@ -69,7 +69,7 @@ pub struct TlsOrigination {
 
 impl ExternalService {
     pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
-        checker.not_empty(Some(&spec.hosts), spec.span, "hosts");
+        checker.not_idle(Some(&spec.hosts), spec.span, "hosts");
         for host in &spec.hosts {
             if HostPattern::parse(host).is_err()
                 || host.value == "*"

@@ -41,7 +41,7 @@ impl Mesh {
             anchor.check(checker);
         }
         for domain in &spec.federated {
-            checker.not_empty(Some(&domain.trust_anchors), domain.span, "trustAnchors");
+            checker.not_idle(Some(&domain.trust_anchors), domain.span, "trustAnchors");
             if domain.trust_domain.value == spec.trust_domain.value {
                 checker.report(
                     Diagnostic::error(INVALID_VALUE, "a mesh is not federated with itself")

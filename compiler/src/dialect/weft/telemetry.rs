@@ -126,7 +126,7 @@ impl Telemetry {
 
 impl AccessLog {
     fn check(&self, span: crate::yaml::Span, checker: &mut Checker<'_>) {
-        checker.not_empty(self.fields.as_ref(), span, "fields");
+        checker.not_idle(self.fields.as_ref(), span, "fields");
         for field in self.fields.iter().flatten() {
             if !body::AccessLog::FIELDS.contains(&field.as_str()) {
                 let message = format!("the access log has no field `{}`", Short(field));

@@ -81,7 +81,7 @@ impl TrafficPolicy {
         if let Some(health_check) = &spec.health_check {
             HealthCheck::check(health_check, checker);
         }
-        checker.not_empty(spec.rate_limits.as_ref(), spec.span, "rateLimits");
+        checker.not_idle(spec.rate_limits.as_ref(), spec.span, "rateLimits");
         for limit in spec.rate_limits.iter().flatten() {
             limit.check(checker);
         }

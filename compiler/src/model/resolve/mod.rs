@@ -123,6 +123,19 @@ impl Context<'_> {
         self.report(finding);
     }
 
+    /// Reports two policies that set the same fields of one target: neither is nearer, so neither wins.
+    fn clash<F: AsRef<str>>(&mut self, fields: &[F], one: (&Origin, Span), other: (&Origin, Span)) {
+        let (a, b) = (&one.0.object, &other.0.object);
+        let fields: Vec<&str> = fields.iter().map(AsRef::as_ref).collect();
+        let message = format!("`{b}` and `{a}` both set `{}` for one target", fields.join("`, `"));
+        let finding = Diagnostic::error("conflicting-settings", message)
+            .object(b.clone())
+            .at(other.1)
+            .related(one.1, "the other one")
+            .help("set it in one of them, or give them different targets");
+        self.report(finding);
+    }
+
     /// The known name that was probably meant, while there are guesses left.
     fn near<'k>(&mut self, name: &str, known: &[&'k str]) -> Option<&'k str> {
         self.guesses = self.guesses.checked_sub(known.len())?;

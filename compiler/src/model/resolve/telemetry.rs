@@ -7,7 +7,6 @@ use weft_bundle::body::{self, Predicate};
 use super::Context;
 use super::workloads::{Reach, Selected, Workloads};
 use crate::cel;
-use crate::diagnostic::Diagnostic;
 use crate::dialect::istio;
 use crate::dialect::istio::telemetry::CustomTag;
 use crate::dialect::weft::{self, TargetKind, TargetRef};
@@ -209,13 +208,11 @@ fn clashes(context: &mut Context<'_>, mesh: &Mesh) {
                 if fields.is_empty() || !told.insert((a, b)) {
                     continue;
                 }
-                let message = format!("`{b}` and `{a}` both set `{}` for one target", fields.join("`, `"));
-                let finding = Diagnostic::error("conflicting-settings", message)
-                    .object(b.clone())
-                    .at(policy.at.span)
-                    .related(earlier.at.span, "the other one")
-                    .help("set it in one of them, or give them different targets");
-                context.report(finding);
+                context.clash(
+                    &fields,
+                    (&earlier.at.origin, earlier.at.span),
+                    (&policy.at.origin, policy.at.span),
+                );
             }
         }
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::access::port_number;
 use super::{Context, traffic_settings};
-use crate::diagnostic::Diagnostic;
 use crate::dialect::weft::{self, TargetKind, TargetRef};
 use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{Mesh, TrafficPolicy, TrafficTarget};
@@ -109,18 +108,12 @@ fn clashes(context: &mut Context<'_>, mesh: &Mesh) {
                 if fields.is_empty() {
                     continue;
                 }
-                let (a, b) = (&earlier.at.origin.object, &policy.at.origin.object);
-                let message = format!("`{b}` and `{a}` both set `{}` for one target", fields.join("`, `"));
                 let place = |policy: &TrafficPolicy| {
                     let field = fields.first().and_then(|name| policy.settings.place_named(name));
                     field.map_or(policy.at.span, |place| place.span)
                 };
-                let finding = Diagnostic::error("conflicting-settings", message)
-                    .object(b.clone())
-                    .at(place(policy))
-                    .related(place(earlier), "the other one")
-                    .help("set it in one of them, or give them different targets");
-                context.report(finding);
+                let (one, other) = (place(earlier), place(policy));
+                context.clash(&fields, (&earlier.at.origin, one), (&policy.at.origin, other));
             }
         }
     }

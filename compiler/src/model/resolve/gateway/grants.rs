@@ -55,5 +55,26 @@ pub(super) fn check(
         .at(name.span)
         .label(format!("is in namespace `{namespace}`"))
         .help(grant);
-    context.report(finding);
+    let here = facts.grants.get(from_namespace).map(Vec::as_slice).unwrap_or_default();
+    let misplaced = here.iter().filter(|grant| grant.to.iter().any(to)).find_map(|grant| {
+        let meant = grant.from.iter().find(|written| from(written))?;
+        let why =
+            format!("this grant would do, but is in namespace `{from_namespace}`, not in `{namespace}`");
+        Some((meant.span, why))
+    });
+    let near = grants.iter().find_map(|grant| match grant.to.iter().any(to) {
+        true => grant.from.first().map(|other| {
+            let why = format!("this grant is for {} of namespace `{}`", other.kind, other.namespace);
+            (other.span, why)
+        }),
+        false => grant.to.first().filter(|_| grant.from.iter().any(from)).map(|other| {
+            let named = other.name.as_ref().filter(|name| !name.is_empty());
+            let named = named.map(|name| format!(" `{name}`")).unwrap_or_default();
+            (other.span, format!("this grant is to refer to {}{named}", other.kind))
+        }),
+    });
+    context.report(match misplaced.or(near) {
+        Some((span, why)) => finding.related(span, why),
+        None => finding,
+    });
 }

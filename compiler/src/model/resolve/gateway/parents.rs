@@ -60,7 +60,35 @@ pub(super) fn attach<R>(
         .help("remove `hostnames`");
         context.report(finding);
     }
+    untaken(context, document, spec, &parents.listeners);
     parents
+}
+
+/// Reports names of a route that none of the listeners that take the route is for.
+fn untaken<R>(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    spec: &RouteSpec<R>,
+    taken: &[ListenerAttachment],
+) {
+    if taken.is_empty() {
+        return;
+    }
+    for hostname in &spec.hostnames {
+        let Ok(own) = HostPattern::parse(hostname) else { continue };
+        // An attachment has the names that both sides are for: one of this name is within it.
+        let mut all = taken.iter().flat_map(|attachment| &attachment.hosts);
+        if all.any(|host| host.intersection(&own).is_some()) {
+            continue;
+        }
+        let message = format!("no listener takes `{hostname}`, so no request for it comes to the route");
+        let finding = Diagnostic::warning("ignored-hostnames", message)
+            .object(document.object())
+            .at(hostname.span)
+            .label("has no effect")
+            .help("remove it, or name a listener in `parentRefs` that is for it");
+        context.report(finding);
+    }
 }
 
 /// Whether a route is for callers outside the mesh, so that its references need grants.
@@ -284,8 +312,9 @@ fn admitted(
     hosts.dedup();
     match hosts.is_empty() {
         true => Err(format!(
-            "it is for `{}`, and the route for none of these names",
-            listener.hostname().map_or("*", |hostname| hostname.value.as_str())
+            "it is for `{}`, and the route only for `{}`",
+            listener.hostname().map_or("*", |hostname| hostname.value.as_str()),
+            route.hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join("`, `")
         )),
         false => Ok(hosts),
     }
