@@ -41,6 +41,7 @@ pub mod host_overlap;
 pub mod undeclared_host;
 pub mod ambiguous_routes;
 pub mod dead_backend;
+pub mod unlisted_endpoints;
 pub mod denied_by_default;
 pub mod dependency_cycle;
 pub mod undeclared_call;

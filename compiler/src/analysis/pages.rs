@@ -6,7 +6,7 @@ use super::{
     expired_key_set, fault_left_on, forwarding_cycle, host_overlap, identity_without_tls, ineffective_access,
     keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
     timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, undeclared_host,
-    unknown_principal, unreachable_route, unreachable_service, unserved_feature, unused_object,
+    unknown_principal, unlisted_endpoints, unreachable_route, unreachable_service, unserved_feature, unused_object,
     widened_by_dialect, zero_weight,
 };
 
@@ -451,6 +451,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("unknown_reference.rs"),
         run: None,
+    },
+    Page {
+        name: "unlisted-endpoints",
+        summary: "services whose endpoints no document lists",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("unlisted_endpoints.rs"),
+        run: Some(unlisted_endpoints::run),
     },
     Page {
         name: "unreachable-route",

@@ -29,7 +29,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         return Vec::new();
     }
     let ours = mesh.indexed().filter(|(_, service)| {
-        !service.external && (!service.endpoints.is_empty() || service.discovery.is_some())
+        !service.external && service.is_served()
     });
     ours.filter_map(|(index, _)| report(mesh, index)).collect()
 }
