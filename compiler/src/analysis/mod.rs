@@ -55,6 +55,7 @@ pub mod timeout_inversion;
 pub mod timeout_below_retries;
 pub mod keepalive_mismatch;
 mod access_entries;
+mod access_conditions;
 pub mod access_contradiction;
 pub mod ineffective_access;
 pub mod uncovered_service;

@@ -6,8 +6,8 @@ use super::{
     expired_key_set, fault_left_on, forwarding_cycle, host_overlap, identity_without_tls, ineffective_access,
     keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
     timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, undeclared_host,
-    unknown_principal, unlisted_endpoints, unreachable_route, unreachable_service, unserved_feature, unused_object,
-    widened_by_dialect, zero_weight,
+    unknown_principal, unlisted_endpoints, unreachable_route, unreachable_service, unserved_feature,
+    unused_object, widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.

@@ -330,6 +330,9 @@ pub(crate) fn entry_of(condition: &RequestMatch) -> Entry {
     }
 }
 
+/// The fact that stands for the name a request is for.
+pub(super) const HOST_FACT: &str = "host";
+
 /// Names and addresses, which are no part of a request's head. An address is written in bits, so that a network is a
 /// prefix.
 fn facts(condition: &RequestMatch) -> Vec<FieldCondition> {
@@ -338,7 +341,7 @@ fn facts(condition: &RequestMatch) -> Vec<FieldCondition> {
     // Every request has a host, so one that may be any asks nothing.
     let any_host = condition.hosts.iter().any(|host| host == "*");
     [
-        name("host", &condition.hosts).filter(|_| !any_host),
+        name(HOST_FACT, &condition.hosts).filter(|_| !any_host),
         name("server name", &condition.server_names),
         any_of("destination", networks),
     ]

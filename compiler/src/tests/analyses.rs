@@ -22,6 +22,7 @@ macro_rules! silent {
 }
 
 mod access;
+mod gateways;
 mod graph;
 mod routes;
 mod traffic;
@@ -305,6 +306,49 @@ spec:
   targetRefs: [ { kind: Service, name: cart } ]
   action: allow
   rules: [ { from: [ { service: a }, { identity: spiffe://test.example/ns/default/sa/b } ] } ]
+";
+    /// `a` declares nothing of it, `b` declares one of the two, and `c`, in another namespace, all that it reaches.
+    undeclared_call_out_of_the_mesh: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: b }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart }, { name: pay } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: c }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart }, { name: pay }, { name: mail }, { name: web } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: pay }
+spec: { hosts: [ pay.example ], ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: mail }
+spec: { hosts: [ mail.example ], ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - filters: [ { type: RequestMirror, requestMirror: { backendRef: { name: mail, port: 80 } } } ]
+    backendRefs: [ { name: cart, port: 80, weight: 9 }, { name: pay, port: 80, weight: 1 } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: web } ]
+  rules: [ { backendRefs: [ { name: web, port: 80 }, { name: pay, port: 80, weight: 0 } ] } ]
 ";
     dead_backend_of_a_misspelt_subset: "
 apiVersion: networking.istio.io/v1

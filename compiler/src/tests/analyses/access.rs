@@ -170,6 +170,48 @@ spec:
 ";
 }
 
+/// Istio's DENY for everybody but one caller, against two rules that allow: the one for that caller is as it reads, and so is
+/// one under a condition that nothing is known of.
+#[test]
+fn denials_of_everybody_else_count() {
+    let contradicted = |deny: &str| {
+        let text = format!(
+            "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: deny }}
+spec: {{ targetRefs: [ {{ group: '', kind: Service, name: cart }} ], action: DENY, rules: [ {deny} ] }}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: allow }}
+spec:
+  targetRefs: [ {{ group: '', kind: Service, name: cart }} ]
+  rules:
+  - from: [ {{ source: {{ principals: [ test.example/ns/default/sa/web ] }} }} ]
+  - from: [ {{ source: {{ principals: [ test.example/ns/ops/sa/batch ] }} }} ]
+  - from: [ {{ source: {{ namespaces: [ ops ], notServiceAccounts: [ ops/batch ] }} }} ]
+"
+        );
+        let found = super::super::compile_text(&text).1.diagnostics;
+        let about = found.into_iter().filter(|finding| finding.analysis == "access-contradiction");
+        about.map(|finding| finding.message.split('`').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let source = |source: &str| contradicted(&format!("{{ from: [ {{ source: {{ {source} }} }} ] }}"));
+    assert_eq!(source("notPrincipals: [ test.example/ns/default/sa/web ]"), ["rules[1]", "rules[2]"]);
+    assert_eq!(source("notNamespaces: [ default ]"), ["rules[1]", "rules[2]"]);
+    assert_eq!(source("notNamespaces: [ ops ]"), ["rules[0]"]);
+    assert_eq!(source("notServiceAccounts: [ ops/batch ]"), ["rules[0]", "rules[2]"]);
+    assert_eq!(source("namespaces: [ ops ], notPrincipals: [ test.example/ns/ops/sa/batch ]"), ["rules[2]"]);
+    assert_eq!(source("notPrincipals: [ 'test.example/ns/ops/*' ]"), ["rules[0]"]);
+    assert!(source("notIpBlocks: [ 10.0.0.0/8 ]").is_empty());
+    assert_eq!(
+        source("notIpBlocks: [ 10.0.0.0/8 ]"),
+        contradicted("{ from: [ { source: { notRemoteIpBlocks: [ 10.0.0.0/8 ] } } ] }")
+    );
+    assert!(contradicted("{ from: [ { source: { notPrincipals: [ test.example/ns/default/sa/web ] } } ], when: [ { key: 'request.headers[x]', values: [ y ] } ] }").is_empty());
+}
+
 /// What `from` does not say may still be asked `when`.
 #[test]
 fn a_condition_may_ask_for_an_identity_that_nobody_has() {
