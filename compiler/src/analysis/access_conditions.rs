@@ -8,8 +8,7 @@
 use weft_bundle::body::{AddressAttribute, Attribute, IdentityMatch, Predicate, StringMatch};
 use weft_bundle::engine::literal_regex;
 
-use super::unreachable_route;
-use crate::reach::{FieldCondition, FieldPattern, StringPattern};
+use crate::reach::{self, FieldCondition, FieldPattern, StringPattern};
 
 /// The name of the fact that is the identity of the caller.
 const IDENTITY: &str = "identity";
@@ -36,7 +35,7 @@ pub(super) fn is_identity(wanted: &IdentityMatch) -> FieldCondition {
 
 /// That the caller's address is in a network.
 pub(super) fn is_in(network: &ipnet::IpNet) -> FieldCondition {
-    text(ADDRESS, StringPattern::Regex(unreachable_route::network(network)), false)
+    text(ADDRESS, StringPattern::Regex(reach::network(network)), false)
 }
 
 fn text(name: &str, pattern: StringPattern, invert: bool) -> FieldCondition {
@@ -85,7 +84,7 @@ fn negated(part: &Predicate) -> Option<FieldCondition> {
 }
 
 fn in_any(networks: &[ipnet::IpNet], invert: bool) -> FieldCondition {
-    let networks: Vec<String> = networks.iter().map(unreachable_route::network).collect();
+    let networks: Vec<String> = networks.iter().map(reach::network).collect();
     match networks.is_empty() {
         // No address is in none of them.
         true => text(ADDRESS, StringPattern::Regex("[^\\x00-\\xff]".to_owned()), invert),

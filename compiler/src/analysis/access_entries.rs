@@ -9,9 +9,8 @@ use weft_bundle::body::{IdentityMatch, RequestMatch, StringMatch};
 use weft_bundle::engine::literal_regex;
 
 use super::access_conditions::{is_identity, is_in};
-use super::unreachable_route::entry_of;
 use crate::model::{AccessRule, Caller, CallerKind, Mesh, ServiceIndex};
-use crate::reach::{Entry, FieldCondition};
+use crate::reach::{Entry, FieldCondition, entry_of};
 
 /// A rule that becomes more entries than this is not decided.
 const MOST_ENTRIES: usize = 256;

@@ -61,6 +61,7 @@ pub mod ineffective_access;
 pub mod uncovered_service;
 pub mod identity_without_tls;
 pub mod unknown_principal;
+pub mod shared_identity;
 pub mod widened_by_dialect;
 pub mod ejection_cannot_happen;
 pub mod breaker_below_replicas;

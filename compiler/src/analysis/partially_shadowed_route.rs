@@ -38,12 +38,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
 
-use super::unreachable_route::{entry_of, rule_name};
+use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{BackendRef, GatewayIndex, Mesh, Order, RouteRule, RuleAction, ServiceIndex};
 use crate::parallel;
-use crate::reach::{self, Entry, Limits, Reach, Reachability, Unknown};
+use crate::reach::{self, Entry, Limits, Reach, Reachability, Unknown, entry_of};
 use crate::yaml::Span;
 
 /// Longer lists are not looked at: the pairs of a list are as many as its square.

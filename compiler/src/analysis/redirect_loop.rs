@@ -34,11 +34,11 @@ use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{Engine, HostPattern, redirect_location, split_authority};
 
 use super::scene::{self, HOST, Sent};
-use super::unreachable_route::{HOST_FACT, entry_of, rule_name};
+use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, PlannedEntry};
 use crate::model::{GatewayIndex, GatewayListener, Mesh, Port, Route, RuleAction, ServiceIndex};
-use crate::reach::{self, Limits, Reach, Reachability};
+use crate::reach::{self, HOST_FACT, Limits, Reach, Reachability, entry_of};
 use crate::yaml::Span;
 
 /// How many redirects a browser follows (Fetch standard, `redirect count`).
@@ -121,16 +121,20 @@ fn of_frontend(mesh: &Mesh, index: ServiceIndex, port: &Port, namespace: &str) -
         let plain = witness.facts.is_empty();
         plain.then(|| (witness.scheme.clone(), authority(&name, &witness.scheme, port.number)))
     });
-    found.into_iter().map(|(planned, steps)| (planned.entry.span, report(&planned, &steps))).collect()
+    let help = "let the condition exclude the target, or redirect elsewhere";
+    let about = |(planned, steps): (PlannedEntry<'_>, Vec<String>)| {
+        (planned.entry.span, report(&planned, &steps).help(help))
+    };
+    found.into_iter().map(about).collect()
 }
 
 fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Diagnostic)> {
     let Some(listener) = mesh.gateway(index).listeners.get(place) else { return Vec::new() };
     let Some(scheme) = scheme_of(listener) else { return Vec::new() };
     let redirecting =
-        |route: &&Route| route.rules.iter().any(|rule| matches!(rule.action, RuleAction::Redirect(_)));
-    let routes = mesh.index.listener(index, place).iter().filter_map(|route| mesh.routes.get(*route));
-    if routes.filter(redirecting).next().is_none() {
+        |route: &Route| route.rules.iter().any(|rule| matches!(rule.action, RuleAction::Redirect(_)));
+    let mut routes = mesh.index.listener(index, place).iter().filter_map(|route| mesh.routes.get(*route));
+    if !routes.any(redirecting) {
         return Vec::new();
     }
     let found = loops(mesh, Place::Listener(index, place), "", |witness| {
@@ -143,15 +147,15 @@ fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Dia
     });
     let about = |(planned, steps): (PlannedEntry<'_>, Vec<String>)| {
         let attached = planned.route.listeners.iter().find(|a| (a.gateway, a.listener) == (index, place));
-        let finding = report(&planned, &steps);
+        let help = "attach the route to another listener only, such as with `sectionName`, let the condition exclude the \
+                    target, or redirect elsewhere";
+        let finding = report(&planned, &steps).help(help);
         let text = format!("for listener `{}`, port {}", listener.name, listener.port);
         let finding = match attached {
             Some(attached) => finding.related(attached.span, text),
             None => finding,
         };
-        let help = "attach the route to another listener only, such as with `sectionName`, let the condition exclude the \
-                    target, or redirect elsewhere";
-        (planned.entry.span, finding.help(help))
+        (planned.entry.span, finding)
     };
     found.into_iter().map(about).collect()
 }
@@ -329,5 +333,4 @@ fn report(planned: &PlannedEntry<'_>, steps: &[String]) -> Diagnostic {
     .at(planned.entry.span)
     .label("comes back here")
     .with_note(format!("for example, {way}"))
-    .help("let the condition exclude the target, or redirect elsewhere")
 }

@@ -4,7 +4,7 @@
 //!
 //! And a route of a declared service that leads a caller's requests out of the mesh, to a service that the caller does not
 //! declare. A service of the mesh decides itself who may call it; outside the mesh nobody does, and `calls` is all that says
-//! who goes there. One finding per caller and outside service, at the backend or copy.
+//! who goes there. One finding per backend or copy, which names the first caller.
 //!
 //! # Why it matters
 //! A service that declares its calls gets a bundle with exactly those. The permission then has no effect: the proxy of the
@@ -34,12 +34,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_bundle::body::{Effect, IdentityMatch};
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{
-    AccessPolicy, Caller, CallerKind, Mesh, Route, RuleAction, Service, ServiceIndex, routing,
-};
+use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, RuleAction, ServiceIndex, routing};
 use crate::yaml::Span;
 
-/// One finding per caller and callee, in each of the two ways.
+/// One finding per caller and callee, and one per way out.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
@@ -88,7 +86,7 @@ fn ways_out(mesh: &Mesh) -> Vec<Diagnostic> {
     if fronts.is_empty() {
         return Vec::new();
     }
-    let mut found = Vec::new();
+    let mut found: BTreeMap<(usize, WayOut), Vec<(ServiceIndex, ServiceIndex)>> = BTreeMap::new();
     for (from, caller) in mesh.indexed() {
         let Some(calls) = &caller.calls else { continue };
         let declared = |to: ServiceIndex| to == from || calls.iter().any(|call| call.service == to);
@@ -97,39 +95,45 @@ fn ways_out(mesh: &Mesh) -> Vec<Diagnostic> {
             for port in &mesh.service(call.service).ports {
                 for planned in routing::plan(mesh, call.service, port, caller).entries {
                     let out = leading.get(&(planned.route_index, planned.entry.rule));
-                    for (to, span) in out.into_iter().flatten() {
-                        if !declared(*to) && seen.insert(*to) {
-                            found.push(way_out(mesh, caller, call.service, (*to, *span), planned.route));
+                    for way in out.into_iter().flatten() {
+                        if !declared(way.0) && seen.insert(way.0) {
+                            found.entry((planned.route_index, *way)).or_default().push((from, call.service));
                         }
                     }
                 }
             }
         }
     }
-    found
+    found.into_iter().filter_map(|((route, way), callers)| way_out(mesh, route, way, &callers)).collect()
 }
 
+/// `callers` are pairs of a caller and what it calls.
 fn way_out(
     mesh: &Mesh,
-    caller: &Service,
-    called: ServiceIndex,
+    route: usize,
     (to, span): WayOut,
-    route: &Route,
-) -> Diagnostic {
-    let (called, to) = (mesh.service(called), mesh.service(to));
+    callers: &[(ServiceIndex, ServiceIndex)],
+) -> Option<Diagnostic> {
+    let ((from, called), more) = callers.split_first()?;
+    let (caller, called, to) = (mesh.service(*from), mesh.service(*called), mesh.service(to));
     let message = format!(
         "what `{}` calls as `{}` leads out of the mesh to `{}`, which it does not declare in `calls`",
         caller.id(),
         called.id(),
         to.id()
     );
-    Diagnostic::warning("undeclared-call", message)
-        .object(route.at.origin.object.clone())
+    let finding = Diagnostic::warning("undeclared-call", message)
+        .object(mesh.routes.get(route)?.at.origin.object.clone())
         .at(span)
         .label("leads out")
         .related(caller.at.span, format!("`{}` declares its calls here", caller.id()))
         .with_note("outside the mesh nobody decides who may call; `calls` is what says who goes there")
-        .help(format!("add `{}` to the `calls` of `{}`, or send this elsewhere", to.name, caller.id()))
+        .help(format!("add `{}` to the `calls` of `{}`, or send this elsewhere", to.name, caller.id()));
+    Some(match more.len() {
+        0 => finding,
+        1 => finding.with_note("one more caller does not declare it"),
+        more => finding.with_note(format!("{more} more callers do not declare it")),
+    })
 }
 
 fn undeclared(mesh: &Mesh, policy: &AccessPolicy, caller: &Caller) -> Vec<(ServiceIndex, ServiceIndex)> {

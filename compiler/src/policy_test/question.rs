@@ -26,8 +26,7 @@ use weft_bundle::engine::{BuildError, Engine, Peer};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::condition::{self, About, Condition};
-use crate::analysis::unreachable_route::path_kind;
-use crate::reach::{self, Entry, Limits, PathPattern, Reach, Reachability, StringPattern};
+use crate::reach::{self, Entry, Limits, PathPattern, Reach, Reachability, StringPattern, path_kind};
 
 /// A port of a service, and the requests to it that are asked about.
 pub(super) struct Port {

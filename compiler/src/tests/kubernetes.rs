@@ -110,6 +110,12 @@ status: { podIP: 10.1.0.4, phase: Running }
 ---
 apiVersion: v1
 kind: Pod
+metadata: { name: done, labels: { app: stock } }
+spec: { serviceAccountName: migration, containers: [ { name: app } ] }
+status: { podIP: 10.1.0.5, phase: Succeeded }
+---
+apiVersion: v1
+kind: Pod
 metadata: { name: wanted, labels: { app: stock } }
 spec: { serviceAccountName: stock-keeper, containers: [ { name: app, ports: [ { name: web, containerPort: 8080 } ] } ] }
 ---

@@ -140,6 +140,11 @@ pub struct PodCondition {
 }
 
 impl PodStatus {
+    /// Whether nothing of the pod runs any more, nor will.
+    pub fn is_over(&self) -> bool {
+        self.phase.as_deref().is_some_and(|phase| matches!(phase, "Succeeded" | "Failed"))
+    }
+
     /// The address of a pod that runs and is ready. One that says nothing of its phase or readiness is taken to be.
     pub fn address(&self) -> Option<IpAddr> {
         let runs = self.phase.as_deref().is_none_or(|phase| phase == "Running");

@@ -16,7 +16,7 @@ use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{Accounts, Mesh, Workload};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
-/// Pods that are alike: those of a template, or one of its own.
+/// Pods that are alike: those of a template, or one of its own. One that has come to its end is none.
 pub(super) struct PodSet<'d> {
     pub(super) document: &'d ParsedDocument,
     pub(super) labels: &'d BTreeMap<String, String>,
@@ -33,7 +33,7 @@ impl<'d> PodSet<'d> {
                 let labels = &template.metadata.labels;
                 Self { document, labels, spec: &template.spec, address: None }
             }
-            Kind::Pod(pod) => {
+            Kind::Pod(pod) if !pod.status.is_over() => {
                 let stays = document.metadata.deletion_timestamp.is_none();
                 let address = pod.status.address().filter(|_| stays);
                 Self { document, labels: &document.metadata.labels, spec: &pod.spec, address }

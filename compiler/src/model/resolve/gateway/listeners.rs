@@ -58,7 +58,13 @@ pub(super) fn resolve<'d>(
     for &document in documents {
         if let Kind::Gateway(spec) = &document.spec {
             let place = (document.namespace(), document.name());
-            let listeners = spec.listeners.iter().map(|listener| (document, listener)).collect();
+            // The second of a pair that cannot be told apart was reported while reading.
+            let clashes = |place: usize, listener: &gateway::Listener| {
+                spec.listeners.iter().take(place).any(|other| other.clash(listener).is_some())
+            };
+            let listeners = spec.listeners.iter().enumerate();
+            let listeners = listeners.filter(|(place, listener)| !clashes(*place, listener));
+            let listeners = listeners.map(|(_, listener)| (document, listener)).collect();
             drafts.insert(place, Draft { document, spec, listeners });
             doors.insert((ParentKind::Gateway, place.0, place.1), Vec::new());
         }
