@@ -89,7 +89,8 @@ pub struct Body {
     /// The services this one may call, sorted by service, then port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outbound: Vec<Frontend>,
-    /// The clusters that backends name, by cluster id: `namespace/name:port` or `namespace/name:port/subset`.
+    /// The clusters that backends name, by cluster id: `namespace/name:port` or `namespace/name:port/subset`; with
+    /// `@gateway` behind it where listeners reach a cluster in another way than the workloads' own calls do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub clusters: BTreeMap<String, Cluster>,
     /// What the proxy tells about requests.

@@ -1,8 +1,9 @@
 //! # What it finds
 //! A rule that allows what denials of the same targets refuse all of: on every port that it is for, the rules of its
 //! deny policies together cover it, over identities, networks, methods and paths. The finding names them and shows a
-//! request. A denial with a further condition (`when`) covers nothing here, as it may not hold; rules that are too large
-//! to compare are passed over.
+//! request. Conditions on who calls and from where count on both sides, also negated ones (`notPrincipals`,
+//! `notNamespaces`, `notServiceAccounts`, `notIpBlocks`). A denial with any other further condition (`when`) covers nothing
+//! here, as it may not hold; rules that are too large to compare are passed over.
 //!
 //! # Why it matters
 //! Denials are looked at first, so the rule allows nobody anything. Whoever wrote it believes that it does.
@@ -30,7 +31,8 @@ use std::collections::BTreeMap;
 
 use weft_bundle::body::Effect;
 
-use super::access_entries::entries;
+use super::access_conditions::{at_least, exactly};
+use super::access_entries::{entries, narrowed};
 use crate::diagnostic::Diagnostic;
 use crate::model::callers::policies_on;
 use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
@@ -59,7 +61,9 @@ fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>
         let allowing = policies_on(mesh, index, port).filter(|policy| policy.effect == Effect::Allow);
         for (policy, rule) in allowing.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)))
         {
-            let verdict = match entries(mesh, rule, index, port.number) {
+            let known = rule.when.as_ref().map(at_least).unwrap_or_default();
+            let own = entries(mesh, rule, index, port.number).map(|entries| narrowed(entries, &known));
+            let verdict = match own {
                 Some(own) if own.is_empty() => continue,
                 Some(own) => covered(&denials, &own).map(|(by, example)| report(policy, rule, &by, &example)),
                 None => None,
@@ -76,12 +80,15 @@ type Denial<'m> = (&'m AccessPolicy, &'m AccessRule, Entry);
 fn denials<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &'m Port) -> Vec<Denial<'m>> {
     let denying = policies_on(mesh, index, port).filter(|policy| policy.effect == Effect::Deny);
     let rules = denying.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
-    let sure = rules.filter(|(_, rule)| rule.when.is_none());
-    sure.flat_map(|(policy, rule)| {
-        let entries = entries(mesh, rule, index, port.number).unwrap_or_default();
-        entries.into_iter().map(move |entry| (policy, rule, entry))
-    })
-    .collect()
+    let sure = rules.filter_map(|(policy, rule)| {
+        let known = match &rule.when {
+            Some(when) => exactly(when)?,
+            None => Vec::new(),
+        };
+        let entries = narrowed(entries(mesh, rule, index, port.number)?, &known);
+        Some(entries.into_iter().map(move |entry| (policy, rule, entry)))
+    });
+    sure.flatten().collect()
 }
 
 /// The denials that cover all entries of a rule, and a request that they refuse.

@@ -2,15 +2,15 @@
 //!
 //! A rule is any of its callers with any of its operations, so it becomes several entries. The caller's identity and
 //! address are facts of their own. A caller without an identity is one without that fact, so a rule for everybody is never
-//! covered by rules for identities. What a rule asks `when` is left out: what a rule without that covers, the rule
-//! with it covers no more of.
+//! covered by rules for identities. What a rule asks `when` is left out (`access_conditions` reads some of it): what a rule
+//! without that covers, the rule with it covers no more of.
 
 use weft_bundle::body::{IdentityMatch, RequestMatch, StringMatch};
 use weft_bundle::engine::literal_regex;
 
-use super::unreachable_route::{self, entry_of};
+use super::access_conditions::{is_identity, is_in};
 use crate::model::{AccessRule, Caller, CallerKind, Mesh, ServiceIndex};
-use crate::reach::{Entry, FieldCondition, FieldPattern, StringPattern};
+use crate::reach::{Entry, FieldCondition, entry_of};
 
 /// A rule that becomes more entries than this is not decided.
 const MOST_ENTRIES: usize = 256;
@@ -59,25 +59,22 @@ fn operations(rule: &AccessRule, service: ServiceIndex, port: u16) -> Vec<Entry>
 }
 
 fn condition(mesh: &Mesh, caller: &Caller) -> FieldCondition {
-    let identity = |value| ("identity", value);
-    let (name, value) = match &caller.who {
+    match &caller.who {
         CallerKind::Service(service) => {
-            identity(StringPattern::Exact(mesh.service(*service).identity.to_string()))
+            is_identity(&IdentityMatch::Exact(mesh.service(*service).identity.clone()))
         }
-        CallerKind::Identity(IdentityMatch::Exact(id)) => identity(StringPattern::Exact(id.to_string())),
-        CallerKind::Identity(IdentityMatch::Namespace { trust_domain, namespace }) => {
-            let beginning = literal_regex(&format!("spiffe://{trust_domain}/ns/{namespace}/sa/"));
-            identity(StringPattern::Regex(format!("{beginning}[^/]+")))
-        }
-        CallerKind::Identity(IdentityMatch::TrustDomain(trust_domain)) => {
-            let beginning = literal_regex(&format!("spiffe://{trust_domain}"));
-            identity(StringPattern::Regex(format!("{beginning}(?:/.*)?")))
-        }
-        CallerKind::Network(network) => {
-            ("address", StringPattern::Regex(unreachable_route::network(network)))
-        }
+        CallerKind::Identity(wanted) => is_identity(wanted),
+        CallerKind::Network(network) => is_in(network),
+    }
+}
+
+/// Entries that ask for more.
+pub(super) fn narrowed(entries: Vec<Entry>, conditions: &[FieldCondition]) -> Vec<Entry> {
+    let narrow = |mut entry: Entry| {
+        entry.facts.extend_from_slice(conditions);
+        entry
     };
-    FieldCondition { name: name.to_owned(), value: FieldPattern::Text(value), invert: false }
+    entries.into_iter().map(narrow).collect()
 }
 
 /// Whether a caller may be one that the other names too; exact for one that is covered by the other alone.

@@ -38,7 +38,7 @@ use crate::model::{Gateway, GatewayIndex, Mesh, Order, Port, Route, Service, Ser
 use crate::parallel;
 use crate::reach::{self, Entry, Limits, Reachability};
 
-use super::unreachable_route::entry_of;
+use crate::reach::entry_of;
 
 /// One finding per pair of documents.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {

@@ -1,5 +1,7 @@
 //! # What it finds
-//! A rule that sends a share of its requests to a service or subset without a single endpoint.
+//! A rule that sends a share of its requests to a service or subset without a single endpoint. Where no document lists the
+//! endpoints of a service of Kubernetes, that is one `unlisted-endpoints` for all of them; a subset that none of its
+//! workloads can belong to is a finding here.
 //!
 //! # Why it matters
 //! That share is answered with 503. It is the usual sign of a label that was misspelt in a subset.
@@ -21,7 +23,7 @@
 use weft_bundle::body::Discovery;
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{BackendRef, BackendTarget, Mesh, Route, RuleAction, Service};
+use crate::model::{BackendRef, BackendTarget, Mesh, Route, RuleAction, Service, Subset, Workload};
 
 /// One finding per backend.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
@@ -34,8 +36,18 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 }
 
 /// Whether endpoints may be found when a proxy looks for them. Addresses of a name carry no labels for a subset.
-fn found_later(service: &Service, is_subset: bool) -> bool {
-    service.discovery.as_ref().is_some_and(|found| !is_subset || matches!(found, Discovery::File { .. }))
+fn found_later(service: &Service, subset: Option<&Subset>) -> bool {
+    let carried = || subset.is_none_or(|subset| service.workloads.is_empty() || is_carried(service, subset));
+    let discovered = |found: &Discovery| subset.is_none() || matches!(found, Discovery::File { .. });
+    service.discovery.as_ref().is_some_and(discovered) || (service.endpoints_later && carried())
+}
+
+/// Whether some workload that documents describe has a subset's labels.
+fn is_carried(service: &Service, subset: &Subset) -> bool {
+    let carries = |workload: &Workload| {
+        subset.labels.iter().all(|(key, value)| workload.labels.get(key) == Some(value))
+    };
+    service.workloads.iter().any(carries)
 }
 
 fn report(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Option<Diagnostic> {
@@ -43,7 +55,7 @@ fn report(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Option<Diagnostic
     let service = mesh.service(*service);
     let subset = subset.as_ref().and_then(|name| service.subsets.get_key_value(name));
     if service.endpoints_of(subset.map(|(_, subset)| subset)).next().is_some()
-        || found_later(service, subset.is_some())
+        || found_later(service, subset.map(|(_, subset)| subset))
     {
         return None;
     }
@@ -51,9 +63,20 @@ fn report(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Option<Diagnostic
         Some((name, subset)) => (format!("subset `{name}` of `{}`", service.id()), &subset.at),
         None => (format!("`{}`", service.id()), &service.at),
     };
+    let workloads = service.workloads.len();
     let count = match service.endpoints.len() {
+        0 if workloads > 0 && subset.is_some() => {
+            "none of the service's workloads carries its labels".to_owned()
+        }
         0 => "the service has no endpoints".to_owned(),
         count => format!("none of the {count} endpoints of the service carries its labels"),
+    };
+    let unlabelled = service.endpoints.iter().all(|endpoint| endpoint.labels.is_empty());
+    let help = match subset {
+        Some((_, subset)) if unlabelled && is_carried(service, subset) => {
+            "add the Pods that the EndpointSlices refer to: their labels say which subset an address belongs to"
+        }
+        _ => "correct the labels, add endpoints, or set the weight to 0",
     };
     Some(
         Diagnostic::warning(
@@ -63,6 +86,6 @@ fn report(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Option<Diagnostic
         .object(route.at.origin.object.clone())
         .at(backend.span)
         .related(declared.span, count)
-        .help("correct the labels, add endpoints, or set the weight to 0"),
+        .help(help),
     )
 }

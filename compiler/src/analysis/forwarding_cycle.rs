@@ -212,8 +212,8 @@ fn targets(rule: &crate::model::RouteRule) -> Vec<(&BackendTarget, Span)> {
     let RuleAction::Forward(backends) = &rule.action else { return Vec::new() };
     let sent = backends.iter().filter(|backend| backend.weight > 0);
     let sent = sent.filter_map(|backend| Some((backend.target.as_ref()?, backend.span)));
-    sent.chain(rule.mirrors.iter().filter_map(|mirror| Some((mirror.target.as_ref()?, mirror.span))))
-        .collect()
+    let copied = rule.mirrors.iter().filter(|mirror| mirror.share.numerator > 0);
+    sent.chain(copied.filter_map(|mirror| Some((mirror.target.as_ref()?, mirror.span)))).collect()
 }
 
 /// Whether the gateway accepts on the port behind a port of its service.

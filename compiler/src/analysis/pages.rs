@@ -5,9 +5,9 @@ use super::{
     conflicting_hosts, conflicting_routes, dead_backend, dependency_cycle, ejection_cannot_happen,
     expired_key_set, fault_left_on, forwarding_cycle, host_overlap, identity_without_tls, ineffective_access,
     keepalive_mismatch, partially_shadowed_route, redirect_loop, retry_amplification, retry_of_unsafe_method,
-    timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call, undeclared_host,
-    unknown_principal, unreachable_route, unreachable_service, unserved_feature, unused_object,
-    widened_by_dialect, zero_weight,
+    shared_identity, timeout_below_retries, timeout_inversion, uncovered_service, undeclared_call,
+    undeclared_host, unknown_principal, unlisted_endpoints, unreachable_route, unreachable_service,
+    unserved_feature, unused_object, widened_by_dialect, zero_weight,
 };
 
 /// All names, sorted.
@@ -365,6 +365,14 @@ pub static PAGES: &[Page] = &[
         run: Some(retry_of_unsafe_method::run),
     },
     Page {
+        name: "shared-identity",
+        summary: "a rule for a service lets in others of its identity",
+        level: Level::Warn,
+        adjustable: true,
+        source: include_str!("shared_identity.rs"),
+        run: Some(shared_identity::run),
+    },
+    Page {
         name: "stale-baseline",
         summary: "the baseline lists what is not found any more",
         level: Level::Warn,
@@ -451,6 +459,14 @@ pub static PAGES: &[Page] = &[
         adjustable: false,
         source: include_str!("unknown_reference.rs"),
         run: None,
+    },
+    Page {
+        name: "unlisted-endpoints",
+        summary: "services whose endpoints no document lists",
+        level: Level::Note,
+        adjustable: true,
+        source: include_str!("unlisted_endpoints.rs"),
+        run: Some(unlisted_endpoints::run),
     },
     Page {
         name: "unreachable-route",

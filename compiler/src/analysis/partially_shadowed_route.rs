@@ -7,8 +7,8 @@
 //! * the later one's path is part of the earlier one's (`/api/health` and prefix `/api`), and the earlier one comes first
 //!   only because it asks about something else, such as a method.
 //!
-//! The finding shows a smallest request that both match and the earlier one takes. Silent: a specific rule before a
-//! general one; a rule without a path before rules with one (a canary by header); two rules that do the same; a rule
+//! The finding shows a smallest request that both match and the earlier one takes. Listeners of gateways are looked at like
+//! ports of services, among rules for names of one rank. Silent: a specific rule before a general one; a rule without a path before rules with one (a canary by header); two rules that do the same; a rule
 //! that gets nothing at all, which is `unreachable-route`. Silent too, as it does not know: patterns that are too large
 //! to compare, and lists of more than two thousand entries.
 //!
@@ -38,12 +38,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{FieldMatch, PathMatch, RequestMatch, StringMatch};
 
-use super::unreachable_route::{entry_of, rule_name};
+use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
-use crate::model::{BackendRef, Mesh, Order, RouteRule, RuleAction, ServiceIndex};
+use crate::model::{BackendRef, GatewayIndex, Mesh, Order, RouteRule, RuleAction, ServiceIndex};
 use crate::parallel;
-use crate::reach::{self, Entry, Limits, Reach, Reachability, Unknown};
+use crate::reach::{self, Entry, Limits, Reach, Reachability, Unknown, entry_of};
 use crate::yaml::Span;
 
 /// Longer lists are not looked at: the pairs of a list are as many as its square.
@@ -52,8 +52,9 @@ const MOST_ENTRIES: usize = 2_000;
 /// One finding per later entry, with the first that takes part of it.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let lists = parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place)));
+    let gateways = parallel::map(&mesh.gateways, |place, _| judge_gateway(mesh, GatewayIndex(place)));
     let mut found: BTreeMap<(usize, Span), Diagnostic> = BTreeMap::new();
-    for (key, finding) in lists.into_iter().flatten() {
+    for (key, finding) in lists.into_iter().chain(gateways).flatten() {
         found.entry(key).or_insert(finding);
     }
     found.into_values().collect()
@@ -68,6 +69,11 @@ fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Vec<((usize, Span), Diagnostic
         }
     }
     found
+}
+
+fn judge_gateway(mesh: &Mesh, index: GatewayIndex) -> Vec<((usize, Span), Diagnostic)> {
+    let listeners = 0..mesh.gateway(index).listeners.len();
+    listeners.flat_map(|listener| judge(&routing::listener_plan(mesh, index, listener))).collect()
 }
 
 fn judge(plan: &FrontendPlan<'_>) -> Vec<((usize, Span), Diagnostic)> {
@@ -294,7 +300,8 @@ fn only(entry: &Entry, part: &Part) -> Entry {
 /// Whether it matters which of two entries decides.
 fn differ(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>) -> bool {
     let same_rule = a.route_index == b.route_index && a.entry.rule == b.entry.rule;
-    !same_rule && !does_the_same(a.rule(), b.rule())
+    // On a listener the more specific name decides, which is what everybody expects.
+    a.has_names_like(b) && !same_rule && !does_the_same(a.rule(), b.rule())
 }
 
 fn does_the_same(a: &RouteRule, b: &RouteRule) -> bool {

@@ -1,8 +1,8 @@
 //! # What it finds
-//! A redirect that leads back to where it came from: who follows is redirected again, without end. For a rule on a service,
-//! a request that reaches the rule is sent through the functions that proxies decide with; its `Location` is followed, also to
-//! other services, until the same request comes again or twenty redirects are over. For a rule on a gateway, a redirect
-//! that leaves scheme, host, port and path as they are is found.
+//! A redirect that leads back to where it came from: who follows is redirected again, without end. A request that reaches the
+//! rule is sent through the functions that proxies decide with; its `Location` is followed, for a rule on a service also to
+//! other services, and for a rule on a gateway to the gateway's other listeners, until the same request comes again or
+//! twenty redirects are over.
 //!
 //! It is exact for the request that it shows: that one does loop. It tries one request for each condition, with the headers
 //! repeated as `curl -L` does; that other requests of the rule loop is not excluded.
@@ -25,21 +25,20 @@
 //! RFC 9110, section 15.4 ("A client SHOULD detect and intervene in cyclical redirections"); Fetch standard (twenty redirects);
 //! Gateway API v1, HTTPRequestRedirectFilter.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use weft_bundle::body::{Action, ListenerTls, PathMatch, PathRewrite, Redirect, RequestMatch};
+use weft_bundle::body::{Action, ListenerTls};
 use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{Engine, HostPattern, redirect_location, split_authority};
 
 use super::scene::{self, HOST, Sent};
-use super::unreachable_route::{entry_of, rule_name};
+use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, PlannedEntry};
-use crate::model::{
-    GatewayListener, ListenerAttachment, Mesh, Port, Route, RouteRule, RuleAction, ServiceIndex,
-};
-use crate::reach::{Limits, Reach, Reachability};
+use crate::model::{GatewayIndex, GatewayListener, Mesh, Port, Route, RuleAction, ServiceIndex};
+use crate::reach::{self, HOST_FACT, Limits, Reach, Reachability, entry_of};
 use crate::yaml::Span;
 
 /// How many redirects a browser follows (Fetch standard, `redirect count`).
@@ -48,7 +47,7 @@ const MOST_REDIRECTS: usize = 20;
 /// How many steps are shown.
 const SHOWN: usize = 4;
 
-/// One finding per condition or listener.
+/// One finding per condition.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
     for (index, service) in mesh.indexed().filter(|(index, _)| redirects(mesh, *index)) {
@@ -60,9 +59,11 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
             }
         }
     }
-    for route in mesh.routes.iter().filter(|route| !route.listeners.is_empty()) {
-        for (span, finding) in of_gateways(mesh, route) {
-            found.entry(span).or_insert(finding);
+    for (index, gateway) in mesh.gateways.iter().enumerate() {
+        for place in 0..gateway.listeners.len() {
+            for (span, finding) in of_listener(mesh, GatewayIndex(index), place) {
+                found.entry(span).or_insert(finding);
+            }
         }
     }
     found.into_values().collect()
@@ -73,14 +74,28 @@ fn redirects(mesh: &Mesh, service: ServiceIndex) -> bool {
     routes.flat_map(|route| &route.rules).any(|rule| matches!(rule.action, RuleAction::Redirect(_)))
 }
 
-/// What callers of a namespace see of a port.
+/// Who answers a request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// A port of a service.
+    Port(ServiceIndex, u16),
+    /// A listener of a gateway.
+    Listener(GatewayIndex, usize),
+}
+
+/// What callers see there.
 struct Scene<'m> {
     entries: Vec<PlannedEntry<'m>>,
     engine: Engine,
 }
 
-fn scene<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &Port, namespace: &str) -> Option<Scene<'m>> {
-    let plan = routing::plan(mesh, index, port, namespace);
+fn scene<'m>(mesh: &'m Mesh, place: Place, namespace: &str) -> Option<Scene<'m>> {
+    let plan = match place {
+        Place::Port(index, number) => {
+            routing::plan(mesh, index, mesh.service(index).port(number)?, namespace)
+        }
+        Place::Listener(gateway, listener) => routing::listener_plan(mesh, gateway, listener),
+    };
     // Whom such entries are for is not known of a request alone.
     if plan.entries.iter().any(|planned| !planned.entry.source_labels.is_empty()) {
         return None;
@@ -89,32 +104,113 @@ fn scene<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &Port, namespace: &str) 
         RuleAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
         RuleAction::Forward(_) | RuleAction::Respond { .. } => scene::respond(),
     };
-    let entries = plan.entries.iter().map(|planned| (planned.entry.condition.clone(), action(planned)));
+    let entries = plan.entries.iter().map(|planned| (planned.condition(), action(planned)));
     let engine = scene::engine(entries.collect())?;
     Some(Scene { entries: plan.entries, engine })
 }
 
+fn is_redirect(planned: &PlannedEntry<'_>) -> bool {
+    matches!(planned.rule().action, RuleAction::Redirect(_))
+}
+
 fn of_frontend(mesh: &Mesh, index: ServiceIndex, port: &Port, namespace: &str) -> Vec<(Span, Diagnostic)> {
-    let Some(scene) = scene(mesh, index, port, namespace) else { return Vec::new() };
-    let conditions: Vec<_> = scene.entries.iter().map(|planned| entry_of(&planned.entry.condition)).collect();
-    let mut list = Reachability::new(&conditions, &Limits::default());
     let service = mesh.service(index);
-    let authority = match port.number {
-        80 => format!("{}.{}", service.name, service.namespace),
-        number => format!("{}.{}:{number}", service.name, service.namespace),
+    let name = format!("{}.{}", service.name, service.namespace);
+    let found = loops(mesh, Place::Port(index, port.number), namespace, |witness| {
+        // A request that asks for a kind of connection is not followed.
+        let plain = witness.facts.is_empty();
+        plain.then(|| (witness.scheme.clone(), authority(&name, &witness.scheme, port.number)))
+    });
+    let help = "let the condition exclude the target, or redirect elsewhere";
+    let about = |(planned, steps): (PlannedEntry<'_>, Vec<String>)| {
+        (planned.entry.span, report(&planned, &steps).help(help))
     };
+    found.into_iter().map(about).collect()
+}
+
+fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Diagnostic)> {
+    let Some(listener) = mesh.gateway(index).listeners.get(place) else { return Vec::new() };
+    let Some(scheme) = scheme_of(listener) else { return Vec::new() };
+    let redirecting =
+        |route: &Route| route.rules.iter().any(|rule| matches!(rule.action, RuleAction::Redirect(_)));
+    let mut routes = mesh.index.listener(index, place).iter().filter_map(|route| mesh.routes.get(*route));
+    if !routes.any(redirecting) {
+        return Vec::new();
+    }
+    let found = loops(mesh, Place::Listener(index, place), "", |witness| {
+        let host = match witness.facts.as_slice() {
+            [] => some_host(listener),
+            [(name, host)] if name == HOST_FACT => String::from_utf8(host.clone()).ok()?,
+            _ => return None,
+        };
+        Some((scheme.to_owned(), authority(&host, scheme, listener.port)))
+    });
+    let about = |(planned, steps): (PlannedEntry<'_>, Vec<String>)| {
+        let attached = planned.route.listeners.iter().find(|a| (a.gateway, a.listener) == (index, place));
+        let help = "attach the route to another listener only, such as with `sectionName`, let the condition exclude the \
+                    target, or redirect elsewhere";
+        let finding = report(&planned, &steps).help(help);
+        let text = format!("for listener `{}`, port {}", listener.name, listener.port);
+        let finding = match attached {
+            Some(attached) => finding.related(attached.span, text),
+            None => finding,
+        };
+        (planned.entry.span, finding)
+    };
+    found.into_iter().map(about).collect()
+}
+
+/// What callers of a listener speak; none if there are no requests that it could see.
+fn scheme_of(listener: &GatewayListener) -> Option<&'static str> {
+    match &listener.tls {
+        _ if !listener.protocol.is_http() => None,
+        Some(ListenerTls::Terminate { .. }) => Some("https"),
+        None => Some("http"),
+        Some(_) => None,
+    }
+}
+
+/// A name that a listener is for.
+fn some_host(listener: &GatewayListener) -> String {
+    match listener.hosts.first().map(HostPattern::to_string) {
+        Some(host) if host == "*" => "gateway.example".to_owned(),
+        Some(host) => host.replacen('*', "www", 1),
+        None => "gateway.example".to_owned(),
+    }
+}
+
+/// As a client writes it: without the port that the scheme implies.
+fn authority(host: &str, scheme: &str, port: u16) -> String {
+    if port == well_known(scheme) { host.to_owned() } else { format!("{host}:{port}") }
+}
+
+fn well_known(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
+}
+
+/// The entries with a redirect that loops, each with the requests of a loop. `address` says with which scheme and authority a
+/// request is sent there; none for one that is not followed.
+fn loops<'m>(
+    mesh: &'m Mesh,
+    place: Place,
+    namespace: &str,
+    address: impl Fn(&reach::Request) -> Option<(String, String)>,
+) -> Vec<(PlannedEntry<'m>, Vec<String>)> {
+    let Some(scene) = scene(mesh, place, namespace) else { return Vec::new() };
+    let conditions: Vec<_> = scene.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
+    let mut list = Reachability::new(&conditions, &Limits::default());
     let mut walk = Walk { mesh, namespace, scenes: BTreeMap::new() };
     let mut found = Vec::new();
-    let redirecting = |planned: &PlannedEntry<'_>| matches!(planned.rule().action, RuleAction::Redirect(_));
-    for (place, planned) in scene.entries.iter().enumerate().filter(|(_, planned)| redirecting(planned)) {
-        let Reach::Reachable { witness } = list.reach(place) else { continue };
-        // A request that asks for a host of its own, or for a kind of connection, is not followed.
-        if witness.authority.is_some() || !witness.facts.is_empty() {
+    for (entry, planned) in scene.entries.iter().enumerate().filter(|(_, planned)| is_redirect(planned)) {
+        let Reach::Reachable { witness } = list.reach(entry) else { continue };
+        // One that asks for a host of its own is not followed.
+        if witness.authority.is_some() {
             continue;
         }
+        let Some((scheme, authority)) = address(&witness) else { continue };
         let Some(sent) = Sent::of(&witness, &authority) else { continue };
-        if let Some(steps) = walk.follow(sent, (index, port.number)) {
-            found.push((planned.entry.span, report(planned, &steps)));
+        if let Some(steps) = walk.follow(Sent { scheme, ..sent }, place) {
+            found.push((*planned, steps));
         }
     }
     found
@@ -124,12 +220,12 @@ fn of_frontend(mesh: &Mesh, index: ServiceIndex, port: &Port, namespace: &str) -
 struct Walk<'m> {
     mesh: &'m Mesh,
     namespace: &'m str,
-    scenes: BTreeMap<(ServiceIndex, u16), Option<Scene<'m>>>,
+    scenes: BTreeMap<Place, Option<Scene<'m>>>,
 }
 
 impl<'m> Walk<'m> {
     /// The requests of a loop, the first one again at its end, or as many as are followed; none if it ends.
-    fn follow(&mut self, first: Sent, start: (ServiceIndex, u16)) -> Option<Vec<String>> {
+    fn follow(&mut self, first: Sent, start: Place) -> Option<Vec<String>> {
         let mut steps = vec![spoken(&first)];
         let (mut sent, mut at) = (first, start);
         for _ in 0..MOST_REDIRECTS {
@@ -147,12 +243,9 @@ impl<'m> Walk<'m> {
         Some(steps)
     }
 
-    fn location(&mut self, sent: &Sent, at: (ServiceIndex, u16)) -> Option<String> {
+    fn location(&mut self, sent: &Sent, at: Place) -> Option<String> {
         let (mesh, namespace) = (self.mesh, self.namespace);
-        let scene = self.scenes.entry(at).or_insert_with(|| {
-            let port = mesh.service(at.0).port(at.1)?;
-            scene(mesh, at.0, port, namespace)
-        });
+        let scene = self.scenes.entry(at).or_insert_with(|| scene(mesh, at, namespace));
         let engine = &scene.as_ref()?.engine;
         let request = sent.as_request();
         let routed = engine.route(engine.frontend(HOST, 80)?, &request);
@@ -162,12 +255,29 @@ impl<'m> Walk<'m> {
         }
     }
 
-    /// Who answers the next request; none if nobody of the mesh does.
-    fn resolve(&self, next: &Sent, before: &str, at: (ServiceIndex, u16)) -> Option<(ServiceIndex, u16)> {
+    /// Who answers the next request; none if nobody of the mesh, or of the gateway, does.
+    fn resolve(&self, next: &Sent, before: &str, at: Place) -> Option<Place> {
         let (host, port) = split_authority(&next.authority);
-        let port = port.unwrap_or(if next.scheme == "https" { 443 } else { 80 });
-        let index = if host == split_authority(before).0 { at.0 } else { self.named(host)? };
-        self.mesh.service(index).port(port).map(|port| (index, port.number))
+        let number = port.unwrap_or_else(|| well_known(&next.scheme));
+        match at {
+            Place::Port(index, _) => {
+                let same = host == split_authority(before).0;
+                let index = if same { index } else { self.named(host)? };
+                self.mesh.service(index).port(number).map(|port| Place::Port(index, port.number))
+            }
+            Place::Listener(gateway, _) => {
+                let listeners = self.mesh.gateway(gateway).listeners.iter().enumerate();
+                let hears = |listener: &GatewayListener| {
+                    let best = listener.hosts.iter().filter(|pattern| pattern.matches(host));
+                    best.map(HostPattern::specificity).max()
+                };
+                let open = listeners.filter(|(_, listener)| listener.port == number);
+                let best = open.filter_map(|(place, listener)| Some((hears(listener)?, place, listener)));
+                // The name decides which listener takes a connection, whatever is spoken on it.
+                let (_, place, listener) = best.max_by_key(|(rank, place, _)| (*rank, Reverse(*place)))?;
+                (scheme_of(listener) == Some(next.scheme.as_str())).then_some(Place::Listener(gateway, place))
+            }
+        }
     }
 
     fn named(&self, host: &str) -> Option<ServiceIndex> {
@@ -223,74 +333,4 @@ fn report(planned: &PlannedEntry<'_>, steps: &[String]) -> Diagnostic {
     .at(planned.entry.span)
     .label("comes back here")
     .with_note(format!("for example, {way}"))
-    .help("let the condition exclude the target, or redirect elsewhere")
-}
-
-fn of_gateways(mesh: &Mesh, route: &Route) -> Vec<(Span, Diagnostic)> {
-    let mut found = Vec::new();
-    for entry in &route.entries {
-        let Some(rule) = route.rules.get(entry.rule) else { continue };
-        let RuleAction::Redirect(redirect) = &rule.action else { continue };
-        for attached in &route.listeners {
-            let listener =
-                mesh.gateways.get(attached.gateway.0).and_then(|g| g.listeners.get(attached.listener));
-            if let Some(listener) = listener.filter(|l| stays(redirect, l, attached, &entry.condition)) {
-                found.push((entry.span, gateway_report(route, rule, entry.span, listener, attached)));
-            }
-        }
-    }
-    found
-}
-
-/// Whether a redirect on a listener leaves everything as it is.
-fn stays(
-    redirect: &Redirect,
-    listener: &GatewayListener,
-    attached: &ListenerAttachment,
-    condition: &RequestMatch,
-) -> bool {
-    let scheme = match &listener.tls {
-        Some(ListenerTls::Terminate { .. }) => "https",
-        None => "http",
-        Some(_) => return false,
-    };
-    let well_known = if scheme == "https" { 443 } else { 80 };
-    let host = redirect.host.as_ref().is_none_or(|host| attached.hosts == [HostPattern::Exact(host.clone())]);
-    let port = match (redirect.port, &redirect.scheme) {
-        (Some(port), _) => port == listener.port,
-        (None, Some(_)) => listener.port == well_known,
-        (None, None) => true,
-    };
-    let path = match (&redirect.path, &condition.path) {
-        (None, _) => true,
-        (Some(PathRewrite::Full(to)), Some(PathMatch::Exact(from))) => to == from,
-        (
-            Some(PathRewrite::Matched(to)),
-            Some(PathMatch::Exact(from) | PathMatch::Prefix(from) | PathMatch::SegmentPrefix(from)),
-        ) => to == from,
-        (Some(_), _) => false,
-    };
-    redirect.scheme.as_ref().is_none_or(|wanted| wanted == scheme) && host && port && path
-}
-
-fn gateway_report(
-    route: &Route,
-    rule: &RouteRule,
-    span: Span,
-    listener: &GatewayListener,
-    attached: &ListenerAttachment,
-) -> Diagnostic {
-    let name = rule.at.origin.rule.as_deref().unwrap_or_default();
-    let message = format!(
-        "on listener `{}`, the redirect of `{name}` leads to the very request that it answers",
-        listener.name
-    );
-    Diagnostic::warning("redirect-loop", message)
-        .object(route.at.origin.object.clone())
-        .at(span)
-        .label("comes back here")
-        .related(attached.span, format!("for listener `{}`, port {}", listener.name, listener.port))
-        .help(
-            "attach the route to the other listener only, such as with `sectionName`, or redirect elsewhere",
-        )
 }

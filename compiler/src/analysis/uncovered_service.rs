@@ -28,9 +28,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     if mesh.default_access == Verdict::Deny {
         return Vec::new();
     }
-    let ours = mesh.indexed().filter(|(_, service)| {
-        !service.external && (!service.endpoints.is_empty() || service.discovery.is_some())
-    });
+    let ours = mesh.indexed().filter(|(_, service)| !service.external && service.is_served());
     ours.filter_map(|(index, _)| report(mesh, index)).collect()
 }
 

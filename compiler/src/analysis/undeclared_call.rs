@@ -2,10 +2,14 @@
 //! A service that some policy lets call another, by name or identity, and that declares `calls` without it. One finding
 //! per caller and callee. A service behind a route of a declared one counts as declared.
 //!
+//! And a route of a declared service that leads a caller's requests out of the mesh, to a service that the caller does not
+//! declare. A service of the mesh decides itself who may call it; outside the mesh nobody does, and `calls` is all that says
+//! who goes there. One finding per backend or copy, which names the first caller.
+//!
 //! # Why it matters
 //! A service that declares its calls gets a bundle with exactly those. The permission then has no effect: the proxy of the
 //! caller does not know the callee and answers 502. Either the declaration is out of date, or the permission is wider
-//! than it needs to be.
+//! than it needs to be. A route that leads out gives a caller a way out of the mesh that its own document does not show.
 //!
 //! # Example
 //! ```yaml
@@ -20,19 +24,20 @@
 //! ```
 //!
 //! # Fix
-//! Add the callee to `calls`, or take the caller out of the policy.
+//! Add the callee to `calls`, or take the caller out of the policy, or the backend out of the route.
 //!
 //! # References
 //! AWS App Mesh's `backends`, Istio's `Sidecar.egress`: declared dependencies that scope a proxy's configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weft_bundle::body::{Effect, IdentityMatch};
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, RuleAction, ServiceIndex};
+use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, RuleAction, ServiceIndex, routing};
+use crate::yaml::Span;
 
-/// One finding per caller and callee.
+/// One finding per caller and callee, and one per way out.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
@@ -45,7 +50,90 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
             }
         }
     }
+    findings.extend(ways_out(mesh));
     findings
+}
+
+/// What a route leads to outside the mesh, and where it says so.
+type WayOut = (ServiceIndex, Span);
+
+/// The rules that lead out of the mesh, by route and rule.
+fn leading_out(mesh: &Mesh) -> BTreeMap<(usize, usize), Vec<WayOut>> {
+    let mut leading: BTreeMap<_, Vec<WayOut>> = BTreeMap::new();
+    for (place, route) in mesh.routes.iter().enumerate().filter(|(_, route)| !route.attachments.is_empty()) {
+        for (number, rule) in route.rules.iter().enumerate() {
+            let backends = match &rule.action {
+                RuleAction::Forward(backends) => backends.as_slice(),
+                RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
+            };
+            let sent = backends.iter().filter(|backend| backend.weight > 0).map(|b| (&b.target, b.span));
+            let copied = rule.mirrors.iter().map(|mirror| (&mirror.target, mirror.span));
+            let targets = sent.chain(copied).filter_map(|(to, span)| Some((to.as_ref()?.service, span)));
+            let out: Vec<WayOut> = targets.filter(|(to, _)| mesh.service(*to).external).collect();
+            if !out.is_empty() {
+                leading.insert((place, number), out);
+            }
+        }
+    }
+    leading
+}
+
+fn ways_out(mesh: &Mesh) -> Vec<Diagnostic> {
+    let leading = leading_out(mesh);
+    let routes = leading.keys().filter_map(|(route, _)| mesh.routes.get(*route));
+    let fronts: BTreeSet<ServiceIndex> =
+        routes.flat_map(|route| &route.attachments).map(|attachment| attachment.service).collect();
+    if fronts.is_empty() {
+        return Vec::new();
+    }
+    let mut found: BTreeMap<(usize, WayOut), Vec<(ServiceIndex, ServiceIndex)>> = BTreeMap::new();
+    for (from, caller) in mesh.indexed() {
+        let Some(calls) = &caller.calls else { continue };
+        let declared = |to: ServiceIndex| to == from || calls.iter().any(|call| call.service == to);
+        let mut seen = BTreeSet::new();
+        for call in calls.iter().filter(|call| fronts.contains(&call.service)) {
+            for port in &mesh.service(call.service).ports {
+                for planned in routing::plan(mesh, call.service, port, caller).entries {
+                    let out = leading.get(&(planned.route_index, planned.entry.rule));
+                    for way in out.into_iter().flatten() {
+                        if !declared(way.0) && seen.insert(way.0) {
+                            found.entry((planned.route_index, *way)).or_default().push((from, call.service));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found.into_iter().filter_map(|((route, way), callers)| way_out(mesh, route, way, &callers)).collect()
+}
+
+/// `callers` are pairs of a caller and what it calls.
+fn way_out(
+    mesh: &Mesh,
+    route: usize,
+    (to, span): WayOut,
+    callers: &[(ServiceIndex, ServiceIndex)],
+) -> Option<Diagnostic> {
+    let ((from, called), more) = callers.split_first()?;
+    let (caller, called, to) = (mesh.service(*from), mesh.service(*called), mesh.service(to));
+    let message = format!(
+        "what `{}` calls as `{}` leads out of the mesh to `{}`, which it does not declare in `calls`",
+        caller.id(),
+        called.id(),
+        to.id()
+    );
+    let finding = Diagnostic::warning("undeclared-call", message)
+        .object(mesh.routes.get(route)?.at.origin.object.clone())
+        .at(span)
+        .label("leads out")
+        .related(caller.at.span, format!("`{}` declares its calls here", caller.id()))
+        .with_note("outside the mesh nobody decides who may call; `calls` is what says who goes there")
+        .help(format!("add `{}` to the `calls` of `{}`, or send this elsewhere", to.name, caller.id()));
+    Some(match more.len() {
+        0 => finding,
+        1 => finding.with_note("one more caller does not declare it"),
+        more => finding.with_note(format!("{more} more callers do not declare it")),
+    })
 }
 
 fn undeclared(mesh: &Mesh, policy: &AccessPolicy, caller: &Caller) -> Vec<(ServiceIndex, ServiceIndex)> {

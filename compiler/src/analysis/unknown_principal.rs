@@ -1,6 +1,7 @@
 //! # What it finds
-//! A rule that names an identity of the mesh's own trust domain which no service and no gateway has, or a namespace of it in
-//! which there is none. Identities of other trust domains are not ours to know. The nearest identity is offered.
+//! A rule that names an identity of the mesh's own trust domain which no service, no gateway, no workload and no
+//! ServiceAccount has, or a namespace of it in which there is none. Identities of other trust domains are not ours to know.
+//! The nearest identity is offered.
 //!
 //! # Why it matters
 //! The usual cause is a misspelt service account. A rule that allows it lets nobody in; one that denies it refuses nobody.
@@ -32,8 +33,10 @@ const GUESSES: usize = 1_000_000;
 /// One finding per identity and rule.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let services = mesh.services.iter().filter(|service| !service.external).map(|service| &service.identity);
-    let known: BTreeSet<&SpiffeId> =
-        services.chain(mesh.gateways.iter().map(|gateway| &gateway.identity)).collect();
+    let known: BTreeSet<&SpiffeId> = services
+        .chain(mesh.gateways.iter().map(|gateway| &gateway.identity))
+        .chain(&mesh.accounts.known)
+        .collect();
     let namespaces: BTreeSet<&str> = known.iter().filter_map(|identity| identity.namespace()).collect();
     let mut guesses = GUESSES;
     let mut found = Vec::new();
@@ -59,7 +62,7 @@ fn judge(
         {
             let texts: Vec<String> = known.iter().map(ToString::to_string).collect();
             let near = near(&identity.to_string(), texts.iter().map(String::as_str), texts.len(), guesses);
-            (format!("no service has the identity `{identity}`"), near)
+            (nobody(mesh, identity), near)
         }
         CallerKind::Identity(IdentityMatch::Namespace { trust_domain, namespace })
             if *trust_domain == mesh.trust_domain && !namespaces.contains(namespace.as_str()) =>
@@ -75,6 +78,17 @@ fn judge(
         .label("nobody has it")
         .maybe_help(near.map(|near| format!("did you mean `{near}`?")));
     Some(finding)
+}
+
+/// Where a namespace's accounts are in the documents, the one that is missing is said by its name.
+fn nobody(mesh: &Mesh, identity: &SpiffeId) -> String {
+    let listed = |namespace: &&str| mesh.accounts.listed.contains(*namespace);
+    match (identity.namespace().filter(listed), identity.service_account()) {
+        (Some(namespace), Some(account)) => {
+            format!("there is no ServiceAccount in namespace `{namespace}` called `{account}`")
+        }
+        (_, _) => format!("no service has the identity `{identity}`"),
+    }
 }
 
 /// The known name that was probably meant, while there are guesses left.

@@ -52,7 +52,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 
 /// Whether it has workloads and none of its ports lets anybody in.
 fn is_closed(mesh: &Mesh, index: ServiceIndex, service: &Service) -> bool {
-    let works = !service.external && (!service.endpoints.is_empty() || service.discovery.is_some());
+    let works = !service.external && service.is_served();
     works && !service.ports.is_empty() && service.ports.iter().all(|port| !lets_anybody_in(mesh, index, port))
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::yaml::Span;
 
+mod hidden;
 pub mod position;
 pub mod human;
 pub mod report;

@@ -67,6 +67,7 @@ pub(super) struct Lines<'s> {
 impl<'s> Lines<'s> {
     fn new(bytes: &'s [u8]) -> Self {
         let (text, _) = crate::yaml::parse::decode(bytes);
+        let text = super::hidden::hide(text);
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
         Self { text, starts }
     }

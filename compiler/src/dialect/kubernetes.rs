@@ -10,6 +10,12 @@ use serde::Deserialize;
 use super::weft::PortRef;
 use crate::yaml::Spanned;
 
+pub mod secret;
+pub mod workload;
+
+pub use self::secret::Secret;
+pub use self::workload::{Pod, Workload};
+
 /// `v1 Service`, its `spec`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]

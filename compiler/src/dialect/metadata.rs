@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::yaml::{Map, Opaque, Spanned};
+use crate::yaml::{Map, Opaque, Spanned, Unread};
 
 /// The namespace of a document that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -29,8 +29,8 @@ pub struct Metadata {
     creation_timestamp: Opaque,
     #[serde(default)]
     deletion_grace_period_seconds: Opaque,
-    #[serde(default)]
-    deletion_timestamp: Opaque,
+    /// There while the cluster is removing the object.
+    pub deletion_timestamp: Option<Unread>,
     #[serde(default)]
     finalizers: Opaque,
     #[serde(default)]

@@ -9,7 +9,7 @@
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
 //! | `networking.istio.io`, `security.istio.io`, `telemetry.istio.io` | [`istio`] |
-//! | `v1`, `discovery.k8s.io` | [`kubernetes`] |
+//! | `v1`, `apps`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
 
@@ -150,6 +150,14 @@ pub enum Kind {
     Namespace,
     /// `v1 ConfigMap` with certificates.
     ConfigMap(Spanned<kubernetes::ConfigMap>),
+    /// `apps/v1` Deployment, StatefulSet or DaemonSet.
+    Workload(Spanned<kubernetes::Workload>),
+    /// `v1 Pod`.
+    Pod(Spanned<kubernetes::Pod>),
+    /// `v1 ServiceAccount`, of which only the name is needed.
+    ServiceAccount,
+    /// `v1 Secret` with certificates.
+    Secret(Spanned<kubernetes::Secret>),
 }
 
 impl ParsedDocument {

@@ -265,15 +265,51 @@ const KINDS: &[Entry] = &[
         kind: "Telemetry",
         read: |r, n| r.custom(n, Kind::IstioTelemetry, istio::Telemetry::check),
     },
-    Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.kube_service(n) },
+    Entry { group: "", versions: &["v1"], kind: "Service", read: |r, n| r.fact(n, Kind::KubeService) },
     Entry {
         group: kubernetes::DISCOVERY_GROUP,
         versions: &["v1"],
         kind: "EndpointSlice",
-        read: |r, n| r.endpoint_slice(n),
+        read: |r, n| r.beside_metadata(n, Kind::EndpointSlice),
     },
-    Entry { group: "", versions: &["v1"], kind: "Namespace", read: |r, n| r.namespace(n) },
-    Entry { group: "", versions: &["v1"], kind: "ConfigMap", read: |r, n| r.config_map(n) },
+    Entry {
+        group: "",
+        versions: &["v1"],
+        kind: "Namespace",
+        read: |r, n| r.header_only(n, |_| Kind::Namespace),
+    },
+    Entry {
+        group: "",
+        versions: &["v1"],
+        kind: "ConfigMap",
+        read: |r, n| r.beside_metadata(n, Kind::ConfigMap),
+    },
+    Entry { group: "", versions: &["v1"], kind: "Secret", read: |r, n| r.secret(n) },
+    Entry {
+        group: "",
+        versions: &["v1"],
+        kind: "ServiceAccount",
+        read: |r, n| r.header_only(n, |_| Kind::ServiceAccount),
+    },
+    Entry { group: "", versions: &["v1"], kind: "Pod", read: |r, n| r.beside_metadata(n, Kind::Pod) },
+    Entry {
+        group: kubernetes::workload::APPS_GROUP,
+        versions: &["v1"],
+        kind: "Deployment",
+        read: |r, n| r.fact(n, Kind::Workload),
+    },
+    Entry {
+        group: kubernetes::workload::APPS_GROUP,
+        versions: &["v1"],
+        kind: "StatefulSet",
+        read: |r, n| r.fact(n, Kind::Workload),
+    },
+    Entry {
+        group: kubernetes::workload::APPS_GROUP,
+        versions: &["v1"],
+        kind: "DaemonSet",
+        read: |r, n| r.fact(n, Kind::Workload),
+    },
 ];
 
 /// An object with a `spec` and nothing else.
@@ -341,7 +377,7 @@ impl<'a> Reader<'a> {
         if api_version == "v1" && kind == "List" {
             return self.list(node);
         }
-        if api_version == "v1" && kind == "ConfigMap" && !self.has_certificates(node) {
+        if api_version == "v1" && !self.concerns_us(node, kind) {
             return self.foreign(node, api_version, kind);
         }
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
@@ -413,45 +449,53 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn kube_service(&mut self, node: NodeId) {
-        if let Some(Open { api_version, kind, metadata, spec, .. }) =
-            self.read::<Open<kubernetes::Service>>(node, Fields::Lenient)
+    /// What belongs to the API server, which has checked it: unknown fields are no concern of ours.
+    fn fact<T: Deserialize<'a>>(&mut self, node: NodeId, kind: fn(Spanned<T>) -> Kind) {
+        if let Some(Open { api_version, kind: name, metadata, spec, .. }) =
+            self.read::<Open<T>>(node, Fields::Lenient)
         {
-            let header = Header { api_version, kind, metadata };
-            self.checked(node, header, spec, Kind::KubeService, |_, _| ());
+            self.checked(node, Header { api_version, kind: name, metadata }, spec, kind, |_, _| ());
         }
     }
 
-    /// An EndpointSlice has its fields beside `metadata`, so the object is read twice.
-    fn endpoint_slice(&mut self, node: NodeId) {
+    /// A fact that has its fields beside `metadata`, so that the object is read twice.
+    fn beside_metadata<T: Deserialize<'a>>(&mut self, node: NodeId, kind: fn(Spanned<T>) -> Kind) {
         let header = self.read::<Header>(node, Fields::Lenient);
-        let slice = self.read::<Spanned<kubernetes::EndpointSlice>>(node, Fields::Lenient);
-        if let (Some(header), Some(slice)) = (header, slice) {
-            self.checked(node, header, slice, Kind::EndpointSlice, |_, _| ());
+        let fields = self.read::<Spanned<T>>(node, Fields::Lenient);
+        if let (Some(header), Some(fields)) = (header, fields) {
+            self.checked(node, header, fields, kind, |_, _| ());
         }
     }
 
-    /// A Namespace, of which only the metadata is needed.
-    fn namespace(&mut self, node: NodeId) {
+    /// A fact of which only the metadata is needed.
+    fn header_only(&mut self, node: NodeId, kind: fn(Spanned<()>) -> Kind) {
         if let Some(header) = self.read::<Header>(node, Fields::Lenient) {
             let nothing = Spanned::new((), self.document.span(node));
-            self.checked(node, header, nothing, |_| Kind::Namespace, |_, _| ());
+            self.checked(node, header, nothing, kind, |_, _| ());
         }
     }
 
-    /// Whether a ConfigMap holds certificates; others are no concern of a mesh.
-    fn has_certificates(&self, node: NodeId) -> bool {
-        let data = self.document.get(node, "data");
-        data.is_some_and(|data| self.document.get(data, kubernetes::CA_KEY).is_some())
+    /// Whether a ConfigMap or a Secret holds certificates; others are no concern of a mesh.
+    fn concerns_us(&self, node: NodeId, kind: &str) -> bool {
+        match kind {
+            "ConfigMap" => {
+                let data = self.document.get(node, "data");
+                data.is_some_and(|data| self.document.get(data, kubernetes::CA_KEY).is_some())
+            }
+            "Secret" => kubernetes::secret::concerns_us(self.document, node),
+            _ => true,
+        }
     }
 
-    /// A ConfigMap has its fields beside `metadata`, as an EndpointSlice.
-    fn config_map(&mut self, node: NodeId) {
-        let header = self.read::<Header>(node, Fields::Lenient);
-        let map = self.read::<Spanned<kubernetes::ConfigMap>>(node, Fields::Lenient);
-        if let (Some(header), Some(map)) = (header, map) {
-            self.checked(node, header, map, Kind::ConfigMap, |_, _| ());
-        }
+    /// A Secret's certificates. Its keys are never read.
+    fn secret(&mut self, node: NodeId) {
+        let Some(header) = self.read::<Header>(node, Fields::Lenient) else { return };
+        let object = object_name(&header.kind, &header.metadata);
+        let mut found = Vec::new();
+        let secret = kubernetes::secret::read(self.document, node, &mut |finding| found.push(finding));
+        self.parsed.diagnostics.extend(found.into_iter().map(|finding| finding.object(object.clone())));
+        let secret = Spanned::new(secret, self.document.span(node));
+        self.checked(node, header, secret, Kind::Secret, |_, _| ());
     }
 
     fn read<T: Deserialize<'a>>(&mut self, node: NodeId, fields: Fields) -> Option<T> {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{
-    Access, AccessDefault, Cluster, Frontend, Listener, TokenProvider, UpstreamTls, Verdict,
+    Access, AccessDefault, Action, Cluster, Frontend, Listener, Target, TokenProvider, UpstreamTls, Verdict,
 };
 use weft_bundle::engine::HostPattern;
 
@@ -41,6 +41,42 @@ pub(super) fn listeners(
         }
     }
     listeners
+}
+
+/// Adds the clusters behind listeners to those that the same workloads call for themselves. One that the gateway reaches in
+/// another way, by a certificate of its own, is a cluster of its own.
+pub(super) fn join(
+    clusters: &mut BTreeMap<String, Cluster>,
+    behind: BTreeMap<String, Cluster>,
+    listeners: &mut [Listener],
+) {
+    let mut apart = BTreeMap::new();
+    for (id, cluster) in behind {
+        match clusters.get(&id) {
+            Some(own) if *own != cluster => {
+                let other = format!("{id}@gateway");
+                apart.insert(id, other.clone());
+                clusters.insert(other, cluster);
+            }
+            Some(_) => {}
+            None => drop(clusters.insert(id, cluster)),
+        }
+    }
+    let rename = |id: &mut String| {
+        if let Some(other) = apart.get(id) {
+            id.clone_from(other);
+        }
+    };
+    for rule in listeners.iter_mut().flat_map(|listener| &mut listener.frontend.rules) {
+        if let Action::Forward(backends) = &mut rule.action {
+            for backend in backends {
+                if let Target::Cluster(id) = &mut backend.target {
+                    rename(id);
+                }
+            }
+        }
+        rule.mirrors.iter_mut().for_each(|mirror| rename(&mut mirror.cluster));
+    }
 }
 
 /// The issuers whose tokens a gateway reads, by id.

@@ -62,11 +62,8 @@ pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
     outbound.sort_by(|a, b| (&a.service, a.port).cmp(&(&b.service, b.port)));
     let gateway = mesh.find_gateway(&service.namespace, &service.name);
     let mut behind = BTreeMap::new();
-    let listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut behind));
-    // What its workloads call for themselves is reached as the callees ask, not as the gateway does.
-    for (id, cluster) in behind {
-        clusters.entry(id).or_insert(cluster);
-    }
+    let mut listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut behind));
+    gateway::join(&mut clusters, behind, listeners.as_deref_mut().unwrap_or_default());
     let own = inbound::token_providers(mesh, index).cloned();
     let outside = gateway.into_iter().flat_map(|gateway| gateway::token_providers(mesh, gateway)).cloned();
     Body {

@@ -43,7 +43,7 @@ pub use self::route::{
     Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Route, RouteEntry,
     RouteKind, RouteRule, RuleAction, Scope,
 };
-pub use self::service::{Call, Endpoint, Port, Service, ServiceIndex, Subset};
+pub use self::service::{Accounts, Call, Endpoint, Port, Service, ServiceIndex, Subset, Workload};
 pub use self::settings::Settings;
 pub use self::telemetry::TelemetrySettings;
 use crate::yaml::Span;
@@ -78,6 +78,8 @@ pub struct Mesh {
     pub root_namespace: String,
     /// Levels of analyses that the Mesh document sets, by name.
     pub levels: BTreeMap<String, crate::analysis::Level>,
+    /// Identities that the documents of a cluster name, whether a service has them or not.
+    pub accounts: Accounts,
     /// Sorted by namespace, then name.
     pub services: Vec<Service>,
     /// Sorted by namespace, then name.
@@ -114,6 +116,7 @@ impl Mesh {
             defaults: Settings::default(),
             root_namespace: ROOT_NAMESPACE.to_owned(),
             levels: BTreeMap::new(),
+            accounts: Accounts::default(),
             services: Vec::new(),
             gateways: Vec::new(),
             routes: Vec::new(),

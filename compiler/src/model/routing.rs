@@ -63,6 +63,11 @@ impl<'m> PlannedEntry<'m> {
         self.route.rules.get(self.entry.rule).expect("an entry's rule is a rule of its route")
     }
 
+    /// Whether the names that another is for on a listener are of the same rank.
+    pub fn has_names_like(&self, other: &Self) -> bool {
+        self.rank.host == other.rank.host
+    }
+
     /// What must hold: the entry's condition, and on a listener one of the names.
     pub fn condition(&self) -> RequestMatch {
         let mut condition = self.entry.condition.clone();

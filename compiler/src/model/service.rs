@@ -1,6 +1,6 @@
 //! Services: what clients call, where it is, and what it declares.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 use weft_bundle::body::{Discovery, Limits, PeerTls, Protocol, ServerTls};
@@ -50,6 +50,10 @@ pub struct Service {
     pub inbound_limits: BTreeMap<u16, Limits>,
     /// Labels that all its workloads carry, whatever their endpoints say (a Kubernetes Service's selector).
     pub labels: BTreeMap<String, String>,
+    /// What runs it, where documents say so: then its workloads carry these labels and no others.
+    pub workloads: Vec<Workload>,
+    /// Whether its endpoints are found where it runs, and no document lists them.
+    pub endpoints_later: bool,
 }
 
 impl Service {
@@ -73,6 +77,8 @@ impl Service {
             subject_alt_names: Vec::new(),
             inbound_limits: BTreeMap::new(),
             labels: BTreeMap::new(),
+            workloads: Vec::new(),
+            endpoints_later: false,
         }
     }
 
@@ -88,7 +94,8 @@ impl Service {
 
     /// Whether its workloads carry these labels: all of them, or none; no answer if they differ, or nothing says.
     ///
-    /// A workload of which nothing is known but its service's own labels may carry more.
+    /// A workload of which nothing is known but its service's own labels may carry more; of one that a document describes,
+    /// everything is known.
     pub fn workloads_carry(&self, labels: &BTreeMap<String, String>) -> Option<bool> {
         let missing = |(key, value): (&String, &String)| self.labels.get(key) != Some(value);
         let open: Vec<_> = labels.iter().filter(|(key, value)| missing((key, value))).collect();
@@ -103,9 +110,21 @@ impl Service {
             true => None,
             false => Some(open.iter().all(|(key, value)| endpoint.labels.get(*key) == Some(*value))),
         };
-        let mut answers = self.endpoints.iter().map(carries);
+        let described = self
+            .workloads
+            .iter()
+            .map(|workload| Some(open.iter().all(|(key, value)| workload.labels.get(*key) == Some(value))));
+        // Endpoints without labels are those of workloads that are described.
+        let listed = self.endpoints.iter().map(carries);
+        let listed = listed.filter(|answer| answer.is_some() || self.workloads.is_empty());
+        let mut answers = described.chain(listed);
         let first = answers.next()??;
         answers.all(|answer| answer == Some(first)).then_some(first)
+    }
+
+    /// Whether there are workloads of it, as far as documents say.
+    pub fn is_served(&self) -> bool {
+        !self.endpoints.is_empty() || self.discovery.is_some() || self.endpoints_later
     }
 
     /// The dependencies that it names, each of which it means to call.
@@ -197,4 +216,22 @@ pub struct Call {
     /// Whether it is one of many that a pattern stands for, as a Sidecar's `./*`: that says what the caller sees, not that it
     /// calls it.
     pub by_pattern: bool,
+}
+
+/// Workloads of a service that are alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// What makes them, as messages have it: `Deployment shop/web`.
+    pub name: String,
+    /// Their labels, all of them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The identities of a cluster's accounts.
+#[derive(Clone, Debug, Default)]
+pub struct Accounts {
+    /// Those that ServiceAccounts and workloads have.
+    pub known: BTreeSet<SpiffeId>,
+    /// The namespaces whose ServiceAccounts are in the documents.
+    pub listed: BTreeSet<String>,
 }

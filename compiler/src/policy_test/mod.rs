@@ -13,6 +13,7 @@
 
 pub mod bodies;
 mod case;
+mod condition;
 mod coverage;
 mod invariant;
 pub mod output;

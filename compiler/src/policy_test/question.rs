@@ -4,6 +4,11 @@
 //! if it matches an allowing rule, or the default allows, and no denying rule before that takes it. Which rules a peer
 //! matches at all is asked of the engine, with a rule a port. Peers that match the same rules have the same answer.
 //!
+//! What a rule asks `when` is decided as far as the peer alone decides it (`condition`). For what is left there are two
+//! rounds: first such rules are taken to hold where they are in the way, and not where they lead to the outcome, so that what
+//! is found is sure; then the other way round, so that what is not found is not there. A request of the second round
+//! counts if the engine confirms it; if not, nobody knows.
+//!
 //! An address matters only by the networks of rules that hold it, so one address for each way in which networks
 //! overlap stands for all.
 
@@ -20,8 +25,8 @@ use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{BuildError, Engine, Peer};
 use weft_bundle::spiffe::SpiffeId;
 
-use crate::analysis::unreachable_route::path_kind;
-use crate::reach::{self, Entry, Limits, PathPattern, Reach, Reachability, StringPattern};
+use super::condition::{self, About, Condition};
+use crate::reach::{self, Entry, Limits, PathPattern, Reach, Reachability, StringPattern, path_kind};
 
 /// A port of a service, and the requests to it that are asked about.
 pub(super) struct Port {
@@ -31,9 +36,14 @@ pub(super) struct Port {
     operation: OperationMatch,
     /// Whether a peer matches a rule, whatever the request: a rule is a port of these.
     probes: Vec<Engine>,
+    /// What each rule asks `when`.
+    conditions: Vec<Condition>,
     addresses: Vec<IpAddr>,
-    answers: BTreeMap<(Vec<usize>, Verdict), Found>,
+    answers: BTreeMap<(Vec<Matching>, Verdict), Found>,
 }
+
+/// A rule that a peer matches, by place, and whether that depends on the request.
+type Matching = (usize, bool);
 
 /// A request, none, or why that is not known.
 type Found = Result<Option<reach::Request>, String>;
@@ -67,11 +77,14 @@ impl Port {
         let rules = &inbound.access.rules;
         let chunks = rules.chunks(RULES_PER_PROBE).map(|rules| probe(engine.body(), &inbound, rules));
         let probes = chunks.collect::<Result<_, _>>()?;
+        // The engine has compiled each of them before.
+        let conditions =
+            rules.iter().map(|rule| Condition::of(rule).ok()).collect::<Option<_>>().unwrap_or_default();
         let addresses = addresses(rules);
         let protocol = inbound.protocol;
         let answers = BTreeMap::new();
         let operation = operation.clone();
-        Ok(Some(Self { engine, inbound, protocol, operation, probes, addresses, answers }))
+        Ok(Some(Self { engine, inbound, protocol, operation, probes, conditions, addresses, answers }))
     }
 
     /// What access says.
@@ -148,7 +161,7 @@ impl Port {
             candidates.into_iter().flatten().find_map(|request| self.confirm(peer, request, wanted));
         match (confirmed, found) {
             (None, Ok(Some(request))) => {
-                Err(format!("the engine does not confirm what was found for {request}"))
+                Err(format!("what becomes of `{request}` depends on what rules ask `when`"))
             }
             (confirmed, _) => Ok(confirmed),
         }
@@ -171,8 +184,11 @@ impl Port {
     }
 
     fn as_witness(&self, request: Option<reach::Request>, peer: &Peer<'_>, origin: &Origin) -> Witness {
-        let matters =
-            self.inbound.access.rules.iter().flat_map(|rule| &rule.from).any(|f| !f.networks.is_empty());
+        let asks = |rule: &AccessRule| {
+            rule.from.iter().any(|from| !from.networks.is_empty())
+                || rule.when.as_ref().is_some_and(|when| !condition::networks(when).is_empty())
+        };
+        let matters = self.inbound.access.rules.iter().any(asks);
         Witness {
             request,
             address: matters.then_some(peer.address),
@@ -181,14 +197,20 @@ impl Port {
         }
     }
 
-    /// The rules whose callers the peer is among.
-    fn matching(&self, peer: &Peer<'_>) -> Vec<usize> {
+    /// The rules whose callers the peer is among, and that are about it.
+    fn matching(&self, peer: &Peer<'_>) -> Vec<Matching> {
         let mut matching = Vec::new();
         for (chunk, probe) in self.probes.iter().enumerate() {
             for (at, inbound) in probe.body().inbound.iter().enumerate() {
                 let port = probe.inbound(inbound.port);
                 if port.is_some_and(|port| probe.authorize_connection(port, peer).verdict.is_ok()) {
-                    matching.push(chunk * RULES_PER_PROBE + at);
+                    let rule = chunk * RULES_PER_PROBE + at;
+                    let about = self.conditions.get(rule);
+                    match about.map_or(About::Perhaps, |when| when.about(peer, self.inbound.port)) {
+                        About::Always => matching.push((rule, false)),
+                        About::Perhaps => matching.push((rule, true)),
+                        About::Never => {}
+                    }
                 }
             }
         }
@@ -216,37 +238,72 @@ fn probe(body: &Body, inbound: &InboundPort, rules: &[AccessRule]) -> Result<Eng
     Engine::build(Arc::new(body))
 }
 
-/// A request in the operation with that outcome, for a peer that matches these rules.
-fn find(access: &Access, matching: &[usize], operation: &OperationMatch, wanted: Verdict) -> Found {
-    let conditions =
-        matching.iter().filter_map(|at| access.rules.get(*at)).flat_map(|rule| &rule.to).map(pairs);
-    let conditions = conditions.fold(1, usize::saturating_add);
+/// A request in the operation with that outcome, for a peer that matches these rules: a sure one if there is one, else one
+/// that may have it.
+fn find(access: &Access, matching: &[Matching], operation: &OperationMatch, wanted: Verdict) -> Found {
+    let rules = || matching.iter().filter_map(|(at, open)| Some((access.rules.get(*at)?, *open)));
+    let conditions = rules().flat_map(|(rule, _)| &rule.to).map(pairs).fold(1, usize::saturating_add);
     if conditions.saturating_mul(pairs(operation)) > MOST_PAIRS {
         return Err(format!(
             "methods and paths, of the rules and of the test, make more than {MOST_PAIRS} pairs"
         ));
     }
+    let round = |hope: Hope| {
+        let considered = rules().filter(move |(rule, open)| !open || hope.counts(rule.effect, wanted));
+        search(considered.map(|(rule, _)| rule), access.otherwise.effect, operation, wanted)
+    };
+    if rules().any(|(_, open)| open)
+        && let Ok(Some(sure)) = round(Hope::Nothing)
+    {
+        return Ok(Some(sure));
+    }
+    round(Hope::Everything)
+}
+
+/// How rules are taken of which nobody knows whether they hold.
+#[derive(Clone, Copy)]
+enum Hope {
+    /// They are in the way, and lead nowhere.
+    Nothing,
+    /// They lead to the outcome, and are never in the way.
+    Everything,
+}
+
+impl Hope {
+    /// Whether such a rule is looked at.
+    fn counts(self, effect: Effect, wanted: Verdict) -> bool {
+        let leads =
+            matches!((effect, wanted), (Effect::Allow, Verdict::Allow) | (Effect::Deny, Verdict::Deny));
+        match self {
+            Self::Nothing => !leads,
+            Self::Everything => leads,
+        }
+    }
+}
+
+fn search<'r>(
+    rules: impl Iterator<Item = &'r AccessRule>,
+    otherwise: Verdict,
+    operation: &OperationMatch,
+    wanted: Verdict,
+) -> Found {
     let mut entries: Vec<Entry> = Vec::new();
     // Conditions that lead to the outcome, each with the number of entries that may take a request before.
     let mut ways: Vec<(Entry, usize)> = Vec::new();
-    for rule in matching.iter().filter_map(|at| access.rules.get(*at)) {
-        let AccessRule { effect, origin: _, from: _, to, when } = rule;
-        let conditions = || match to.as_slice() {
+    for rule in rules {
+        let conditions = || match rule.to.as_slice() {
             [] => vec![Entry::default()],
             to => to.iter().flat_map(entries_of).collect(),
         };
-        match (effect, wanted) {
+        match (rule.effect, wanted) {
             (Effect::Audit, _) => {}
-            // Its expression may turn out either way: it can be what leads there, and never surely stands before. What
-            // is found with it must still be confirmed by the engine.
-            (Effect::Allow, Verdict::Deny) | (Effect::Deny, Verdict::Allow) if when.is_some() => {}
             (Effect::Allow, Verdict::Allow) | (Effect::Deny, Verdict::Deny) => {
                 ways.extend(conditions().into_iter().map(|way| (way, entries.len())));
             }
             (Effect::Allow, Verdict::Deny) | (Effect::Deny, Verdict::Allow) => entries.extend(conditions()),
         }
     }
-    if access.otherwise.effect == wanted {
+    if otherwise == wanted {
         ways.push((Entry::default(), entries.len()));
     }
     let first_way = entries.len();
@@ -309,7 +366,10 @@ fn addresses(rules: &[AccessRule]) -> Vec<IpAddr> {
         }
         IpNet::V6(v6) => (u128::from(v6.network()), u128::from(v6.broadcast())),
     };
-    let networks = rules.iter().flat_map(|rule| &rule.from).flat_map(|from| &from.networks).map(range);
+    let asked = rules.iter().filter_map(|rule| rule.when.as_ref()).flat_map(condition::networks);
+    let asked: Vec<IpNet> = asked.collect();
+    let networks = rules.iter().flat_map(|rule| &rule.from).flat_map(|from| &from.networks);
+    let networks = networks.chain(&asked).map(range);
     let mut starts = BTreeSet::new();
     for (first, last) in networks {
         starts.extend([0, MAPPED.0, MAPPED.1 + 1, first]);
@@ -322,179 +382,4 @@ fn addresses(rules: &[AccessRule]) -> Vec<IpAddr> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    const IDS: [&str; 3] = ["spiffe://t/ns/a/sa/x", "spiffe://t/ns/b/sa/x", "spiffe://t/ns/b/sa/y"];
-    const METHODS: [&str; 3] = ["GET", "POST", "OPTIONS"];
-    const ADDRESSES: [&str; 5] = ["0.0.0.0", "10.0.0.1", "10.1.0.1", "fd00::1", "::"];
-
-    fn engine(rules: &[Value], otherwise: &str, tls: &str) -> Arc<Engine> {
-        let origin = json!({ "object": "Test a/b", "file": "a.yaml", "line": 1 });
-        let rules: Vec<Value> = rules
-            .iter()
-            .map(|rule| {
-                let mut rule = rule.clone();
-                rule["origin"] = origin.clone();
-                rule
-            })
-            .collect();
-        let access = json!({ "rules": rules, "otherwise": { "effect": otherwise, "origin": origin } });
-        let port = json!({ "name": "http", "port": 80, "protocol": "http", "application": "127.0.0.1:80",
-                           "tls": tls, "access": access });
-        let body = json!({ "mesh": "m", "service": "a/b", "identity": IDS[0], "trust_anchors": {}, "inbound": [port] });
-        Arc::new(Engine::build(Arc::new(serde_json::from_value(body).unwrap())).unwrap())
-    }
-
-    fn operation() -> impl Strategy<Value = Value> {
-        let path = prop_oneof![
-            "/[ab]{0,2}".prop_map(|path| json!({ "exact": path })),
-            "/[ab]{0,1}".prop_map(|path| json!({ "segment_prefix": path })),
-            "/[ab/]{0,1}".prop_map(|path| json!({ "prefix": path })),
-            prop::sample::select(vec!["/a.*", "/[^a]*", "/(a|b)", ".*b"])
-                .prop_map(|regex| json!({ "regex": regex })),
-        ];
-        let methods = prop::collection::vec(prop::sample::select(METHODS.to_vec()), 0..3);
-        (methods, prop::collection::vec(path, 0..3)).prop_map(|(methods, paths)| {
-            let mut operation = json!({});
-            if !methods.is_empty() {
-                operation["methods"] = json!(methods);
-            }
-            if !paths.is_empty() {
-                operation["paths"] = json!(paths);
-            }
-            operation
-        })
-    }
-
-    fn rule() -> impl Strategy<Value = Value> {
-        let peer = prop_oneof![
-            prop::sample::select(IDS.to_vec()).prop_map(|id| json!({ "identities": [{ "exact": id }] })),
-            Just(json!({ "identities": [{ "namespace": { "trust_domain": "t", "namespace": "b" } }] })),
-            prop::sample::select(vec![
-                "10.0.0.0/8",
-                "10.1.0.0/16",
-                "::/0",
-                "fd00::/8",
-                "::ffff:10.0.0.0/104"
-            ])
-            .prop_map(|network| json!({ "networks": [network] })),
-        ];
-        let effect = prop::sample::select(vec!["audit", "deny", "allow"]);
-        (effect, prop::collection::vec(peer, 0..3), prop::collection::vec(operation(), 0..3))
-            .prop_map(|(effect, from, to)| json!({ "effect": effect, "from": from, "to": to }))
-    }
-
-    /// Whether a request of a small world has that outcome.
-    fn brute_force(
-        engine: &Engine,
-        id: Option<&SpiffeId>,
-        wanted: &OperationMatch,
-        verdict: Verdict,
-    ) -> Option<String> {
-        // Who may do what with the requests that are asked about, written as a rule of its own.
-        let operation = json!({ "effect": "allow", "to": [serde_json::to_value(wanted).unwrap()] });
-        let about = self::engine(&[operation], "deny", "strict");
-        let mut paths = vec!["/".to_owned(), "*".to_owned()];
-        for first in ["a", "b", "c", "%20"] {
-            paths.extend(["", "/", "/a", "/b/", "a", "b"].map(|second| format!("/{first}{second}")));
-        }
-        let headers = http::HeaderMap::new();
-        for (path, method) in paths.iter().flat_map(|path| METHODS.map(|method| (path, method))) {
-            // No request but `OPTIONS *` has that path.
-            if path == "*" && method != "OPTIONS" {
-                continue;
-            }
-            let path = CanonicalPath::parse(path).unwrap();
-            let request = weft_bundle::engine::Request {
-                method,
-                scheme: "http",
-                authority: "",
-                path: &path,
-                query: None,
-                headers: &headers,
-            };
-            let anybody = Peer { identity: None, address: ADDRESSES[0].parse().unwrap() };
-            if about.authorize(about.inbound(80).unwrap(), &anybody, &request).verdict.is_err() {
-                continue;
-            }
-            for address in ADDRESSES {
-                let peer = Peer { identity: id, address: address.parse().unwrap() };
-                let answer = engine.authorize(engine.inbound(80).unwrap(), &peer, &request);
-                if decided(&answer).0 == verdict {
-                    return Some(format!("{method} {path} from {address}"));
-                }
-            }
-        }
-        None
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-        #[test]
-        fn no_request_is_overlooked(
-            rules in prop::collection::vec(rule(), 0..5),
-            otherwise in prop::sample::select(vec!["allow", "deny"]),
-            wanted in operation(),
-        ) {
-            let engine = engine(&rules, otherwise, "strict");
-            let wanted: OperationMatch = serde_json::from_value(wanted).unwrap();
-            let mut port = Port::new(Arc::clone(&engine), 80, &wanted).unwrap().unwrap();
-            for id in IDS {
-                let id: SpiffeId = id.parse().unwrap();
-                for verdict in [Verdict::Allow, Verdict::Deny] {
-                    // What is found was confirmed by the engine; what is not found must not be there.
-                    let found = port.witness(Some(&id), verdict).unwrap();
-                    if found.is_none() {
-                        prop_assert_eq!(brute_force(&engine, Some(&id), &wanted, verdict), None, "{} {:?}", id, verdict);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn options_of_the_server_slip_past_paths() {
-        let deny = json!({ "effect": "deny", "to": [{ "paths": [{ "prefix": "/" }] }] });
-        let everything = OperationMatch::default();
-        let mut port = Port::new(engine(&[deny], "allow", "strict"), 80, &everything).unwrap().unwrap();
-        let id: SpiffeId = IDS[0].parse().unwrap();
-        let witness = port.witness(Some(&id), Verdict::Allow).unwrap().unwrap();
-        assert_eq!(witness.request.unwrap().to_string(), "OPTIONS *");
-    }
-
-    #[test]
-    fn a_list_beyond_all_measure_is_not_decided() {
-        let many = |prefix: &str| (0..1000).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
-        let paths: Vec<Value> = many("/").into_iter().map(|path| json!({ "exact": path })).collect();
-        let rule = json!({ "effect": "deny", "to": [{ "methods": many("M"), "paths": paths }] });
-        let mut port =
-            Port::new(engine(&[rule], "allow", "strict"), 80, &OperationMatch::default()).unwrap().unwrap();
-        let id: SpiffeId = IDS[0].parse().unwrap();
-        let why = port.witness(Some(&id), Verdict::Allow).unwrap_err();
-        assert_eq!(why, "methods and paths, of the rules and of the test, make more than 100000 pairs");
-    }
-
-    #[test]
-    fn identities_count_where_peers_can_prove_them() {
-        let allow = json!({ "effect": "allow", "from": [{ "identities": [{ "exact": IDS[0] }] }] });
-        let id: SpiffeId = IDS[0].parse().unwrap();
-        let anybody = json!({ "effect": "allow" });
-        for (rule, tls, known, unknown) in [
-            (&allow, "strict", true, false),
-            (&allow, "permissive", true, false),
-            (&allow, "off", false, false),
-            (&anybody, "strict", true, false),
-            (&anybody, "permissive", true, true),
-            (&anybody, "off", true, true),
-        ] {
-            let engine = engine(std::slice::from_ref(rule), "deny", tls);
-            let mut port = Port::new(engine, 80, &OperationMatch::default()).unwrap().unwrap();
-            let mut passes = |id| port.witness(id, Verdict::Allow).unwrap().is_some();
-            assert_eq!((passes(Some(&id)), passes(None)), (known, unknown), "{rule} {tls}");
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! Exact reachability of ordered rules: given a list where the first match wins, which entries can no request ever
 //! reach, because the *union* of the entries before them covers all they match?
 //!
-//! The engine stands alone. It knows nothing of documents, dialects or bundles, does no IO, reads no clock, and never
-//! guesses: what it cannot decide within its [`Limits`] is [`Reach::Unknown`], with the reason. An answer is a proof
+//! The engine stands alone. It knows nothing of documents, dialects or bundles (but for `condition`, which nothing else
+//! here uses), does no IO, reads no clock, and never guesses: what it cannot decide within its [`Limits`] is [`Reach::Unknown`], with the reason. An answer is a proof
 //! and carries its evidence: a request that arrives, or the entries that take everything and a request they take.
 //!
 //! # What a request is here
@@ -30,11 +30,12 @@
 //! Finding the takers of one request goes through an index on literal beginnings (`index`), so a list of n entries
 //! costs about n look-ups instead of n² overlap tests.
 //!
-//! Read in this order: `entry` and `request` are what goes in and out; [`Reachability`] and `question` are the loop
+//! Read in this order: `entry` and `request` are what goes in and out, and `condition` makes the one; [`Reachability`] and `question` are the loop
 //! above; `vocabulary`, `dimension` and `automaton` turn conditions into languages, `beginning` those that are too
 //! large; `plain` is what needs none of this; `theory` and `search` find strings; `sat` wraps the solver.
 
 mod entry;
+mod condition;
 mod request;
 mod reachability;
 mod question;
@@ -53,6 +54,7 @@ mod brute_force;
 #[cfg(test)]
 mod same_as_engine;
 
+pub(crate) use condition::{HOST_FACT, entry_of, network, path_kind};
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};
 pub use plain::{plain_path, plainly_apart, plainly_reached};

@@ -196,6 +196,32 @@ kind: AccessPolicy
 metadata: { name: closed }
 spec: { targetRefs: [ { kind: Service, name: cart }, { kind: Service, name: web } ], action: allow, rules: [ ] }
 ";
+    /// The gateway shows its certificate, and the same workloads show none where they call for themselves.
+    a_certificate_of_the_gateway_is_not_that_of_its_workloads("default/web"): "
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { group: '', kind: Service, name: cart } ]
+  validation: { hostname: cart.internal, wellKnownCACertificates: System }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: web }
+spec:
+  gatewayClassName: weft
+  listeners: [ { name: http, port: 8080, protocol: HTTP } ]
+  tls: { backend: { clientCertificateRef: { name: client } } }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { name: web } ]
+  rules:
+  - filters: [ { type: RequestMirror, requestMirror: { backendRef: { name: cart, port: 80 } } } ]
+    backendRefs: [ { name: cart, port: 80 } ]
+";
     listener_sets_and_backends_with_certificates("infra/edge"): "
 apiVersion: v1
 kind: Namespace

@@ -8,7 +8,7 @@ use serde_json::json;
 use weft_bundle::body::{self, Body, PathMatch, RequestMatch};
 use weft_bundle::engine::{Engine, Request, path::CanonicalPath};
 
-use crate::analysis::unreachable_route::entry_of;
+use crate::reach::entry_of;
 use crate::reach::{self, Limits, Reach};
 
 /// A gateway with one listener for every host, that has these conditions in this order.

@@ -7,6 +7,7 @@ mod honoured;
 mod identity;
 mod istio;
 mod istio_access;
+mod kubernetes;
 mod hosts;
 mod places;
 mod symptoms;

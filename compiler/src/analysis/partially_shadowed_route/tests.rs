@@ -5,7 +5,6 @@ use proptest::prelude::*;
 use weft_bundle::engine::Engine;
 
 use super::super::scene::{self, HOST, Sent};
-use super::super::unreachable_route::entry_of;
 use super::*;
 
 const BETA: &str = "x-beta";

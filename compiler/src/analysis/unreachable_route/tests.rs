@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use weft_bundle::body::PathMatch;
 use weft_bundle::engine::{Connection, Engine};
 
 use super::super::scene::{self, HOST, Sent};

@@ -312,7 +312,7 @@ pub struct TlsPortConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FrontendValidation {
-    /// The ConfigMaps with the certificates of issuers.
+    /// The ConfigMaps or Secrets with the certificates of issuers.
     pub ca_certificate_refs: Vec<Spanned<ObjectRef>>,
     /// `AllowValidOnly` if not set.
     pub mode: Option<Spanned<ValidationMode>>,

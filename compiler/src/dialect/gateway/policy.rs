@@ -71,7 +71,7 @@ pub struct PolicyTarget {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendValidation {
-    /// The ConfigMaps with the certificates of issuers.
+    /// The ConfigMaps or Secrets with the certificates of issuers.
     #[serde(default)]
     pub ca_certificate_refs: Vec<Spanned<ObjectRef>>,
     /// `System`, instead of those.

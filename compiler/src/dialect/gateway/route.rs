@@ -134,4 +134,9 @@ impl ObjectRef {
         self.kind.as_ref().map_or(otherwise, |kind| kind.value.as_str()) == kind
             && is_core(self.group.as_ref())
     }
+
+    /// Its kind, if that is one that holds certificates to believe.
+    pub fn issuers(&self) -> Option<&'static str> {
+        ["ConfigMap", "Secret"].into_iter().find(|kind| self.is_core(kind, ""))
+    }
 }

@@ -26,6 +26,32 @@ items:
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: d }
+spec: { replicas: 2, selector: {}, strategy: {}, template: { metadata: { labels: null }, spec: { containers: [{ name: c, image: i }], serviceAccount: old } } }
+status: {}
+---
+apiVersion: v1
+kind: Pod
+metadata: { name: p, ownerReferences: [] }
+spec: { containers: [], nodeName: n }
+status: { podIP: "", hostIP: 10.0.0.1 }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: a }
+secrets: [{ name: s }]
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: tls }
+type: kubernetes.io/tls
+data: { tls.crt: "", tls.key: "" }
+---
+apiVersion: v1
+kind: Secret
+metadata: { name: encrypted }
+type: kubernetes.io/tls
+data: { tls.crt: "ENC[AES256_GCM,data:x]" }
+sops: { version: 3.9.0 }
 ---
 apiVersion: example.com/v1
 kind: HTTPRoute

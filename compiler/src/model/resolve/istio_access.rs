@@ -56,7 +56,7 @@ fn policy(
     document: &ParsedDocument,
     spec: &Spanned<AuthorizationPolicy>,
     mesh: &Mesh,
-    workloads: &Workloads,
+    workloads: &Workloads<'_>,
 ) -> Option<AccessPolicy> {
     let dry_run = dry_run(context, document);
     let effect = match spec.action.map_or(Action::Allow, |action| action.value) {
@@ -92,7 +92,7 @@ fn selected(
     document: &ParsedDocument,
     spec: &AuthorizationPolicy,
     mesh: &Mesh,
-    workloads: &Workloads,
+    workloads: &Workloads<'_>,
 ) -> Selected {
     if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
         let targets = spec.target_ref.iter().chain(&spec.target_refs);

@@ -1,7 +1,7 @@
 //! Documents to a mesh: every name bound to what it means, or reported.
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
-//! with their ports, endpoints and subsets (`services`), routes (`gateway`, `istio`), peers
+//! with their ports, endpoints and subsets (`services`, `kubernetes`), routes (`gateway`, `istio`), peers
 //! (`peer_tls`), issuers of tokens (`tokens`), access (`access`, `istio_access`), traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`,
 //! and what it was for is left out, so that the other documents are still checked.
 
@@ -16,6 +16,8 @@ mod mesh;
 mod peer_tls;
 mod policy_test;
 mod services;
+mod kubernetes;
+mod pods;
 mod external;
 mod telemetry;
 mod traffic;
@@ -30,7 +32,7 @@ use weft_bundle::body::Origin;
 
 use super::{At, GatewayIndex, Index, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::dialect::{Parsed, ParsedDocument};
+use crate::dialect::{Kind, Parsed, ParsedDocument};
 use crate::source::{FileId, Sources};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
@@ -43,9 +45,12 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
         found: Vec::new(),
         guesses: GUESSES,
         by_name: None,
+        issuers: BTreeMap::new(),
     };
     let documents = unique(&mut context, &parsed.documents);
+    context.issuers = issuers(&documents);
     let mut mesh = mesh::resolve(&mut context, &documents);
+    mesh.accounts = pods::accounts(&mut context, &documents, &mesh);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
     services::bind_calls(&mut context, &documents, &mut mesh);
     istio::sidecar::bind(&mut context, &documents, &mut mesh);
@@ -78,6 +83,26 @@ struct Context<'s> {
     guesses: usize,
     /// The first service of each name, made when first asked for.
     by_name: Option<BTreeMap<String, ServiceIndex>>,
+    /// The certificates to believe of Secrets, by namespace and name.
+    issuers: BTreeMap<(String, String), Issuers>,
+}
+
+/// Certificates in a Secret.
+#[derive(Clone)]
+struct Issuers {
+    /// The Secret.
+    object: String,
+    /// In PEM.
+    pem: Spanned<String>,
+}
+
+fn issuers(documents: &[&ParsedDocument]) -> BTreeMap<(String, String), Issuers> {
+    let found = documents.iter().filter_map(|document| {
+        let Kind::Secret(secret) = &document.spec else { return None };
+        let issuers = Issuers { object: document.object(), pem: secret.anchors()?.clone() };
+        Some(((document.namespace().to_owned(), document.name().to_owned()), issuers))
+    });
+    found.collect()
 }
 
 /// How many names are compared with those that nothing has, all together. A repository that lacks half of its files has

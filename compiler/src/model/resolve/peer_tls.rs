@@ -83,7 +83,7 @@ fn policy(
     document: &ParsedDocument,
     spec: &PeerAuthentication,
     mesh: &Mesh,
-    workloads: &Workloads,
+    workloads: &Workloads<'_>,
     said: &mut BTreeMap<Level, Said>,
 ) {
     let reach = Reach::of(mesh, document);

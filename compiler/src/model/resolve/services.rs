@@ -1,26 +1,24 @@
-//! Services: Weft's own, and Kubernetes' with their EndpointSlices.
+//! Services: Weft's own, Kubernetes' (`kubernetes`), and those from outside the mesh (`external`, `istio::service_entry`).
 //!
 //! A Weft Service and a Kubernetes Service of one name are one service: what the Weft document says holds, and the
 //! endpoints of both count.
 
 use std::collections::BTreeMap;
 
-use weft_bundle::body::{Discovery, PeerTls, Protocol};
+use weft_bundle::body::Discovery;
 use weft_bundle::spiffe::SpiffeId;
 
-use super::{Context, external, gateway, istio};
+use super::pods::Pods;
+use super::{Context, external, istio, kubernetes};
 use crate::diagnostic::Diagnostic;
-use crate::dialect::kubernetes::{self, EndpointSlice, SERVICE_NAME_LABEL, ServicePort};
-use crate::dialect::weft::{self, DnsRecord, EndpointPort, PortRef};
-use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
+use crate::dialect::weft::{self, DnsRecord, EndpointPort};
+use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{Call, Endpoint, Mesh, Port, Service, Settings, Subset};
 use crate::yaml::INVALID_VALUE;
 use crate::yaml::Spanned;
 
 /// All services, sorted by namespace and name; their calls are still to be bound.
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &Mesh) -> Vec<Service> {
-    let slices = slices_by_service(documents);
-    let datagrams = gateway::datagram_services(documents);
     let mut services: BTreeMap<(String, String), Service> = BTreeMap::new();
     for document in documents {
         let key = (document.namespace().to_owned(), document.name().to_owned());
@@ -30,37 +28,10 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
             services.insert(key, service);
         }
     }
-    for document in documents {
-        let key = (document.namespace().to_owned(), document.name().to_owned());
-        if let Kind::KubeService(spec) = &document.spec
-            && spec.external_name.is_none()
-        {
-            let found = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let endpoints = found.iter().flat_map(|slice| slice_endpoints(slice));
-            match services.get_mut(&key) {
-                Some(service) => {
-                    service.endpoints.extend(endpoints);
-                    service.labels.extend(spec.selector.clone());
-                }
-                None => {
-                    let endpoints = endpoints.collect();
-                    services.extend(
-                        kube_service(
-                            context,
-                            document,
-                            spec,
-                            (found, datagrams.contains(&key)),
-                            endpoints,
-                            mesh,
-                        )
-                        .map(|s| (key, s)),
-                    );
-                }
-            }
-        }
-    }
+    let pods = Pods::of(documents);
+    kubernetes::resolve(context, documents, &pods, mesh, &mut services);
     external::resolve(context, documents, mesh, &mut services);
-    istio::service_entry::add(context, documents, mesh, &mut services);
+    istio::service_entry::add(context, documents, &pods, mesh, &mut services);
     let mut services: Vec<_> = services.into_values().collect();
     for service in &mut services {
         service.endpoints.sort();
@@ -223,156 +194,5 @@ pub(super) fn add_subset(
                 .related(entry.get().at.span, "first here");
             context.report(finding);
         }
-    }
-}
-
-type Slices<'d> = BTreeMap<(String, String), Vec<&'d EndpointSlice>>;
-
-fn slices_by_service<'d>(documents: &[&'d ParsedDocument]) -> Slices<'d> {
-    let mut slices: Slices<'d> = BTreeMap::new();
-    for document in documents {
-        if let Kind::EndpointSlice(slice) = &document.spec
-            && let Some(service) = document.metadata.labels.get(SERVICE_NAME_LABEL)
-        {
-            slices.entry((document.namespace().to_owned(), service.clone())).or_default().push(slice);
-        }
-    }
-    slices
-}
-
-/// Endpoints that may be called; `ready` unset counts as ready.
-fn slice_endpoints(slice: &EndpointSlice) -> impl Iterator<Item = Endpoint> {
-    let named = |port: &Spanned<kubernetes::EndpointPort>| {
-        let name = port.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
-        Some((name, port.port.as_ref()?.value))
-    };
-    let ports: BTreeMap<String, u16> = slice.ports.iter().filter_map(named).collect();
-    let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready != Some(false));
-    ready.filter_map(move |endpoint| {
-        Some(Endpoint {
-            address: endpoint.addresses.first()?.value,
-            ports: ports.clone(),
-            labels: BTreeMap::new(),
-            weight: 1,
-            locality: endpoint.zone.as_ref().map(|zone| zone.value.clone()),
-        })
-    })
-}
-
-fn kube_service(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    spec: &kubernetes::Service,
-    (slices, datagrams): (&[&EndpointSlice], bool),
-    endpoints: Vec<Endpoint>,
-    mesh: &Mesh,
-) -> Option<Service> {
-    let of = |wanted: &'static str| {
-        spec.ports.iter().filter(move |port| {
-            port.protocol.as_deref().map_or("TCP", |protocol| protocol.as_str()) == wanted
-        })
-    };
-    // A number stands for one port; where connections and datagrams share one, it is that of connections.
-    let free = |port: &&Spanned<ServicePort>| of("TCP").all(|other| other.port.value != port.port.value);
-    let udp = of("UDP").filter(|_| datagrams).filter(free);
-    let ports: Vec<Port> = of("TCP")
-        .chain(udp)
-        .map(|port| kube_port(context, document, port, slices, mesh.default_peer_tls))
-        .collect();
-    one_protocol_per_target(context, document, &ports);
-    let (at, identity) = (context.at_document(document), identity(context, document, mesh, document.name())?);
-    Some(Service {
-        ports,
-        endpoints,
-        labels: spec.selector.clone(),
-        ..Service::new(document.namespace(), document.name(), at, identity)
-    })
-}
-
-/// Two ports may lead to one port of the workloads, which then cannot tell them apart.
-fn one_protocol_per_target(context: &mut Context<'_>, document: &ParsedDocument, ports: &[Port]) {
-    for (place, port) in ports.iter().enumerate() {
-        let twin = ports
-            .iter()
-            .take(place)
-            .find(|other| other.target == port.target && other.protocol != port.protocol);
-        if let Some(twin) = twin {
-            let message = format!(
-                "ports `{}` and `{}` lead to one port, {}, but are to speak {} and {}",
-                twin.name,
-                port.name,
-                port.target,
-                twin.protocol.as_str(),
-                port.protocol.as_str()
-            );
-            let finding = Diagnostic::error(NOT_SUPPORTED, message)
-                .object(document.object())
-                .at(port.span)
-                .related(twin.span, "the other one")
-                .help("set the same `appProtocol` on both, or a `targetPort` of its own");
-            context.report(finding);
-        }
-    }
-}
-
-fn kube_port(
-    context: &mut Context<'_>,
-    document: &ParsedDocument,
-    port: &Spanned<ServicePort>,
-    slices: &[&EndpointSlice],
-    peer_tls: PeerTls,
-) -> Port {
-    let number = port.port.value;
-    let name = port.name.as_ref().map(|name| name.value.clone()).unwrap_or_default();
-    let in_slices = || {
-        let ports = slices.iter().flat_map(|slice| &slice.ports);
-        let same = |other: &&Spanned<kubernetes::EndpointPort>| {
-            other.name.as_deref().map_or("", String::as_str) == name
-        };
-        ports.filter(same).find_map(|other| other.port.as_deref().copied())
-    };
-    let target = match port.target_port.as_deref() {
-        Some(PortRef::Number(target)) => *target,
-        Some(PortRef::Name(target)) => in_slices().unwrap_or_else(|| {
-            let finding = Diagnostic::error(
-                "unknown-reference",
-                format!("the number of the workloads' port `{target}` is not known"),
-            )
-            .object(document.object())
-            .at(port.target_port.as_ref().map_or(port.span, |target| target.span))
-            .label("no EndpointSlice of this service has it")
-            .help("write the number, or add the service's EndpointSlices");
-            context.report(finding);
-            number
-        }),
-        None => number,
-    };
-    let protocol = kube_protocol(port, &name);
-    Port {
-        protocol,
-        name: if name.is_empty() { number.to_string() } else { name },
-        number,
-        target,
-        application: format!("127.0.0.1:{target}"),
-        // Datagrams travel as they are; there is no TLS of ours around them.
-        peer_tls: if protocol == Protocol::Udp { PeerTls::Off } else { peer_tls },
-        span: port.span,
-        server_tls: None,
-        settings: None,
-    }
-}
-
-/// What `appProtocol` says, else what the name begins with (Istio's convention), else opaque: never guessed.
-fn kube_protocol(port: &ServicePort, name: &str) -> Protocol {
-    if port.protocol.as_deref().is_some_and(|protocol| protocol == "UDP") {
-        return Protocol::Udp;
-    }
-    let declared = port.app_protocol.as_deref().map(String::as_str);
-    match declared.unwrap_or_else(|| name.split('-').next().unwrap_or_default()) {
-        "http" | "HTTP" | "kubernetes.io/ws" => Protocol::Http,
-        "http2" | "h2c" | "kubernetes.io/h2c" => Protocol::Http2,
-        "grpc" => Protocol::Grpc,
-        "tls" | "https" | "HTTPS" => Protocol::Tls,
-        _ => Protocol::Tcp,
     }
 }

@@ -129,7 +129,7 @@ fn of_istio(
     document: &ParsedDocument,
     spec: &istio::Telemetry,
     mesh: &Mesh,
-    workloads: &Workloads,
+    workloads: &Workloads<'_>,
 ) -> TelemetryPolicy {
     let reach = Reach::of(mesh, document);
     let selector = spec.selector.as_ref().filter(|selector| !selector.match_labels.is_empty());

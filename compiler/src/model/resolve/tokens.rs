@@ -160,7 +160,7 @@ fn request_authentication(
     document: &ParsedDocument,
     spec: &Spanned<RequestAuthentication>,
     mesh: &Mesh,
-    workloads: &Workloads,
+    workloads: &Workloads<'_>,
 ) -> TokenPolicy {
     let selected = if spec.target_ref.is_some() || !spec.target_refs.is_empty() {
         let targets = spec.target_ref.iter().chain(&spec.target_refs);

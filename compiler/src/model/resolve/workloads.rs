@@ -1,9 +1,10 @@
 //! Which services and gateways a policy of Istio is for: Istio names workloads by label, and a bundle is for all
 //! workloads of a service.
 //!
-//! What is known of a workload's labels: those of its endpoint, and those that its service names for all of them, which
-//! are the `selector` of a Kubernetes Service and the `metadata.labels` of a Weft Service. A pod behind a Kubernetes
-//! Service may have more, so a label that its `selector` does not name is *not known*, unless the endpoint says so.
+//! What is known of a workload's labels: those of the Deployment, StatefulSet, DaemonSet or Pod that it is, those of its
+//! endpoint, and those that its service names for all of them, which are the `selector` of a Kubernetes Service and the
+//! `metadata.labels` of a Weft Service. A pod behind a Kubernetes Service may have more, so a label that its `selector`
+//! does not name is *not known*, unless the documents have its workloads, or the endpoint says so.
 //! A gateway has the label that Istio gives its pods, and those of the service that it is.
 //!
 //! A selector that takes some workloads of a service and leaves others is an error: one bundle serves them all.
@@ -11,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::Context;
+use super::pods::{PodSet, Pods};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::istio::{ReferredKind, TargetReference, WorkloadSelector};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
@@ -22,10 +24,12 @@ const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 type Labels = BTreeMap<String, String>;
 
-/// The labels that services name for all of their workloads.
-pub(super) struct Workloads {
-    /// By namespace and name of the service, with whether a workload may have more.
+/// The labels of workloads.
+pub(super) struct Workloads<'d> {
+    /// Those that a service names for all of its workloads, by namespace and name of the service, with whether a workload
+    /// may have more.
     common: BTreeMap<(String, String), (Labels, bool)>,
+    pods: Pods<'d>,
 }
 
 /// What a policy is for.
@@ -69,8 +73,8 @@ enum Match {
     Unknown(String),
 }
 
-impl Workloads {
-    pub(super) fn of(documents: &[&ParsedDocument]) -> Self {
+impl<'d> Workloads<'d> {
+    pub(super) fn of(documents: &[&'d ParsedDocument]) -> Self {
         let mut common = BTreeMap::new();
         for document in documents {
             let key = (document.namespace().to_owned(), document.name().to_owned());
@@ -90,7 +94,7 @@ impl Workloads {
                 _ => {}
             }
         }
-        Self { common }
+        Self { common, pods: Pods::of(documents) }
     }
 
     /// The workloads with the labels of a selector, in the namespaces that a policy reaches; all of them without one.
@@ -105,12 +109,13 @@ impl Workloads {
     ) -> Selected {
         let wanted: Vec<(&str, &str)> = selector.map(|s| labels(s)).unwrap_or_default();
         let mut selected = Selected::default();
-        let mut unsure = Vec::new();
+        let (mut unsure, mut parted) = (Vec::new(), false);
         for (index, service) in mesh.indexed().filter(|(_, s)| !s.external && reach.includes(&s.namespace)) {
             match self.matches(service, &wanted) {
                 Match::All => selected.services.push(index),
                 Match::None => {}
                 Match::Part(inside, outside) => {
+                    parted = true;
                     if let Some(selector) = selector {
                         context.part(document, selector, service, &inside, &outside);
                     }
@@ -126,8 +131,15 @@ impl Workloads {
         let Some(selector) = selector else { return selected };
         if let Some((service, label)) = unsure.first() {
             context.unsure(document, selector, service, label, unsure.len());
-        } else if selected == Selected::default() && !wanted.is_empty() {
-            context.selects_nothing(document, selector, reach);
+        } else if selected == Selected::default() && !wanted.is_empty() && !parted {
+            let found = self.pods.all().filter(|pods| reach.includes(pods.document.namespace()));
+            let carries = |pods: &&PodSet<'_>| {
+                wanted.iter().all(|(key, value)| pods.labels.get(*key).is_some_and(|own| own == value))
+            };
+            match found.into_iter().find(carries) {
+                Some(pods) => context.without_service(document, selector, pods),
+                None => context.selects_nothing(document, selector, reach),
+            }
         }
         selected
     }
@@ -142,19 +154,19 @@ impl Workloads {
             return Match::All;
         }
         let (mut inside, mut outside, mut unknown) = (None, None, None);
-        // A service without known endpoints still has workloads.
-        let nobody = [(String::new(), Labels::new())];
-        let listed: Vec<(String, &Labels)> = service
-            .endpoints
-            .iter()
-            .map(|endpoint| (endpoint.address.to_string(), &endpoint.labels))
-            .collect();
-        let listed = if listed.is_empty() {
-            nobody.iter().map(|(address, labels)| (address.clone(), labels)).collect()
-        } else {
-            listed
-        };
-        for (address, own) in listed {
+        // A service of which nobody is known still has workloads.
+        let nobody = Labels::new();
+        // Endpoints without labels are those of workloads that are described.
+        let described = !service.workloads.is_empty();
+        let listed = service.endpoints.iter().filter(|endpoint| !described || !endpoint.labels.is_empty());
+        let listed = listed.map(|endpoint| (endpoint.address.to_string(), &endpoint.labels));
+        let workloads =
+            service.workloads.iter().map(|workload| (format!("`{}`", workload.name), &workload.labels));
+        let mut all: Vec<(String, &Labels)> = workloads.chain(listed).collect();
+        if all.is_empty() {
+            all.push((String::new(), &nobody));
+        }
+        for (address, own) in all {
             let value = |key: &str| own.get(key).or_else(|| common.get(key));
             let differs = wanted.iter().any(|(key, wanted)| value(key).is_some_and(|value| value != wanted));
             let missing = wanted.iter().find(|(key, _)| value(key).is_none());
@@ -295,7 +307,10 @@ impl Context<'_> {
             .object(document.object())
             .at(selector.span)
             .related(service.at.span, format!("its `selector` does not name `{label}`"))
-            .help("name labels that the Service's `selector` has, or name the Service in `targetRefs`");
+            .help(
+                "name labels that the Service's `selector` has, add its Deployment to the documents, or name the Service in \
+                 `targetRefs`",
+            );
         self.report(finding);
     }
 
@@ -315,9 +330,27 @@ impl Context<'_> {
             .at(selector.span)
             .label("selects nothing")
             .with_note(
-                "the labels of workloads are those of endpoints, of a Kubernetes Service's `selector`, and of a Weft \
-                 Service's `metadata.labels`",
+                "the labels of workloads are those of Deployments and other workloads, of endpoints, of a Kubernetes \
+                 Service's `selector`, and of a Weft Service's `metadata.labels`",
             );
+        self.report(finding);
+    }
+
+    /// Reports a policy for workloads that no service leads to.
+    fn without_service(
+        &mut self,
+        document: &ParsedDocument,
+        selector: &Spanned<WorkloadSelector>,
+        pods: &PodSet<'_>,
+    ) {
+        let message = format!("`{}` has these labels, and is behind no Service", pods.document);
+        let finding = Diagnostic::error("unknown-reference", message)
+            .object(document.object())
+            .at(selector.span)
+            .label("selects no service")
+            .related(pods.document.metadata.name.span, "no `selector` of a Service selects it")
+            .with_note("a bundle is for a service; nobody would decide for a workload without one")
+            .help("add a Service for it");
         self.report(finding);
     }
 

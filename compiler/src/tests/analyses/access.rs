@@ -4,6 +4,67 @@ use super::{findings, found_in, names_found};
 use crate::analysis::identity_without_tls;
 
 cases! {
+    a_condition_on_requests_of_a_tcp_port: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec:
+  ports: [ { name: sql, port: 5432, protocol: tcp }, { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 10.0.0.9 } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: db }
+spec:
+  targetRefs: [ { kind: Service, name: db } ]
+  action: allow
+  rules:
+  - when: source.namespace == 'ops'
+  - when: request.method == 'GET'
+  - to: [ { ports: [ http ] } ]
+    when: request.method == 'GET'
+";
+    http_rule_on_tcp: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec: { ports: [ { name: sql, port: 5432, protocol: tcp } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: db }
+spec:
+  targetRefs: [ { kind: Service, name: db } ]
+  action: deny
+  rules: [ { to: [ { methods: [ DELETE ] } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: db }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: db } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+}
+
+silent! {
+    a_method_on_the_http_port_of_a_mixed_service: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: mixed }
+spec: { ports: [ { name: sql, port: 5432, protocol: tcp }, { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: mixed }
+spec:
+  targetRefs: [ { kind: Service, name: mixed } ]
+  action: deny
+  rules: [ { to: [ { methods: [ DELETE ], ports: [ http ] } ] } ]
+";
+}
+
+cases! {
     access_contradictions_by_one_and_by_two: "
 apiVersion: weft.dev/v1alpha1
 kind: AccessPolicy
@@ -29,6 +90,28 @@ spec:
     to: [ { methods: [ PUT ] }, { methods: [ GET ], paths: [ { exact: /admin/x } ] } ]
   - from: [ { service: web } ]
     to: [ { methods: [ GET ] } ]
+";
+    /// `web` runs as the account that its neighbours have too; in the second policy one of them is named as well.
+    identities_that_services_share: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: batch }
+spec: { serviceAccount: web, ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: crawler }
+spec: { serviceAccount: web, ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: one }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { from: [ { service: web } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: two }
+spec: { targetRefs: [ { kind: Service, name: crawler } ], action: allow, rules: [ { from: [ { service: web }, { service: batch } ] } ] }
 ";
     ineffective_rules_of_each_kind: "
 apiVersion: weft.dev/v1alpha1
@@ -150,6 +233,27 @@ kind: AccessPolicy
 metadata: { name: yes }
 spec: { targetRefs: [ { kind: Service, name: soft } ], action: allow, rules: [ { from: [ { service: web } ] } ] }
 ";
+    all_services_of_an_identity_are_named, "shared-identity": "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: batch }
+spec: { serviceAccount: web, ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: both }
+spec: { targetRefs: [ { kind: Service, name: cart } ], action: allow, rules: [ { from: [ { service: web }, { service: batch } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: named }
+spec: { targetRefs: [ { kind: Service, name: batch } ], action: allow, rules: [ { from: [ { identity: spiffe://test.example/ns/default/sa/web } ] } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: none }
+spec: { targetRefs: [ { kind: Service, name: web } ], action: deny, rules: [ { from: [ { service: web } ] } ] }
+";
     an_identity_that_a_service_has, "unknown-principal": "
 apiVersion: weft.dev/v1alpha1
 kind: AccessPolicy
@@ -168,6 +272,48 @@ spec:
   action: allow
   rules: [ { to: [ { paths: [ { prefix: /status } ] } ] } ]
 ";
+}
+
+/// Istio's DENY for everybody but one caller, against two rules that allow: the one for that caller is as it reads, and so is
+/// one under a condition that nothing is known of.
+#[test]
+fn denials_of_everybody_else_count() {
+    let contradicted = |deny: &str| {
+        let text = format!(
+            "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: deny }}
+spec: {{ targetRefs: [ {{ group: '', kind: Service, name: cart }} ], action: DENY, rules: [ {deny} ] }}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: allow }}
+spec:
+  targetRefs: [ {{ group: '', kind: Service, name: cart }} ]
+  rules:
+  - from: [ {{ source: {{ principals: [ test.example/ns/default/sa/web ] }} }} ]
+  - from: [ {{ source: {{ principals: [ test.example/ns/ops/sa/batch ] }} }} ]
+  - from: [ {{ source: {{ namespaces: [ ops ], notServiceAccounts: [ ops/batch ] }} }} ]
+"
+        );
+        let found = super::super::compile_text(&text).1.diagnostics;
+        let about = found.into_iter().filter(|finding| finding.analysis == "access-contradiction");
+        about.map(|finding| finding.message.split('`').nth(1).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let source = |source: &str| contradicted(&format!("{{ from: [ {{ source: {{ {source} }} }} ] }}"));
+    assert_eq!(source("notPrincipals: [ test.example/ns/default/sa/web ]"), ["rules[1]", "rules[2]"]);
+    assert_eq!(source("notNamespaces: [ default ]"), ["rules[1]", "rules[2]"]);
+    assert_eq!(source("notNamespaces: [ ops ]"), ["rules[0]"]);
+    assert_eq!(source("notServiceAccounts: [ ops/batch ]"), ["rules[0]", "rules[2]"]);
+    assert_eq!(source("namespaces: [ ops ], notPrincipals: [ test.example/ns/ops/sa/batch ]"), ["rules[2]"]);
+    assert_eq!(source("notPrincipals: [ 'test.example/ns/ops/*' ]"), ["rules[0]"]);
+    assert!(source("notIpBlocks: [ 10.0.0.0/8 ]").is_empty());
+    assert_eq!(
+        source("notIpBlocks: [ 10.0.0.0/8 ]"),
+        contradicted("{ from: [ { source: { notRemoteIpBlocks: [ 10.0.0.0/8 ] } } ] }")
+    );
+    assert!(contradicted("{ from: [ { source: { notPrincipals: [ test.example/ns/default/sa/web ] } } ], when: [ { key: 'request.headers[x]', values: [ y ] } ] }").is_empty());
 }
 
 /// What `from` does not say may still be asked `when`.
@@ -214,10 +360,35 @@ spec:
     };
     assert_eq!(
         widened(["/status", "/admin/"]),
-        ["`rules[0]` allows every path that begins with the text `/status`, such as `/statusx`"]
+        ["`rules[0]` allows paths that begin with the text `/status`, such as `/statusx`"]
     );
     assert_eq!(widened(["/status", "/a"]).len(), 2);
     assert!(widened(["/", "/admin/"]).is_empty());
+}
+
+/// In Istio's own spelling: the example is a path that `notPaths` leave in, and there may be none.
+#[test]
+fn what_a_rule_leaves_out_is_no_example_of_what_it_lets_in() {
+    let widened = |operation: &str| {
+        let text = format!(
+            "
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: cart }}
+spec:
+  targetRefs: [ {{ group: '', kind: Service, name: cart }} ]
+  rules: [ {{ to: [ {{ operation: {{ {operation} }} }} ] }} ]
+"
+        );
+        let found = super::super::compile_text(&text).1.diagnostics;
+        let about = found.into_iter().filter(|finding| finding.analysis == "widened-by-dialect");
+        about.map(|finding| finding.message.split('`').nth(5).unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(widened("paths: [ '/status*' ]"), ["/statusx"]);
+    assert_eq!(widened("paths: [ '/status*' ], notPaths: [ '/statusx*' ], methods: [ GET ]"), ["/status-x"]);
+    assert_eq!(widened("paths: [ '/ok/*', '/a*', '/b*' ], notPaths: [ '/a*' ]"), ["/bx"]);
+    assert!(widened("paths: [ '/status*' ], notPaths: [ '/status*' ]").is_empty());
+    assert!(widened("paths: [ '/status/*', /status, '*' ]").is_empty());
 }
 
 /// The Mesh document has to ask for it.

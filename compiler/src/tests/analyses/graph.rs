@@ -45,6 +45,138 @@ spec:
 ";
 
 cases! {
+    dependency_cycle_of_three_and_of_one: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: b } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: b }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: web }, { name: c } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: c }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: a } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: self }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: self } ] }
+";
+    undeclared_call_of_two_callers: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: b }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: web } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { from: [ { service: a }, { identity: spiffe://test.example/ns/default/sa/b } ] } ]
+";
+    /// `a` declares nothing of it, `b` declares one of the two, and `c`, in another namespace, all that it reaches.
+    undeclared_call_out_of_the_mesh: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: b }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart }, { name: pay } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: c }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart }, { name: pay }, { name: mail }, { name: web } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: pay }
+spec: { hosts: [ pay.example ], ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: ExternalService
+metadata: { name: mail }
+spec: { hosts: [ mail.example ], ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - filters: [ { type: RequestMirror, requestMirror: { backendRef: { name: mail, port: 80 } } } ]
+    backendRefs: [ { name: cart, port: 80, weight: 9 }, { name: pay, port: 80, weight: 1 } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: web }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: web } ]
+  rules: [ { backendRefs: [ { name: web, port: 80 }, { name: pay, port: 80, weight: 0 } ] } ]
+";
+}
+
+silent! {
+    a_call_through_a_route_is_declared: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: web, port: 80 } ] } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: web }
+spec: { targetRefs: [ { kind: Service, name: web } ], action: allow, rules: [ { from: [ { service: a } ] } ] }
+";
+    a_chain_of_calls_is_no_cycle: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: b }, { name: web } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: b }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: web } ] }
+";
+    a_declared_call_may_be_allowed: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: a }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], calls: [ { name: cart } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: AccessPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: Service, name: cart } ]
+  action: allow
+  rules: [ { from: [ { service: a }, { service: web } ] } ]
+";
+}
+
+cases! {
     retry_amplification_to_two_ends: &with_row(RETRIES);
     timeout_inversion_of_two_callees: &with_row("
 apiVersion: weft.dev/v1alpha1

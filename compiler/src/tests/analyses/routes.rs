@@ -3,6 +3,244 @@
 use super::{findings, names_found};
 
 cases! {
+    unreachable_route_behind_one_rule: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - name: api
+    match: [ { uri: { prefix: /api } } ]
+    route: [ { destination: { host: cart } } ]
+  - name: api-v2
+    match: [ { uri: { prefix: /api/v2 } } ]
+    route: [ { destination: { host: cart, subset: v2 } } ]
+";
+    unreachable_route_behind_a_union: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - name: reads
+    match: [ { method: { regex: 'GET|HEAD' } } ]
+    route: [ { destination: { host: cart, subset: v1 } } ]
+  - name: beta
+    match: [ { headers: { x-beta: { exact: 'yes' } } } ]
+    route: [ { destination: { host: cart, subset: v2 } } ]
+  - name: not-beta
+    match: [ { withoutHeaders: { x-beta: { exact: 'yes' } } } ]
+    route: [ { destination: { host: cart, subset: v1 } } ]
+  - name: get
+    match: [ { uri: { prefix: /x }, method: { exact: GET } }, { uri: { regex: '/[a-z]+' } } ]
+    route: [ { destination: { host: cart } } ]
+";
+    unreachable_route_across_documents: "
+=== a.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: all }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: numbers }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - matches: [ { path: { type: RegularExpression, value: '/[0-9]+' } } ]
+    backendRefs: [ { name: web, port: 80 } ]
+";
+    ambiguous_routes_of_two_httproutes: "
+=== a.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: canary }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - matches: [ { headers: [ { name: x-user, value: ann } ] } ]
+    backendRefs: [ { name: cart, port: 80 } ]
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: stable }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - matches: [ { headers: [ { name: x-env, value: test } ] } ]
+    backendRefs: [ { name: web, port: 80 } ]
+";
+    ambiguous_routes_of_a_virtual_service_and_an_httproute: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+    dead_backend_of_a_misspelt_subset: "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: cart }
+spec: { host: cart, subsets: [ { name: canary, labels: { version: v9 } } ] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - route:
+    - { destination: { host: cart, subset: v1 }, weight: 9 }
+    - { destination: { host: cart, subset: canary }, weight: 1 }
+";
+    unreachable_route_for_a_port_and_a_namespace_elsewhere: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  exportTo: [ ., team ]
+  http:
+  - { name: alt, match: [ { port: 81 } ], route: [ { destination: { host: cart } } ] }
+  - { name: ops, match: [ { sourceNamespace: ops } ], route: [ { destination: { host: cart } } ] }
+  - { name: rest, match: [ { sourceNamespace: team }, { port: 80 } ], route: [ { destination: { host: cart } } ] }
+";
+    ambiguous_routes_of_an_httproute_with_less_priority_than_none: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: a }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { value: /a } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+=== c.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: b }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { value: /b } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+}
+
+silent! {
+    specific_before_general_is_silence: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - match: [ { uri: { prefix: /api/v2 } } ]
+    route: [ { destination: { host: cart, subset: v2 } } ]
+  - match: [ { uri: { prefix: /api } } ]
+    route: [ { destination: { host: cart, subset: v1 } } ]
+  - route: [ { destination: { host: cart } } ]
+";
+    an_almost_covering_union_is_silence: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - match: [ { headers: { x-beta: { exact: 'yes' } } } ]
+    route: [ { destination: { host: cart, subset: v2 } } ]
+  - match: [ { withoutHeaders: { x-beta: {} } } ]
+    route: [ { destination: { host: cart, subset: v1 } } ]
+  - route: [ { destination: { host: cart } } ]
+";
+    equal_rank_for_different_requests_is_no_tie: "
+=== a.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: one }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - matches: [ { headers: [ { name: x-user, value: ann } ] } ]
+    backendRefs: [ { name: cart, port: 80 } ]
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: two }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - matches: [ { headers: [ { name: x-user, value: bob } ] } ]
+    backendRefs: [ { name: web, port: 80 } ]
+";
+    priority_breaks_a_tie: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart, annotations: { weft.dev/priority: '10' } }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart-old }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: web } } ] } ] }
+";
+    an_httproute_of_higher_priority_beats_a_virtual_service: "
+=== a.yaml
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec: { hosts: [ cart ], http: [ { route: [ { destination: { host: cart } } ] } ] }
+=== b.yaml
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart, annotations: { weft.dev/priority: '1' } }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+    a_repeated_header_gets_past_an_inverted_condition: "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - match: [ { withoutHeaders: { x: { exact: '2' } } } ]
+    route: [ { destination: { host: cart, subset: v1 } } ]
+  - match: [ { headers: { x: { exact: '1' } } } ]
+    route: [ { destination: { host: cart, subset: v2 } } ]
+";
+    a_weight_of_zero_needs_no_endpoint: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: gone }
+spec: { ports: [ { name: http, port: 80, protocol: http } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { kind: Service, name: cart } ]
+  rules: [ { backendRefs: [ { name: cart, port: 80 }, { name: gone, port: 80, weight: 0 } ] } ]
+";
+}
+
+cases! {
     partially_shadowed_routes_of_two_kinds: "
 apiVersion: networking.istio.io/v1
 kind: VirtualService

@@ -6,7 +6,7 @@ use super::super::listener::{
     FrontendTls, FrontendValidation, Gateway, GatewayAddress, GatewayClass, GatewayTls, ListenerSet,
     ValidationMode,
 };
-use super::listener::{check_config_map, check_listeners, check_secret};
+use super::listener::{check_issuers, check_listeners, check_secret};
 use super::route::check_hostname;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
@@ -116,7 +116,7 @@ impl Spanned<FrontendValidation> {
         }
         checker.at_most(&self.ca_certificate_refs, 8, "issuers");
         for reference in &self.ca_certificate_refs {
-            check_config_map(reference, checker);
+            check_issuers(reference, checker);
         }
         if let Some(mode) =
             self.mode.as_ref().filter(|mode| mode.value == ValidationMode::AllowInsecureFallback)

@@ -150,9 +150,10 @@ pub(super) fn check_secret(certificate: &ObjectRef, checker: &mut Checker<'_>) {
     check_object(certificate, "Secret", "Secret", "certificates are Secrets", checker);
 }
 
-/// A reference to a ConfigMap with certificates.
-pub(super) fn check_config_map(reference: &ObjectRef, checker: &mut Checker<'_>) {
-    check_object(reference, "ConfigMap", "", "issuers are ConfigMaps with a `ca.crt`", checker);
+/// A reference to a ConfigMap, or a Secret, with certificates to believe.
+pub(super) fn check_issuers(reference: &ObjectRef, checker: &mut Checker<'_>) {
+    let kind = if reference.is_core("Secret", "") { "Secret" } else { "ConfigMap" };
+    check_object(reference, kind, "", "issuers are ConfigMaps or Secrets with a `ca.crt`", checker);
     if reference.group.is_none() {
         let finding =
             Diagnostic::error(MISSING_FIELD, "the reference has no `group`").at(reference.name.span);

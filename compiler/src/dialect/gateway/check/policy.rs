@@ -4,7 +4,7 @@
 use super::super::policy::{
     BackendTlsPolicy, BackendValidation, PolicyTarget, ReferenceGrant, SubjectAltName, SubjectAltNameType,
 };
-use super::listener::check_config_map;
+use super::listener::check_issuers;
 use super::route::check_hostname;
 use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
@@ -92,7 +92,7 @@ impl BackendValidation {
         check_precise(&self.hostname, checker);
         checker.at_most(&self.ca_certificate_refs, 8, "issuers");
         for reference in &self.ca_certificate_refs {
-            check_config_map(reference, checker);
+            check_issuers(reference, checker);
             if let Some(namespace) = &reference.namespace {
                 checker.invalid(namespace.span, "issuers are of the policy's own namespace");
             }

@@ -13,6 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::gateway::{
     self, From, FromNamespaces, ListenerProtocol, ListenerSet, ObjectRef, ParentKind, TlsMode,
 };
+use crate::dialect::kubernetes::secret::{CERTIFICATE_KEY, PRIVATE_KEY, TLS_TYPE};
 use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{At, Gateway, GatewayIndex, GatewayListener, Mesh};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
@@ -57,7 +58,13 @@ pub(super) fn resolve<'d>(
     for &document in documents {
         if let Kind::Gateway(spec) = &document.spec {
             let place = (document.namespace(), document.name());
-            let listeners = spec.listeners.iter().map(|listener| (document, listener)).collect();
+            // The second of a pair that cannot be told apart was reported while reading.
+            let clashes = |place: usize, listener: &gateway::Listener| {
+                spec.listeners.iter().take(place).any(|other| other.clash(listener).is_some())
+            };
+            let listeners = spec.listeners.iter().enumerate();
+            let listeners = listeners.filter(|(place, listener)| !clashes(*place, listener));
+            let listeners = listeners.map(|(_, listener)| (document, listener)).collect();
             drafts.insert(place, Draft { document, spec, listeners });
             doors.insert((ParentKind::Gateway, place.0, place.1), Vec::new());
         }
@@ -254,7 +261,7 @@ impl Clients {
         let mut asked = |config: &gateway::TlsConfig| {
             let references = &config.validation.as_ref()?.ca_certificate_refs;
             for reference in references {
-                grant(context, facts, document, reference, "ConfigMap");
+                grant(context, facts, document, reference, reference.issuers().unwrap_or("ConfigMap"));
             }
             Some(ClientCertificates {
                 optional: false,
@@ -330,6 +337,17 @@ fn certificate(
     secret: &Spanned<ObjectRef>,
 ) -> String {
     let namespace = grant(context, facts, document, secret, "Secret");
+    if let Some((of, found)) = facts.secret(namespace, &secret.name)
+        && !found.is_server()
+    {
+        let message = format!("`{of}` has no `{CERTIFICATE_KEY}` with a `{PRIVATE_KEY}`");
+        let finding = Diagnostic::error(INVALID_VALUE, message)
+            .object(document.object())
+            .at(secret.name.span)
+            .related(of.metadata.name.span, "the Secret is here")
+            .help(format!("name a Secret of type `{TLS_TYPE}`"));
+        context.report(finding);
+    }
     format!("{namespace}/{}", secret.name)
 }
 

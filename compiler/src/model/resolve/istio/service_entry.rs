@@ -1,4 +1,4 @@
-//! ServiceEntries with their WorkloadEntries, into services: outside the mesh, or machines that are part of it.
+//! ServiceEntries with their WorkloadEntries and pods, into services: outside the mesh, or machines that are part of it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use weft_bundle::body::{Discovery, PeerTls};
 use weft_bundle::spiffe::SpiffeId;
 
+use super::super::pods::{PodSet, Pods};
 use super::super::{Context, external, services};
 use super::hosts;
 use crate::diagnostic::Diagnostic;
@@ -18,6 +19,7 @@ use crate::yaml::{INVALID_VALUE, Spanned};
 pub(in crate::model::resolve) fn add(
     context: &mut Context<'_>,
     documents: &[&ParsedDocument],
+    pods: &Pods<'_>,
     mesh: &Mesh,
     services: &mut BTreeMap<(String, String), Service>,
 ) {
@@ -30,23 +32,57 @@ pub(in crate::model::resolve) fn add(
     for document in documents {
         let Kind::ServiceEntry(spec) = &document.spec else { continue };
         let here = workloads.get(document.namespace()).map(Vec::as_slice).unwrap_or_default();
+        let sets = selected_pods(document, spec, pods);
+        let as_entries: Vec<Spanned<WorkloadEntry>> = sets.iter().map(|pods| as_entry(pods)).collect();
         let selected: Vec<&Spanned<WorkloadEntry>> = match &spec.workload_selector {
-            Some(selector) => here.iter().copied().filter(|entry| selector.selects(&entry.labels)).collect(),
+            Some(selector) => {
+                let entries = here.iter().copied().filter(|entry| selector.selects(&entry.labels));
+                entries.chain(&as_entries).collect()
+            }
             None => spec.endpoints.iter().collect(),
         };
         if let (Some(selector), true) = (&spec.workload_selector, selected.is_empty()) {
-            let message =
-                format!("no WorkloadEntry of namespace `{}` has these labels", document.namespace());
+            let message = format!("no workload of namespace `{}` has these labels", document.namespace());
             let finding = Diagnostic::error("unknown-reference", message).object(document.object());
-            context.report(finding.at(selector.span).help("add one, or list `endpoints`"));
+            let note = "looked at are WorkloadEntries, Deployments, StatefulSets, DaemonSets and Pods";
+            let finding = finding.at(selector.span).with_note(note);
+            context.report(finding.help("add one, or list `endpoints`"));
         }
         for (name, hosts) in names(document, spec) {
-            if let Some(service) = service(context, document, spec, &name, &hosts, &selected, mesh) {
+            if let Some(mut service) = service(context, document, spec, &name, &hosts, &selected, mesh) {
+                service.workloads = sets.iter().map(|pods| pods.workload()).collect();
+                service.endpoints_later =
+                    !sets.is_empty() && service.endpoints.is_empty() && service.discovery.is_none();
                 host_twice(context, document, services.values(), &service);
                 external::add(context, document, services, service);
             }
         }
     }
+}
+
+/// The pods that an entry selects.
+fn selected_pods<'p, 'd>(
+    document: &ParsedDocument,
+    spec: &ServiceEntry,
+    pods: &'p Pods<'d>,
+) -> Vec<&'p PodSet<'d>> {
+    match &spec.workload_selector {
+        None => Vec::new(),
+        Some(selector) if selector.labels.is_empty() => pods.in_namespace(document.namespace()).collect(),
+        Some(selector) => pods.selected(document.namespace(), &selector.labels),
+    }
+}
+
+/// Pods, as the WorkloadEntry that Istio takes each of them for. Those of a template have no address yet.
+fn as_entry(pods: &PodSet<'_>) -> Spanned<WorkloadEntry> {
+    let span = pods.account_span();
+    let entry = WorkloadEntry {
+        address: pods.address.map(|address| Spanned::new(address.to_string(), span)),
+        labels: pods.labels.clone(),
+        service_account: Some(Spanned::new(pods.account().to_owned(), span)),
+        ..WorkloadEntry::default()
+    };
+    Spanned::new(entry, pods.document.metadata.name.span)
 }
 
 /// Reports a host and port that another document gives to the same callers.

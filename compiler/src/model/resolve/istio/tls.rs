@@ -131,10 +131,10 @@ fn server_tls(
 fn anchors(context: &mut Context<'_>, document: &ParsedDocument, tls: &ClientTls) -> Option<Anchors> {
     let Some(path) = tls.ca_certificates.as_ref() else {
         let verified = tls.insecure_skip_verify.is_none_or(|skip| !skip.value);
-        if let (Some(name), true) = (&tls.credential_name, verified) {
-            secret(context, document, name.span);
-        }
-        return Some(Anchors::System);
+        return match (&tls.credential_name, verified) {
+            (Some(name), true) => of_secret(context, document, name),
+            (_, _) => Some(Anchors::System),
+        };
     };
     if path.value == "system" {
         return Some(Anchors::System);
@@ -161,12 +161,37 @@ fn anchors(context: &mut Context<'_>, document: &ParsedDocument, tls: &ClientTls
     }
 }
 
-/// In Istio the certificates to believe come from the same Secret as the one to present.
+/// In Istio the certificates to believe come from the same Secret as the one to present, or from one beside it.
+fn of_secret(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    name: &Spanned<String>,
+) -> Option<Anchors> {
+    let named = |name: String| (document.namespace().to_owned(), name);
+    let found = context.issuers.get(&named(format!("{name}-cacert")));
+    let Some(issuers) = found.or_else(|| context.issuers.get(&named(name.value.clone()))).cloned() else {
+        secret(context, document, name.span);
+        return Some(Anchors::System);
+    };
+    match certificates(issuers.pem.as_bytes()) {
+        Some(certificates) => Some(Anchors::Certificates(certificates)),
+        None => {
+            let message = "this holds no PEM certificate";
+            let finding = Diagnostic::error(INVALID_VALUE, message).object(issuers.object);
+            context.report(finding.at(issuers.pem.span));
+            None
+        }
+    }
+}
+
 fn secret(context: &mut Context<'_>, document: &ParsedDocument, span: Span) {
     let finding = Diagnostic::error(NOT_SUPPORTED, "nothing says which certificates to believe")
         .object(document.object())
         .at(span)
-        .with_note("in Istio they come from the Secret; a bundle has its certificates from the repository")
-        .help("name a file of the repository, or `system`, by `caCertificates` beside `credentialName`");
+        .with_note("in Istio they are in the Secret; a bundle has its certificates from the repository")
+        .help(
+            "add the Secret with its `ca.crt` and without its key, or name a file of the repository, or `system`, by \
+             `caCertificates` beside `credentialName`",
+        );
     context.report(finding);
 }

@@ -1,0 +1,155 @@
+//! What runs behind a Service: the labels, the account and the ports of its pods.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use crate::yaml::Spanned;
+
+/// The group of Deployments, StatefulSets and DaemonSets.
+pub const APPS_GROUP: &str = "apps";
+
+/// `apps/v1 Deployment`, `StatefulSet` or `DaemonSet`, its `spec`: pods made from one template.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// What each pod is made from.
+    pub template: PodTemplate,
+}
+
+/// `PodTemplateSpec`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PodTemplate {
+    /// Of which only the labels are needed.
+    #[serde(default)]
+    pub metadata: TemplateMetadata,
+    /// The pod.
+    pub spec: PodSpec,
+}
+
+/// The `metadata` of a template, which has no name.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct TemplateMetadata {
+    /// The labels of its pods.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// `v1 Pod`, its `spec` and `status`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Pod {
+    /// What it runs.
+    pub spec: PodSpec,
+    /// What the cluster says of it; nothing for one that is only wanted.
+    #[serde(default)]
+    pub status: PodStatus,
+}
+
+/// `PodSpec`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodSpec {
+    /// The account it runs as; [`DEFAULT_ACCOUNT`] if not set.
+    pub service_account_name: Option<Spanned<String>>,
+    /// The old name of [`Self::service_account_name`].
+    pub service_account: Option<Spanned<String>>,
+    /// What runs beside each other.
+    #[serde(default)]
+    pub containers: Vec<Container>,
+    /// What runs before them, and beside them if it is always restarted.
+    #[serde(default)]
+    pub init_containers: Vec<Container>,
+}
+
+/// The account of pods that name none. Every namespace has it.
+pub const DEFAULT_ACCOUNT: &str = "default";
+
+impl PodSpec {
+    /// The account that is written, if one is.
+    pub fn account(&self) -> Option<&Spanned<String>> {
+        let written = self.service_account_name.as_ref().or(self.service_account.as_ref());
+        written.filter(|account| !account.is_empty())
+    }
+
+    /// The ports that its containers declare.
+    pub fn ports(&self) -> impl Iterator<Item = &Spanned<ContainerPort>> {
+        let beside = self.init_containers.iter().filter(|container| container.is_restarted());
+        self.containers.iter().chain(beside).flat_map(|container| &container.ports)
+    }
+}
+
+/// `Container`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Container {
+    /// The ports that it says it listens on.
+    #[serde(default)]
+    pub ports: Vec<Spanned<ContainerPort>>,
+    /// `Always` for an init container that runs beside the others.
+    pub restart_policy: Option<String>,
+}
+
+impl Container {
+    fn is_restarted(&self) -> bool {
+        self.restart_policy.as_deref() == Some("Always")
+    }
+}
+
+/// `ContainerPort`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerPort {
+    /// The name that Services may use.
+    pub name: Option<Spanned<String>>,
+    /// The number.
+    pub container_port: Spanned<u16>,
+    /// `TCP` (if not set), `UDP` or `SCTP`.
+    pub protocol: Option<Spanned<String>>,
+}
+
+impl ContainerPort {
+    /// Whether it is for connections, datagrams or what else a protocol's name says.
+    pub fn speaks(&self, protocol: &str) -> bool {
+        self.protocol.as_deref().map_or("TCP", String::as_str) == protocol
+    }
+}
+
+/// `PodStatus`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodStatus {
+    /// Its address; none before it has one.
+    #[serde(rename = "podIP")]
+    pub pod_ip: Option<String>,
+    /// `Running` for one that may be called.
+    pub phase: Option<String>,
+    /// Of which `Ready` counts.
+    #[serde(default)]
+    pub conditions: Vec<PodCondition>,
+}
+
+/// `PodCondition`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PodCondition {
+    /// Which condition.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+}
+
+impl PodStatus {
+    /// Whether nothing of the pod runs any more, nor will.
+    pub fn is_over(&self) -> bool {
+        self.phase.as_deref().is_some_and(|phase| matches!(phase, "Succeeded" | "Failed"))
+    }
+
+    /// The address of a pod that runs and is ready. One that says nothing of its phase or readiness is taken to be.
+    pub fn address(&self) -> Option<IpAddr> {
+        let runs = self.phase.as_deref().is_none_or(|phase| phase == "Running");
+        let waits = |condition: &PodCondition| condition.kind == "Ready" && condition.status != "True";
+        let ready = !self.conditions.iter().any(waits);
+        self.pod_ip.as_deref().filter(|_| runs && ready)?.parse().ok()
+    }
+}
