@@ -3,6 +3,8 @@
 //! Levels, nearest first: rule, route, subset, port, service, dialect default, mesh. A field that is not set at one level is
 //! taken from the next. [`Settings::or`] is that step; the order is [`super::routing::settings`]'s.
 
+use std::sync::{Arc, LazyLock};
+
 use weft_bundle::body::{
     Fault, HashPolicy, HealthCheck, Keepalive, LoadBalancer, Locality, RateLimit, RetryBudget, RetryOn,
     SessionPersistence, Warmup,
@@ -124,7 +126,15 @@ settings! {
     session: SessionPersistence, "affinity";
 }
 
+/// Most rules set nothing.
+static NOTHING: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+
 impl Settings {
+    /// These settings, to be kept by many; those that set nothing are kept once.
+    pub fn shared(self) -> Arc<Self> {
+        if self.is_empty() { Arc::clone(&NOTHING) } else { Arc::new(self) }
+    }
+
     /// What holds where nobody says anything: 15 s for a request, 5 min between frames, 1 s to connect, no retries.
     pub fn built_in() -> Self {
         let millis = |millis| Some(DurationText::new(std::time::Duration::from_millis(millis)));

@@ -67,7 +67,7 @@ impl Binder<'_, '_, '_, '_> {
             rewrite: effects.rewrite,
             mirrors: effects.mirrors,
             cors: effects.cors,
-            settings: Settings { session, ..settings(written) },
+            settings: Settings { session, ..settings(written) }.shared(),
         }
     }
 

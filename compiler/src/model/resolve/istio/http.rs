@@ -108,7 +108,8 @@ pub(super) fn rule(
             request: written.timeout.as_deref().copied(),
             fault: written.fault.as_deref().and_then(fault),
             ..retries
-        },
+        }
+        .shared(),
     }
 }
 
