@@ -8,13 +8,14 @@
 //! Canonical form is a producer's property. Verifiers hash and check the bytes they got; nothing here is ever used to
 //! write a payload again in order to verify it.
 
+mod canonical;
+
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
 use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use serde_json::error::Category;
 
 /// The deepest nesting of arrays and objects that is read. A scalar has depth 0, `{}` has depth 1.
@@ -85,71 +86,9 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
 /// * [`JsonError::NotInteger`] if it holds a number that is not an integer below 2^53.
 /// * [`JsonError::Shape`] if it has no JSON form at all, such as a map with keys that are not texts.
 pub fn to_canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, JsonError> {
-    let tree =
-        serde_json::to_value(value).map_err(|error| JsonError::Shape { message: error.to_string() })?;
     let mut out = Vec::new();
-    write(&tree, &mut out)?;
+    canonical::write(value, &mut out)?;
     Ok(out)
-}
-
-fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => {
-            let below = |n: u64| n < INTEGER_BOUND;
-            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
-            if !magnitude.is_some_and(below) {
-                return Err(JsonError::NotInteger);
-            }
-            out.extend_from_slice(number.to_string().as_bytes());
-        }
-        Value::String(text) => write_text(text, out),
-        Value::Array(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write(item, out)?;
-            }
-            out.push(b']');
-        }
-        Value::Object(fields) => {
-            let mut sorted: Vec<_> = fields.iter().collect();
-            sorted.sort_unstable_by_key(|(key, _)| key.as_bytes());
-            out.push(b'{');
-            for (i, (key, field)) in sorted.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write_text(key, out);
-                out.push(b':');
-                write(field, out)?;
-            }
-            out.push(b'}');
-        }
-    }
-    Ok(())
-}
-
-fn write_text(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text.bytes() {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            0x00..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            0x20.. => out.push(byte),
-        }
-    }
-    out.push(b'"');
 }
 
 /// Walks the whole text without keeping it.
@@ -253,7 +192,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -274,6 +213,55 @@ mod tests {
             r#"","é":"é😀"},"z":[1,-2,0,9007199254740991,null,true,false]}"#
         );
         assert_eq!(String::from_utf8(to_canonical(&value).unwrap()).unwrap(), expected);
+    }
+
+    /// Every shape that serde knows, and keys that are not texts, as `serde_json` has them.
+    #[test]
+    fn each_shape_is_written_as_other_writers_do() {
+        #[derive(Serialize)]
+        struct Unit;
+        #[derive(Serialize)]
+        struct Newtype(u8);
+        #[derive(Serialize)]
+        struct Tuple(i8, char);
+        #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+        enum Choice {
+            Unit,
+            Newtype(u16),
+            Tuple(u8, bool),
+            Struct { z: Option<u8>, a: () },
+        }
+        #[derive(Serialize)]
+        struct All {
+            z: (Unit, Newtype, Tuple),
+            y: Vec<Choice>,
+            numbers: BTreeMap<i64, bool>,
+            truths: BTreeMap<bool, u8>,
+            #[serde(flatten)]
+            more: BTreeMap<String, u64>,
+            empty: BTreeMap<String, u8>,
+            choices: BTreeMap<Choice, u8>,
+        }
+        let all = All {
+            z: (Unit, Newtype(1), Tuple(-2, '"')),
+            y: vec![
+                Choice::Unit,
+                Choice::Newtype(3),
+                Choice::Tuple(4, true),
+                Choice::Struct { z: Some(5), a: () },
+                Choice::Struct { z: None, a: () },
+            ],
+            numbers: BTreeMap::from([(-1, true), (10, false), (9, true)]),
+            truths: BTreeMap::from([(true, 1), (false, 0)]),
+            more: BTreeMap::from([("b".to_owned(), 6), ("\u{1}".to_owned(), 7)]),
+            empty: BTreeMap::new(),
+            choices: BTreeMap::from([(Choice::Unit, 8)]),
+        };
+        let bytes = to_canonical(&all).unwrap();
+        assert_eq!(from_slice::<Value>(&bytes).unwrap(), serde_json::to_value(&all).unwrap());
+        assert_eq!(to_canonical(&serde_json::to_value(&all).unwrap()).unwrap(), bytes);
+        assert!(matches!(to_canonical(&BTreeMap::from([((1, 2), 3)])), Err(JsonError::Shape { .. })));
+        assert!(bytes.starts_with(br#"{"\u0001":7,"b":6,"choices":{"Unit":8},"empty":{},"numbers":{"-1":true,"10":"#));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub mod cli;
 use std::collections::BTreeSet;
 
 use diagnostic::{Diagnostic, Severity, Summary};
-pub use dialect::{Known, Skipped};
+pub use dialect::{Known, Parsed, Skipped};
 use findings::{Checks, Judged, Waivers};
 use model::Mesh;
 use progress::{Progress, Silent, Stage};
@@ -112,10 +112,21 @@ pub fn compile_with(
     known: &mut Known,
     progress: &dyn Progress,
 ) -> Compilation {
-    let mut parsed = dialect::parse_with(sources, known, progress);
+    let parsed = dialect::parse_with(sources, known, progress);
+    compile_parsed(sources, parsed, checks, progress)
+}
+
+/// The same for documents that have been read.
+pub fn compile_parsed(
+    sources: &Sources,
+    mut parsed: Parsed,
+    checks: &Checks,
+    progress: &dyn Progress,
+) -> Compilation {
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
     progress.begin(Stage::Resolving, 0);
     let (mesh, found) = model::resolve::resolve(sources, &parsed);
+    parsed.forget_specs();
     // A name that is none is not also an unknown one: what was found while reading says it.
     let refused = [dialect::INVALID_NAME, dialect::NOT_SUPPORTED, yaml::INVALID_VALUE, yaml::TEMPLATE];
     let misread = diagnostics.iter().filter(|finding| refused.contains(&finding.analysis));

@@ -10,12 +10,41 @@ use std::thread;
 /// More threads than this gain nothing on policy, and each has a heap of its own.
 const MOST_THREADS: usize = 16;
 
+/// As many threads wait for a disk at once: file systems write what several ask for in one go.
+const MOST_WAITING: usize = 32;
+
 /// What `make` gives for each item, in their order.
 pub(crate) fn map<T: Sync, R: Send>(items: &[T], make: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
+    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    spread(items, threads.min(MOST_THREADS), make)
+}
+
+/// The same for work that mostly waits for a disk.
+pub(crate) fn map_waiting<T: Sync, R: Send>(items: &[T], make: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
+    spread(items, MOST_WAITING, make)
+}
+
+/// What both give; the first is worked out by a thread of its own meanwhile.
+pub(crate) fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        match first.join() {
+            Ok(first) => (first, second),
+            // As above: as if this thread had panicked itself.
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn spread<T: Sync, R: Send>(
+    items: &[T],
+    threads: usize,
+    make: impl Fn(usize, &T) -> R + Sync,
+) -> Vec<R> {
     // Items differ in size, so threads fetch a few at a time instead of getting a fixed share.
     let batch = (items.len() / 1024).clamp(1, 64);
-    let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = threads.min(MOST_THREADS).min(items.len().div_ceil(batch));
+    let threads = threads.min(items.len().div_ceil(batch));
     if threads <= 1 {
         return items.iter().enumerate().map(|(place, item)| make(place, item)).collect();
     }
@@ -59,11 +88,13 @@ mod tests {
     fn results_come_in_the_order_of_the_items() {
         for count in [0, 1, 2, 63, 1_000, 70_000] {
             let items: Vec<usize> = (0..count).collect();
-            let made = super::map(&items, |place, item| {
+            let make = |place, item: &usize| {
                 assert_eq!(place, *item);
                 item * 3
-            });
-            assert_eq!(made, items.iter().map(|item| item * 3).collect::<Vec<_>>());
+            };
+            let expected: Vec<usize> = items.iter().map(|item| item * 3).collect();
+            assert_eq!(super::map(&items, make), expected);
+            assert_eq!(super::map_waiting(&items, make), expected);
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct ReleaseInput {
 pub struct SignedRelease {
     /// Its number and the digest of its payload.
     pub pin: Pin,
-    /// The bodies, each once, by name.
+    /// The bodies, each once, by name; none if only their digests were given.
     pub blobs: BTreeMap<ObjectName, Vec<u8>>,
     /// The service files, in the order of the services' ids.
     pub services: Vec<(ObjectName, Vec<u8>)>,
@@ -89,6 +89,27 @@ impl fmt::Display for SignError {
 
 impl std::error::Error for SignError {}
 
+/// What a release says of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its bytes.
+    pub length: u64,
+    /// Their digest.
+    pub sha256: Digest,
+}
+
+impl Listed {
+    /// What it says of this body.
+    ///
+    /// # Errors
+    /// [`SignError::TooLarge`] if it has more bytes than a proxy reads.
+    pub fn of(service: &ServiceId, body: &[u8]) -> Result<Self, SignError> {
+        let length = body.len() as u64;
+        require_cap(|| format!("the body of {service}"), length, MAX_BODY)?;
+        Ok(Self { length, sha256: Digest::of(body) })
+    }
+}
+
 /// Makes and signs a release of these bodies, which come in any order.
 ///
 /// # Errors
@@ -98,17 +119,28 @@ pub fn sign_release(
     bodies: &[(ServiceId, Vec<u8>)],
     signers: &[&dyn Signer],
 ) -> Result<SignedRelease, SignError> {
+    let listed = bodies.iter().map(|(service, body)| Ok((service.clone(), Listed::of(service, body)?)));
+    let listed = listed.collect::<Result<Vec<_>, _>>()?;
+    let names = listed.iter().map(|(_, listed)| ObjectName::blob(&listed.sha256));
+    let blobs = names.zip(bodies.iter().map(|(_, body)| body.clone())).collect();
+    Ok(SignedRelease { blobs, ..sign_listed(input, &listed, signers)? })
+}
+
+/// The same of bodies that are elsewhere, as a release of ten thousand services need not be held in memory.
+///
+/// # Errors
+/// Every [`SignError`].
+pub fn sign_listed(
+    input: &ReleaseInput,
+    bodies: &[(ServiceId, Listed)],
+    signers: &[&dyn Signer],
+) -> Result<SignedRelease, SignError> {
     let mut leaves: BTreeMap<&ServiceId, Vec<u8>> = BTreeMap::new();
-    let mut blobs = BTreeMap::new();
-    for (service, body) in bodies {
-        let length = body.len() as u64;
-        require_cap(|| format!("the body of {service}"), length, MAX_BODY)?;
-        let sha256 = Digest::of(body);
-        let leaf = canonical(&Leaf { length, schema: body::SCHEMA, service: service.clone(), sha256 })?;
-        if leaves.insert(service, leaf).is_some() {
+    for (service, Listed { length, sha256 }) in bodies {
+        let leaf = Leaf { length: *length, schema: body::SCHEMA, service: service.clone(), sha256: *sha256 };
+        if leaves.insert(service, canonical(&leaf)?).is_some() {
             return Err(SignError::DuplicateService(service.clone()));
         }
-        blobs.insert(ObjectName::blob(&sha256), body.clone());
     }
     if leaves.is_empty() {
         return Err(SignError::NoServices);
@@ -130,7 +162,7 @@ pub fn sign_release(
     Ok(SignedRelease {
         pin: Pin { sequence: input.sequence, sha256: release.payload_digest() },
         services: services.collect::<Result<_, _>>()?,
-        blobs,
+        blobs: BTreeMap::new(),
         manifest: (ObjectName::manifest(input.sequence), manifest),
         release: (ObjectName::release(input.sequence), release.encode()),
     })

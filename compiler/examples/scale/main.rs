@@ -18,6 +18,10 @@ use std::process::{Command, ExitCode};
 
 use measure::{Cost, git, measured};
 
+/// As `weft` itself.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZES: [usize; 3] = [100, 1_000, 10_000];
 const SEED: u64 = 1;
 

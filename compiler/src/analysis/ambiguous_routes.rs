@@ -57,7 +57,7 @@ fn of_service(mesh: &Mesh, index: ServiceIndex, service: &Service) -> Vec<(Pair,
     let mut findings = Vec::new();
     for port in &service.ports {
         for namespace in routing::audiences(mesh, index, port) {
-            let plan = routing::plan(mesh, index, port, &namespace);
+            let plan = routing::plan(mesh, index, port, namespace);
             findings.extend(rivals(mesh, &plan, service, port, &mut seen));
             findings.extend(ties(&plan, &format!("port {} ({})", port.number, port.name), &mut seen));
         }
@@ -122,7 +122,7 @@ fn mixed(
     seen: &mut BTreeSet<Pair>,
 ) -> Vec<(Pair, Diagnostic)> {
     let mut findings = Vec::new();
-    for (first, second) in &plan.outranked {
+    for (first, second) in plan.outranked.iter() {
         let (Some(a), Some(b)) = (mesh.routes.get(*first), mesh.routes.get(*second)) else { continue };
         let pair = (*first.min(second), *first.max(second));
         if priority(a) != priority(b) || !seen.insert(pair) {

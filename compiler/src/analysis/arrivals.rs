@@ -81,9 +81,9 @@ fn front<W: Copy>(
 ) -> Front<W> {
     let ports = &mesh.service(service).ports;
     let names = ports.iter().flat_map(|port| routing::audiences(mesh, service, port));
-    let audiences: BTreeSet<Audience> = names.collect();
+    let audiences: BTreeSet<&Audience> = names.collect();
     let mut front: Front<W> = BTreeMap::new();
-    for audience in &audiences {
+    for audience in audiences {
         let arrivals = front.entry(audience.namespace.clone()).or_default();
         for port in ports {
             for rule in rules(mesh, service, port, audience) {

@@ -37,7 +37,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     for (index, service) in mesh.indexed() {
         for port in &service.ports {
             for namespace in routing::audiences(mesh, index, port) {
-                let plan = routing::plan(mesh, index, port, &namespace);
+                let plan = routing::plan(mesh, index, port, namespace);
                 let what = format!("port {} of `{}`", port.number, service.id());
                 findings.extend(report(mesh, &plan, &what, &mut seen));
             }
@@ -49,7 +49,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
             // A tie is an error of its own.
             let priority =
                 |route: &usize| mesh.routes.get(*route).and_then(|route| route.priority).unwrap_or(0);
-            plan.outranked.retain(|(winner, loser)| priority(winner) != priority(loser));
+            plan.outranked.to_mut().retain(|(winner, loser)| priority(winner) != priority(loser));
             let what = format!("a host of listener `{}` of `{}`", listener.name, gateway.id());
             findings.extend(report(mesh, &plan, &what, &mut seen));
         }

@@ -64,7 +64,7 @@ fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Vec<((usize, Span), Diagnostic
     let mut found = Vec::new();
     for port in &mesh.service(index).ports {
         for namespace in routing::audiences(mesh, index, port) {
-            let plan = routing::plan(mesh, index, port, &namespace);
+            let plan = routing::plan(mesh, index, port, namespace);
             found.extend(judge(&plan));
         }
     }
@@ -100,19 +100,14 @@ fn crossings(
         return Vec::new();
     }
     let sketches: Vec<Sketch> = conditions.iter().map(|condition| Sketch::of(condition)).collect();
-    let mut list: Option<(Vec<Entry>, Reachability)> = None;
+    let mut lists: Option<Lists> = None;
     let mut found = Vec::new();
     for (second, later) in sketches.iter().enumerate() {
         let before = sketches.iter().take(second).enumerate();
         for (first, _) in before.filter(|(first, earlier)| earlier.may_cross(later) && differ(*first, second))
         {
-            let (entries, list) = list.get_or_insert_with(|| {
-                let entries = entries();
-                let list = Reachability::new(&entries, &Limits::default());
-                (entries, list)
-            });
-            let Some((a, b)) = entries.get(first).zip(entries.get(second)) else { continue };
-            if let Ok(Some(example)) = taken(list, (first, a), (second, b)) {
+            let lists = lists.get_or_insert_with(|| Lists { entries: entries(), reachability: None });
+            if let Ok(Some(example)) = lists.taken(first, second) {
                 found.push((first, second, example));
                 break;
             }
@@ -121,18 +116,29 @@ fn crossings(
     found
 }
 
-/// A request that the first entry takes from the second, if that is probably not meant and the second gets others.
-fn taken(
-    list: &mut Reachability,
-    (first, a): (usize, &Entry),
-    (second, b): (usize, &Entry),
-) -> Result<Option<reach::Request>, Unknown> {
-    if !is_surprising(a, b)? || matches!(list.reach(second), Reach::Unreachable { .. }) {
-        return Ok(None);
-    }
-    match list.reach_all(&[first, second], first) {
-        Reach::Reachable { witness } => Ok(Some(witness)),
-        Reach::Unreachable { .. } | Reach::Impossible { .. } | Reach::Unknown { .. } => Ok(None),
+/// A list as the core reads it.
+struct Lists {
+    entries: Vec<Entry>,
+    /// Made when first asked for: most pairs are settled by the two alone.
+    reachability: Option<Reachability>,
+}
+
+impl Lists {
+    /// A request that the first entry takes from the second, if that is probably not meant and the second gets others.
+    fn taken(&mut self, first: usize, second: usize) -> Result<Option<reach::Request>, Unknown> {
+        let Some((a, b)) = self.entries.get(first).zip(self.entries.get(second)) else { return Ok(None) };
+        if reach::plainly_apart(a, b) || !is_surprising(a, b)? {
+            return Ok(None);
+        }
+        let make = || Reachability::new(&self.entries, &Limits::default());
+        let list = self.reachability.get_or_insert_with(make);
+        if matches!(list.reach(second), Reach::Unreachable { .. }) {
+            return Ok(None);
+        }
+        match list.reach_all(&[first, second], first) {
+            Reach::Reachable { witness } => Ok(Some(witness)),
+            Reach::Unreachable { .. } | Reach::Impossible { .. } | Reach::Unknown { .. } => Ok(None),
+        }
     }
 }
 

@@ -114,7 +114,7 @@ fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Lists {
     let mut lists = Lists::default();
     for port in &mesh.service(index).ports {
         for namespace in routing::audiences(mesh, index, port) {
-            let plan = routing::plan(mesh, index, port, &namespace);
+            let plan = routing::plan(mesh, index, port, namespace);
             lists.used.extend(plan.routes.iter().copied());
             judge(&plan, std::iter::empty(), &mut lists.verdicts);
         }

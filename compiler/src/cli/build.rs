@@ -1,7 +1,9 @@
 //! `weft build`: compile, sign, publish.
 
+use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -12,11 +14,13 @@ use super::bar::Bar;
 use super::check::{self, Format};
 use super::levels::LevelArgs;
 use super::{FINE, Where, fail, findings, refuse, say};
-use crate::emit::{Emitted, emit, render};
+use crate::emit::{EmitError, Emitted, batches, render};
+use crate::lower::subjects;
+use crate::model::Mesh;
 use crate::progress::{Progress, Stage};
-use crate::publish::{KeyDir, Options, PublishError, Published, publish};
+use crate::publish::{KeyDir, Options, Publication, PublishError, Published};
 use crate::source::{Revision, is_ancestor};
-use crate::{Known, compile_with};
+use crate::{Compilation, Known, compile_with};
 
 /// Compiles policy documents into a signed release, one bundle per service
 #[derive(clap::Args, Debug)]
@@ -77,44 +81,81 @@ pub fn run(args: &Args) -> ExitCode {
         refuse("nothing is built from documents with errors");
         return findings();
     }
-    let bar = Bar::new();
-    bar.begin(Stage::Emitting, 0);
-    let emitted = emit(&compilation.mesh);
-    drop(bar);
-    let emitted = match emitted {
-        Ok(emitted) => emitted,
-        Err(error) => return fail(&error),
-    };
-    if let Some(directory) = &args.render {
-        if let Err((path, error)) = render_all(directory, &emitted) {
-            return refuse(format_args!("cannot write `{}`: {error}", path.display()));
-        }
-        say(format_args!("rendered {} bodies into {}", emitted.len(), directory.display()));
-    }
+    let Compilation { mesh, .. } = compilation;
+    // As in `check`: the process ends soon, and taking a large mesh apart takes as long as analysing it.
+    let mesh = ManuallyDrop::new(mesh);
     match (&args.out, &args.key) {
-        (Some(out), Some(key)) => sign_and_publish(args, out, key, emitted, sources.revision),
-        _ => FINE,
+        (Some(out), Some(key)) => sign_and_publish(args, out, key, &mesh, sources.revision),
+        _ => match emit_all(args, &mesh, |_| Ok(())) {
+            Ok(()) => FINE,
+            Err(failure) => failure.say(),
+        },
     }
+}
+
+/// Why nothing was built.
+enum Failure {
+    Emit(EmitError),
+    Render(PathBuf, io::Error),
+    Name(Box<dyn Error>),
+    Publish(PublishError),
+}
+
+impl Failure {
+    fn say(self) -> ExitCode {
+        let error = match self {
+            Self::Emit(error) => return fail(&error),
+            Self::Name(error) => return fail(&*error),
+            Self::Render(path, error) => {
+                return refuse(format_args!("cannot write `{}`: {error}", path.display()));
+            }
+            Self::Publish(error) => error,
+        };
+        let code = fail(&error);
+        if let Some(help) = remedy(&error) {
+            // Nothing can be done about a closed pipe.
+            let _ = writeln!(anstream::stderr().lock(), "  help: {help}");
+        }
+        code
+    }
+}
+
+/// Makes all bodies, some at a time; renders them, if that was asked for, and hands them on.
+fn emit_all(
+    args: &Args,
+    mesh: &Mesh,
+    mut take: impl FnMut(Vec<Emitted>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let bar = Bar::new();
+    let total = subjects(mesh).len();
+    bar.begin(Stage::Emitting, total);
+    for batch in batches(mesh) {
+        let batch = batch.map_err(Failure::Emit)?;
+        if let Some(directory) = &args.render {
+            render_all(directory, &batch).map_err(|(path, error)| Failure::Render(path, error))?;
+        }
+        let count = batch.len();
+        take(batch)?;
+        (0..count).for_each(|_| bar.step());
+    }
+    drop(bar);
+    if let Some(directory) = &args.render {
+        say(format_args!("rendered {total} bodies into {}", directory.display()));
+    }
+    Ok(())
 }
 
 fn sign_and_publish(
     args: &Args,
     out: &Path,
     key: &Path,
-    emitted: Vec<Emitted>,
+    mesh: &Mesh,
     revision: Option<Revision>,
 ) -> ExitCode {
     let keys = match KeyDir::open(key) {
         Ok(keys) => keys,
         Err(error) => return fail(&error),
     };
-    let mut bodies = Vec::with_capacity(emitted.len());
-    for service in emitted {
-        match service.service.parse::<ServiceId>() {
-            Ok(id) => bodies.push((id, service.bytes)),
-            Err(error) => return fail(&error),
-        }
-    }
     let repository = args.place.path.clone();
     let descends = move |ancestor: &str, commit: &str| {
         is_ancestor(&repository, ancestor, commit).map_err(|error| error.to_string())
@@ -123,19 +164,22 @@ fn sign_and_publish(
     options.channel = args.channel.clone();
     options.sequence = args.sequence;
     options.allow_non_descendant = args.reason.clone().filter(|_| args.allow_non_descendant);
-    match publish(out, &keys, &bodies, &source(revision), &options) {
+    let source = source(revision);
+    let published = Publication::begin(out, &keys, &source, &options).map_err(Failure::Publish);
+    let published = published.and_then(|mut publication| {
+        emit_all(args, mesh, |batch| {
+            let named = |body: Emitted| Ok((body.service.parse::<ServiceId>()?, body.bytes));
+            let named: Result<Vec<_>, Box<dyn Error>> = batch.into_iter().map(named).collect();
+            publication.add(&named.map_err(Failure::Name)?).map_err(Failure::Publish)
+        })?;
+        publication.finish().map_err(Failure::Publish)
+    });
+    match published {
         Ok(published) => {
             say(sum_up(&published, &args.channel, out));
             FINE
         }
-        Err(error) => {
-            let code = fail(&error);
-            if let Some(help) = remedy(&error) {
-                // Nothing can be done about a closed pipe.
-                let _ = writeln!(anstream::stderr().lock(), "  help: {help}");
-            }
-            code
-        }
+        Err(failure) => failure.say(),
     }
 }
 

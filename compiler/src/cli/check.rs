@@ -22,9 +22,11 @@ use crate::diagnostic::{
 use crate::findings::levels::anything_broken;
 use crate::findings::{Baseline, Checks, Comparison, Levels, Waivers, compare};
 use crate::model::Mesh;
-use crate::progress::{Progress, Stage};
+use crate::parallel;
+use crate::progress::{Progress, Silent, Stage};
 use crate::source::{GitTree, SourceError, Sources};
-use crate::{Compilation, Known, Skipped, compile_with};
+use crate::dialect::parse_with;
+use crate::{Compilation, Known, Parsed, Skipped, compile_parsed};
 
 /// Checks policy documents and says what is wrong with them
 #[derive(clap::Args, Debug)]
@@ -163,21 +165,35 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let mut sources = args.place.read()?;
     let mut known = Known::default();
     let Some(revision) = &args.base else {
+        let parsed = parse_with(&sources, &mut known, progress);
+        // Nothing else will be read, so what is known need not outlive what it came to.
+        drop(known);
         let Found { diagnostics, summary, skipped, .. } =
-            findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
+            findings_of(&sources, parsed, &checks, baseline.as_ref(), progress);
         return Ok(Checked { sources, diagnostics, summary, skipped, base: None });
     };
     let mut old = read_base(&args.place.path, revision, &sources)?;
     let is_new = old.files.is_empty() && old.diagnostics.is_empty();
     sources.align(&mut old);
-    let head = findings_of(&sources, &checks, baseline.as_ref(), &mut known, progress);
-    let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
+    let of = |sources: &Sources, parsed, progress: &dyn Progress| {
+        findings_of(sources, parsed, &checks, baseline.as_ref(), progress)
+    };
+    let parsed = parse_with(&sources, &mut known, progress);
     // What is equal has equal findings, and need not be compiled again.
-    let (before, transition) = match same(&old, &sources) {
-        true => (head.diagnostics.clone(), Transition::default()),
-        false if is_new => (Vec::new(), Transition::default()),
-        false => {
-            let base = findings_of(&old, &checks, baseline.as_ref(), &mut known, progress);
+    let equal = same(&old, &sources);
+    let (base, head) = if is_new || equal {
+        (None, of(&sources, parsed, progress))
+    } else {
+        let before = parse_with(&old, &mut known, &Silent);
+        drop(known);
+        let (base, head) = parallel::both(|| of(&old, before, &Silent), || of(&sources, parsed, progress));
+        (Some(base), head)
+    };
+    let commit = old.revision.as_ref().map_or_else(|| revision.clone(), |revision| revision.commit.clone());
+    let (before, transition) = match base {
+        None if equal => (head.diagnostics.clone(), Transition::default()),
+        None => (Vec::new(), Transition::default()),
+        Some(base) => {
             let transition = Transition::between(&base, &head, &Levels::new(&head.mesh, &checks));
             (base.diagnostics, transition)
         }
@@ -227,13 +243,13 @@ struct Found {
 
 fn findings_of(
     sources: &Sources,
+    parsed: Parsed,
     checks: &Checks,
     baseline: Option<&Baseline>,
-    known: &mut Known,
     progress: &dyn Progress,
 ) -> Found {
     let Compilation { mesh, diagnostics, summary, skipped, waivers } =
-        compile_with(sources, checks, known, progress);
+        compile_parsed(sources, parsed, checks, progress);
     let mesh = ManuallyDrop::new(mesh);
     let Some(baseline) = baseline else { return Found { mesh, diagnostics, summary, skipped, waivers } };
     let left = baseline.apply(diagnostics, sources, &Levels::new(&mesh, checks));

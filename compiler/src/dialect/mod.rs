@@ -83,7 +83,7 @@ pub struct ParsedDocument {
     pub sound: bool,
 }
 
-/// What a document says, by kind.
+/// What a document says, by kind. The largest are boxed: most documents are others.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// `weft.dev/v1alpha1 Mesh`.
@@ -95,7 +95,7 @@ pub enum Kind {
     /// `weft.dev/v1alpha1 AccessPolicy`.
     AccessPolicy(Spanned<weft::AccessPolicy>),
     /// `weft.dev/v1alpha1 TrafficPolicy`.
-    TrafficPolicy(Spanned<weft::TrafficPolicy>),
+    TrafficPolicy(Box<Spanned<weft::TrafficPolicy>>),
     /// `weft.dev/v1alpha1 PolicyTest`.
     PolicyTest(Spanned<weft::PolicyTest>),
     /// `gateway.networking.k8s.io/v1 HTTPRoute`.
@@ -121,7 +121,7 @@ pub enum Kind {
     /// `networking.istio.io/v1 VirtualService`.
     VirtualService(Spanned<istio::VirtualService>),
     /// `networking.istio.io/v1 DestinationRule`.
-    DestinationRule(Spanned<istio::DestinationRule>),
+    DestinationRule(Box<Spanned<istio::DestinationRule>>),
     /// `networking.istio.io/v1 ServiceEntry`.
     ServiceEntry(Spanned<istio::ServiceEntry>),
     /// `networking.istio.io/v1 WorkloadEntry`.
@@ -207,6 +207,14 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// Leaves of the documents that nobody else holds only their heads: what they say is in the mesh now, and at ten
+    /// thousand services takes as much memory again.
+    pub(crate) fn forget_specs(&mut self) {
+        for document in self.documents.iter_mut().filter_map(Arc::get_mut) {
+            document.spec = Kind::Namespace;
+        }
+    }
+
     /// With what another file gave.
     fn add(&mut self, other: &Self) {
         self.documents.extend(other.documents.iter().cloned());

@@ -125,7 +125,7 @@ const KINDS: &[Entry] = &[
         group: "weft.dev",
         versions: &["v1alpha1"],
         kind: "TrafficPolicy",
-        read: |r, n| r.weft(n, Kind::TrafficPolicy, weft::TrafficPolicy::check),
+        read: |r, n| r.weft(n, |spec| Kind::TrafficPolicy(Box::new(spec)), weft::TrafficPolicy::check),
     },
     Entry {
         group: "weft.dev",
@@ -203,7 +203,7 @@ const KINDS: &[Entry] = &[
         group: istio::GROUP,
         versions: ISTIO_VERSIONS,
         kind: "DestinationRule",
-        read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
+        read: |r, n| r.custom(n, |spec| Kind::DestinationRule(Box::new(spec)), istio::DestinationRule::check),
     },
     Entry {
         group: istio::GROUP,

@@ -7,7 +7,7 @@ use weft_bundle::body::Body;
 use weft_bundle::engine::{BuildError, Engine};
 use weft_bundle::json::{self, JsonError};
 
-use crate::lower::{lower_subject, subjects};
+use crate::lower::{Subject, lower_subject, subjects};
 use crate::model::Mesh;
 use crate::parallel;
 
@@ -68,7 +68,24 @@ impl std::error::Error for EmitError {
 /// # Errors
 /// The first body that a proxy would refuse.
 pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
-    let emitted = parallel::map(&subjects(mesh), |_, subject| emit_body(lower_subject(mesh, *subject)));
+    emit_subjects(mesh, &subjects(mesh))
+}
+
+/// As many bodies are made before they are handed on: enough for all threads, and few enough for any memory.
+const BATCH: usize = 256;
+
+/// The same, some at a time, for who need not hold all of them at once.
+pub fn batches(mesh: &Mesh) -> impl Iterator<Item = Result<Vec<Emitted>, EmitError>> {
+    let subjects = subjects(mesh);
+    let count = subjects.len().div_ceil(BATCH);
+    (0..count).map(move |number| {
+        let rest = subjects.get(number * BATCH..).unwrap_or_default();
+        emit_subjects(mesh, rest.get(..BATCH).unwrap_or(rest))
+    })
+}
+
+fn emit_subjects(mesh: &Mesh, subjects: &[Subject]) -> Result<Vec<Emitted>, EmitError> {
+    let emitted = parallel::map(subjects, |_, subject| emit_body(lower_subject(mesh, *subject)));
     emitted.into_iter().collect()
 }
 

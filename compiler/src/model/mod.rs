@@ -27,12 +27,14 @@ pub mod callers;
 pub mod policy_test;
 pub mod resolve;
 mod index;
+mod frontends;
 
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{Origin, PeerTls, Verdict};
 use weft_bundle::spiffe::TrustDomain;
 
+pub use self::frontends::Frontends;
 pub use self::gateway::{Gateway, GatewayIndex, GatewayListener};
 pub use self::index::Index;
 pub use self::policy::{
@@ -98,6 +100,8 @@ pub struct Mesh {
     pub tests: Vec<policy_test::PolicyTest>,
     /// Which of the above concern which service.
     pub index: Index,
+    /// What the callers of every port see.
+    pub frontends: Frontends,
 }
 
 /// The root namespace of a mesh that names none: Istio's own default.
@@ -126,13 +130,14 @@ impl Mesh {
             telemetry: Vec::new(),
             tests: Vec::new(),
             index: Index::default(),
+            frontends: Frontends::default(),
         }
     }
 
-    /// Looks again which documents concern which service, after a change of them.
-    #[cfg(test)]
+    /// Looks which documents concern which service and what callers see, once all are bound.
     pub(crate) fn reindex(&mut self) {
         self.index = Index::of(self);
+        self.frontends = Frontends::of(self);
     }
 
     /// The service at that place.

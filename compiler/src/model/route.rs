@@ -1,6 +1,7 @@
 //! Routes: conditions in order, and what happens to a request that fits one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weft_bundle::body::{Cors, Fraction, HeaderEdits, Protocol, Redirect, RequestMatch, Rewrite};
 use weft_bundle::engine::HostPattern;
@@ -30,7 +31,7 @@ pub struct Route {
     /// In document order.
     pub rules: Vec<RouteRule>,
     /// What its dialect says where nobody says anything.
-    pub dialect_defaults: Settings,
+    pub dialect_defaults: Arc<Settings>,
 }
 
 /// What a route routes. Where several kinds meet on one port of a service, the first of these takes it (GEP-1294); datagrams
@@ -153,7 +154,7 @@ pub struct RouteRule {
     /// What browsers of other origins may do.
     pub cors: Option<Cors>,
     /// Timeouts, retries, faults and affinity written in the rule itself.
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
 }
 
 /// Where a share of the requests is copied to.

@@ -14,6 +14,7 @@
 //! A listener of a gateway has a list too ([`listener_plan`]): of the routes attached to it, each for the names that both
 //! are for, the most specific name first. Nothing is behind it but its routes.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,17 +27,17 @@ use super::{
 };
 
 /// What a caller's namespace sees of one port of a service.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FrontendPlan<'m> {
     /// Ordered; the first that matches decides. Empty if no route is attached.
     pub entries: Vec<PlannedEntry<'m>>,
     /// The routes that take part, by place in [`Mesh::routes`].
-    pub routes: Vec<usize>,
+    pub routes: Cow<'m, [usize]>,
     /// If an [`Order::Listed`] route wants this frontend to itself: it and all others that want it, in the order they
     /// rank.
-    pub rivals: Vec<usize>,
+    pub rivals: Cow<'m, [usize]>,
     /// Routes that others of another kind leave out, as (who stays, who is left out).
-    pub outranked: Vec<(usize, usize)>,
+    pub outranked: Cow<'m, [(usize, usize)]>,
 }
 
 /// One entry of a plan.
@@ -226,6 +227,19 @@ impl Viewer for Service {
     }
 }
 
+/// The ordered list of a port for callers of one namespace, as places in the mesh.
+#[derive(Clone, Debug, Default)]
+pub(super) struct List {
+    /// Route, entry of the route, and its rank.
+    entries: Vec<(usize, usize, Rank)>,
+    /// See [`FrontendPlan::routes`].
+    routes: Vec<usize>,
+    /// See [`FrontendPlan::rivals`].
+    rivals: Vec<usize>,
+    /// See [`FrontendPlan::outranked`].
+    outranked: Vec<(usize, usize)>,
+}
+
 /// What a caller sees of a service's port.
 pub fn plan<'m>(
     mesh: &'m Mesh,
@@ -233,8 +247,25 @@ pub fn plan<'m>(
     port: &Port,
     viewer: &(impl Viewer + ?Sized),
 ) -> FrontendPlan<'m> {
-    let namespace = viewer.namespace();
-    let (mut routes, listed) = visible_routes(mesh, target, port.number, namespace);
+    let Some(frontend) = mesh.frontends.get(mesh, target, port.number) else { return FrontendPlan::default() };
+    let list = frontend.list(viewer.namespace());
+    let planned = |(route_index, place, rank): &(usize, usize, Rank)| {
+        let route = mesh.routes.get(*route_index)?;
+        let entry = route.entries.get(*place)?;
+        let sees = viewer.carries(&entry.source_labels);
+        sees.then_some(PlannedEntry { route_index: *route_index, route, entry, hosts: &[], rank: *rank })
+    };
+    FrontendPlan {
+        entries: list.entries.iter().filter_map(planned).collect(),
+        routes: Cow::Borrowed(&list.routes),
+        rivals: Cow::Borrowed(&list.rivals),
+        outranked: Cow::Borrowed(&list.outranked),
+    }
+}
+
+/// Makes the list of a port for callers of one namespace, whatever labels they carry.
+pub(super) fn list(mesh: &Mesh, target: ServiceIndex, number: u16, namespace: &str) -> List {
+    let (mut routes, listed) = visible_routes(mesh, target, number, namespace);
     let outranked = keep_first_kind(mesh, &mut routes);
     let mut rivals = Vec::new();
     if !listed.is_empty() {
@@ -245,26 +276,21 @@ pub fn plan<'m>(
             routes = vec![*first];
         }
     }
-    let mut entries: Vec<PlannedEntry<'m>> = routes
-        .iter()
-        .filter_map(|index| Some((*index, mesh.routes.get(*index)?)))
-        .flat_map(|(route_index, route)| {
-            route.entries.iter().map(move |entry| PlannedEntry {
-                route_index,
-                route,
-                entry,
-                hosts: &[],
-                rank: Rank::of(route.kind, &entry.condition, &[]),
-            })
-        })
-        .filter(|planned| planned.entry.port.is_none_or(|number| number == port.number))
-        .filter(|planned| planned.entry.source_namespace.as_deref().is_none_or(|wanted| wanted == namespace))
-        .filter(|planned| viewer.carries(&planned.entry.source_labels))
-        .collect();
-    if entries.iter().all(|planned| planned.route.order == Order::Specificity) {
-        rank(mesh, &mut entries);
+    let mut entries = Vec::new();
+    for (route_index, route) in routes.iter().filter_map(|index| Some((*index, mesh.routes.get(*index)?))) {
+        for (place, entry) in route.entries.iter().enumerate() {
+            let here = entry.port.is_none_or(|wanted| wanted == number);
+            if here && entry.source_namespace.as_deref().is_none_or(|wanted| wanted == namespace) {
+                entries.push((route_index, place, Rank::of(route.kind, &entry.condition, &[])));
+            }
+        }
     }
-    FrontendPlan { entries, routes, rivals, outranked }
+    let ranks = |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Specificity);
+    if routes.iter().all(ranks) {
+        // Stable: what is equal stays as listed in its document.
+        entries.sort_by_key(|(route, _, rank)| (Reverse(*rank), standing(mesh, *route)));
+    }
+    List { entries, routes, rivals, outranked }
 }
 
 /// What callers of a gateway see of one of its listeners, by its place in [`super::Gateway::listeners`].
@@ -287,7 +313,7 @@ pub fn listener_plan(mesh: &Mesh, gateway: GatewayIndex, listener: usize) -> Fro
         }
     }
     rank(mesh, &mut entries);
-    FrontendPlan { entries, routes, rivals: Vec::new(), outranked }
+    FrontendPlan { entries, routes: routes.into(), rivals: Cow::default(), outranked: outranked.into() }
 }
 
 /// The names for which a route is attached to a listener, the most specific first.
@@ -348,11 +374,20 @@ fn keep_one_kind_per_host(
 /// The callers that may see different lists on a port. The first is of the namespace `""`, which stands for all that no
 /// document treats specially. For each set of labels that entries ask for there are callers that carry just these: they see
 /// the fewest of the entries that such callers may see.
-pub fn audiences(mesh: &Mesh, target: ServiceIndex, port: &Port) -> BTreeSet<Audience> {
+pub fn audiences<'m>(
+    mesh: &'m Mesh,
+    target: ServiceIndex,
+    port: &Port,
+) -> impl Iterator<Item = &'m Audience> + use<'m> {
+    mesh.frontends.get(mesh, target, port.number).into_iter().flat_map(|frontend| &frontend.audiences)
+}
+
+/// Looks for the audiences of a port.
+pub(super) fn find_audiences(mesh: &Mesh, target: ServiceIndex, number: u16) -> BTreeSet<Audience> {
     let mut names = BTreeSet::from([String::new()]);
     let mut labels = BTreeSet::from([BTreeMap::new()]);
     for route in mesh.index.routes(target).iter().filter_map(|place| mesh.routes.get(*place)) {
-        let here = |number: Option<u16>| number.is_none_or(|number| number == port.number);
+        let here = |wanted: Option<u16>| wanted.is_none_or(|wanted| wanted == number);
         for attachment in route.attachments.iter().filter(|a| a.service == target && here(a.port)) {
             match &attachment.scope {
                 Scope::Everyone => {}
@@ -416,11 +451,11 @@ pub fn listener_settings(mesh: &Mesh, rule: (usize, usize)) -> Settings {
 /// The settings of a rule and its route, and the defaults of its dialect.
 fn of_rule(mesh: &Mesh, (route_index, rule_index): (usize, usize)) -> (Settings, Settings) {
     let Some(route) = mesh.routes.get(route_index) else { return Default::default() };
-    let own = route.rules.get(rule_index).map(|rule| rule.settings.clone()).unwrap_or_default();
+    let own = route.rules.get(rule_index).map(|rule| Settings::clone(&rule.settings)).unwrap_or_default();
     let own = own
         .or(&at_level(mesh, &TrafficTarget::Rule(route_index, rule_index)))
         .or(&at_level(mesh, &TrafficTarget::Route(route_index)));
-    (own, route.dialect_defaults.clone())
+    (own, Settings::clone(&route.dialect_defaults))
 }
 
 /// What a dialect attaches to a port, else to its service.

@@ -5,7 +5,7 @@
 //!
 //! Settings know where each of their fields is written, for findings to point there.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use weft_bundle::body::{
     Fault, HashPolicy, HealthCheck, Keepalive, LoadBalancer, Locality, RateLimit, RetryBudget, RetryOn,
@@ -73,6 +73,9 @@ macro_rules! settings {
             /// These settings, with what is missing taken from the next level.
             #[must_use]
             pub fn or(mut self, next: &Self) -> Self {
+                if next.is_empty() {
+                    return self;
+                }
                 let taken = next.places.iter().filter(|place| !self.sets(place.field)).cloned();
                 let taken: Vec<_> = taken.collect();
                 self.places.extend(taken);
@@ -104,7 +107,7 @@ macro_rules! settings {
 
             /// Whether nothing is set.
             pub fn is_empty(&self) -> bool {
-                *self == Self::default()
+                true $(&& self.$field.is_none())*
             }
         }
     };
@@ -185,7 +188,15 @@ settings! {
     session SESSION: SessionPersistence, "affinity";
 }
 
+/// Most rules set nothing.
+static NOTHING: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+
 impl Settings {
+    /// These settings, to be kept by many; those that set nothing are kept once.
+    pub fn shared(self) -> Arc<Self> {
+        if self.is_empty() { Arc::clone(&NOTHING) } else { Arc::new(self) }
+    }
+
     /// What is set of one field.
     pub fn get<T>(&self, setting: Setting<T>) -> Option<&T> {
         (setting.read)(self)

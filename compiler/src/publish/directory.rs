@@ -1,5 +1,6 @@
 //! A release directory on disk: reading for the verifier, atomic writing for the publisher.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use weft_bundle::release::ObjectName;
 use weft_bundle::release::store::{Fetched, Store, StoreError};
+
+use crate::parallel;
 
 /// A directory that holds releases, or a single-service pack.
 #[derive(Clone, Debug)]
@@ -51,11 +54,33 @@ impl Directory {
         let path = self.path(name);
         let parent = path.parent().unwrap_or(&self.root);
         make_directories(&self.root, parent)?;
-        let mut file = temporary().tempfile_in(parent)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(&path).map_err(|error| error.error)?;
+        replace(&path, parent, bytes)?;
         sync_directory(parent)
+    }
+
+    /// Writes immutable objects, many at once; those that are there already are left alone, and one that was damaged is
+    /// replaced. When this returns all are on the disk. Gives how many were written.
+    ///
+    /// # Errors
+    /// The first file that cannot be written, and why; others may have been.
+    pub fn write_new(&self, objects: &[(ObjectName, &[u8])]) -> Result<usize, (PathBuf, io::Error)> {
+        let parents: BTreeSet<PathBuf> =
+            objects.iter().filter_map(|(name, _)| Some(self.path(name).parent()?.to_owned())).collect();
+        let each = |of: &dyn Fn(&Path) -> io::Result<()>| {
+            parents.iter().try_for_each(|parent| of(parent).map_err(|error| (parent.clone(), error)))
+        };
+        each(&|parent| make_directories(&self.root, parent))?;
+        let written = parallel::map_waiting(objects, |_, (name, bytes)| {
+            let path = self.path(name);
+            if holds(&path, bytes) {
+                return Ok(0);
+            }
+            let parent = path.parent().unwrap_or(&self.root);
+            replace(&path, parent, bytes).map(|()| 1).map_err(|error| (path.clone(), error))
+        });
+        let written = written.into_iter().sum::<Result<usize, _>>()?;
+        each(&sync_directory)?;
+        Ok(written)
     }
 
     /// Puts all `files`, whose names lie under `place`, in place with one rename, if there is nothing yet. False if there
@@ -74,6 +99,7 @@ impl Directory {
             .prefix(".staging-")
             .permissions(Permissions::from_mode(0o777))
             .tempdir_in(parent)?;
+        let mut staged = Vec::new();
         for (name, bytes) in files {
             let path = self.path(name);
             let inside = path.strip_prefix(place).map_err(|_| io::Error::other("outside of its release"))?;
@@ -81,10 +107,14 @@ impl Directory {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
-            let mut file = File::create_new(&path)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
+            staged.push((path, bytes));
         }
+        let written = parallel::map_waiting(&staged, |_, (path, bytes)| {
+            let mut file = File::create_new(path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        written.into_iter().collect::<io::Result<()>>()?;
         sync_tree(staging.path())?;
         match fs::rename(staging.path(), place) {
             Ok(()) => {
@@ -123,6 +153,20 @@ fn temporary() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".").suffix(".tmp").permissions(Permissions::from_mode(0o666));
     builder
+}
+
+/// Replaces a file under a temporary name, and does not sync its directory yet.
+fn replace(path: &Path, parent: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = temporary().tempfile_in(parent)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Whether a file holds just these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let same_length = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
+    same_length && fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 /// Makes the directories from `root` down to `path`, and syncs each that got a new entry.

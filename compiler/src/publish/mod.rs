@@ -1,7 +1,7 @@
 //! Writes a release into a directory in the order that makes it atomic.
 //!
 //! ```text
-//! read what is current, verified → sign → blobs → releases/<n>/ (one rename claims the number) → latest.json
+//! read what is current, verified → blobs → sign → releases/<n>/ (one rename claims the number) → latest.json
 //! ```
 //! A reader follows `latest.json` and nothing else, and that is written last; so whatever moment it reads at, and
 //! wherever a publisher stops, it sees the release before or the new one, whole. Every file is written under a temporary
@@ -14,12 +14,12 @@ mod directory;
 mod keys;
 
 use std::fmt;
-use std::fs;
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use directory::Directory;
+pub use directory::{Directory, Lock};
 pub use keys::{KeyDir, KeyDirError, NewKeys};
 
 use weft_bundle::release::delivery::{Expected, check_release};
@@ -27,13 +27,17 @@ use weft_bundle::release::envelope::Envelope;
 use weft_bundle::release::key::{Signer, SigningKey};
 use weft_bundle::release::payload::{Pin, Role, Source, Statement, Timestamp};
 use weft_bundle::release::rollout::Rollout;
-use weft_bundle::release::sign::{ReleaseInput, SignError, SignedRelease, sign_release, sign_timestamp};
+use weft_bundle::release::sign::{
+    Listed, ReleaseInput, SignError, SignedRelease, sign_listed, sign_timestamp,
+};
 use weft_bundle::release::store::{Fetched, Store};
 use weft_bundle::release::trust::{Trust, read_timestamp};
 use weft_bundle::release::{
     Channel, Digest, MAX_ROOT, MAX_ROOT_STEPS, MAX_SERVICE_FILE, MAX_TIMESTAMP, ObjectName, ProgramVersion,
     ServiceId, UpdateError, UtcTime,
 };
+
+use crate::parallel;
 
 /// How long after signing proxies report that they hear nothing new: a day, so that a pipeline that stopped is noticed
 /// the next morning.
@@ -219,30 +223,126 @@ pub fn publish(
     source: &Source,
     options: &Options<'_>,
 ) -> Result<Published, PublishError> {
-    if (source.dirty || source.commit.is_empty()) && !options.channel.allows_dirty() {
-        return Err(PublishError::Dirty { channel: options.channel.clone() });
-    }
-    let directory = Directory::new(dir);
-    let _lock = directory.lock().map_err(|error| at(dir, error))?;
-    let current = read_current(&directory, keys, &options.channel)?;
-    // Before a number is claimed: one without a timestamp would be lost.
-    require_key(&current.trust, Role::Release, &keys.release)?;
-    require_key(&current.trust, Role::Timestamp, &keys.timestamp)?;
-    require_descent(current.release.as_ref(), source, options)?;
+    let mut publication = Publication::begin(dir, keys, source, options)?;
+    publication.add(bodies)?;
+    publication.finish()
+}
 
-    let (signed, written) = claim(&directory, keys, bodies, source, options, &current)?;
-    let timestamp = next_timestamp(&current, signed.pin, options);
-    let latest = sign_timestamp(&timestamp, &[&keys.timestamp])?;
-    read_timestamp("the new timestamp", &latest, current.trust.newest()).map_err(PublishError::Keys)?;
-    write(&directory, &ObjectName::latest(&options.channel), &latest)?;
-    Ok(Published {
-        sequence: signed.pin.sequence,
-        digest: signed.pin.sha256,
-        timestamp_version: timestamp.version,
-        services: signed.services.len(),
-        blobs_written: written,
-        blobs_unchanged: signed.blobs.len() - written,
-    })
+/// A release in the making. Bodies go into the directory as they come, and of each only the digest is kept, so that a
+/// release may be larger than memory. One that is not finished leaves nothing but blobs that nobody refers to.
+pub struct Publication<'a> {
+    directory: Directory,
+    _lock: Lock,
+    keys: &'a KeyDir,
+    source: &'a Source,
+    options: &'a Options<'a>,
+    current: Current,
+    listed: Vec<(ServiceId, Listed)>,
+    /// The digests of the bodies so far; services may share one.
+    blobs: BTreeSet<Digest>,
+    written: usize,
+}
+
+impl<'a> Publication<'a> {
+    /// Begins: reads and verifies what is current, and finds out whether it may be followed.
+    ///
+    /// # Errors
+    /// Every [`PublishError`] but those of signing.
+    pub fn begin(
+        dir: &Path,
+        keys: &'a KeyDir,
+        source: &'a Source,
+        options: &'a Options<'a>,
+    ) -> Result<Self, PublishError> {
+        if (source.dirty || source.commit.is_empty()) && !options.channel.allows_dirty() {
+            return Err(PublishError::Dirty { channel: options.channel.clone() });
+        }
+        let directory = Directory::new(dir);
+        let lock = directory.lock().map_err(|error| at(dir, error))?;
+        let current = read_current(&directory, keys, &options.channel)?;
+        // Before a number is claimed: one without a timestamp would be lost.
+        require_key(&current.trust, Role::Release, &keys.release)?;
+        require_key(&current.trust, Role::Timestamp, &keys.timestamp)?;
+        require_descent(current.release.as_ref(), source, options)?;
+        let (listed, blobs) = (Vec::new(), BTreeSet::new());
+        Ok(Self { directory, _lock: lock, keys, source, options, current, listed, blobs, written: 0 })
+    }
+
+    /// Puts bodies into the directory.
+    ///
+    /// # Errors
+    /// [`PublishError::Sign`] if one is larger than proxies read, [`PublishError::Io`].
+    pub fn add(&mut self, bodies: &[(ServiceId, Vec<u8>)]) -> Result<(), PublishError> {
+        let listed = parallel::map(bodies, |_, (service, body)| Listed::of(service, body));
+        let mut objects = Vec::new();
+        for ((service, body), listed) in bodies.iter().zip(listed) {
+            let listed = listed?;
+            if self.blobs.insert(listed.sha256) {
+                objects.push((ObjectName::blob(&listed.sha256), body.as_slice()));
+            }
+            self.listed.push((service.clone(), listed));
+        }
+        let written = self.directory.write_new(&objects);
+        self.written += written.map_err(|(path, error)| at(&path, error))?;
+        Ok(())
+    }
+
+    /// Signs what was added and makes it the current release.
+    ///
+    /// # Errors
+    /// Every [`PublishError`].
+    pub fn finish(self) -> Result<Published, PublishError> {
+        let signed = self.claim()?;
+        let Self { directory, current, options, keys, .. } = &self;
+        let timestamp = next_timestamp(current, signed.pin, options);
+        let latest = sign_timestamp(&timestamp, &[&keys.timestamp])?;
+        read_timestamp("the new timestamp", &latest, current.trust.newest()).map_err(PublishError::Keys)?;
+        write(directory, &ObjectName::latest(&options.channel), &latest)?;
+        Ok(Published {
+            sequence: signed.pin.sequence,
+            digest: signed.pin.sha256,
+            timestamp_version: timestamp.version,
+            services: signed.services.len(),
+            blobs_written: self.written,
+            blobs_unchanged: self.blobs.len() - self.written,
+        })
+    }
+
+    /// Signs under the first free number and puts everything but `latest.json` in its place.
+    fn claim(&self) -> Result<SignedRelease, PublishError> {
+        let Self { directory, current, options, keys, source, .. } = self;
+        let root = current.trust.newest();
+        let pinned = current.timestamp.as_ref().map(|timestamp| timestamp.current);
+        let lowest = pinned.map_or(1, |pin| pin.sequence + 1).max(root.release_floor).max(1);
+        let mut sequence = options.sequence.unwrap_or(lowest);
+        if sequence < lowest {
+            return Err(PublishError::Sequence { sequence });
+        }
+        let signers: [&dyn Signer; 1] = [&keys.release];
+        loop {
+            let input = ReleaseInput {
+                mesh: root.mesh.clone(),
+                epoch: root.epoch,
+                sequence,
+                previous: pinned.map(|pin| pin.sha256),
+                source: Source::clone(source),
+                compiler: options.compiler.clone(),
+                min_proxy: options.min_proxy,
+                non_descendant: options.allow_non_descendant.clone(),
+            };
+            let signed = sign_listed(&input, &self.listed, &signers)?;
+            let envelope = Envelope::decode(&signed.release.1).expect("an envelope that we wrote reads back");
+            let expected = Expected { mesh: &root.mesh, root, pin: signed.pin, version: options.min_proxy };
+            check_release(signed.release.0.as_str(), &envelope, expected).map_err(PublishError::Keys)?;
+            if claim_number(directory, &signed)? {
+                return Ok(signed);
+            }
+            if options.sequence.is_some() {
+                return Err(PublishError::Sequence { sequence });
+            }
+            sequence += 1;
+        }
+    }
 }
 
 /// What is published in a channel, verified; times are not looked at, because a publisher is who renews them.
@@ -318,53 +418,6 @@ fn require_descent(
     Err(PublishError::NotDescendant { published: published.clone(), commit: source.commit.clone() })
 }
 
-/// Signs under the first free number and puts everything but `latest.json` in its place. Gives the number of blobs
-/// written, too.
-fn claim(
-    directory: &Directory,
-    keys: &KeyDir,
-    bodies: &[(ServiceId, Vec<u8>)],
-    source: &Source,
-    options: &Options<'_>,
-    current: &Current,
-) -> Result<(SignedRelease, usize), PublishError> {
-    let root = current.trust.newest();
-    let pinned = current.timestamp.as_ref().map(|timestamp| timestamp.current);
-    let lowest = pinned.map_or(1, |pin| pin.sequence + 1).max(root.release_floor).max(1);
-    let mut sequence = options.sequence.unwrap_or(lowest);
-    if sequence < lowest {
-        return Err(PublishError::Sequence { sequence });
-    }
-    let signers: [&dyn Signer; 1] = [&keys.release];
-    let mut written = 0;
-    loop {
-        let input = ReleaseInput {
-            mesh: root.mesh.clone(),
-            epoch: root.epoch,
-            sequence,
-            previous: pinned.map(|pin| pin.sha256),
-            source: source.clone(),
-            compiler: options.compiler.clone(),
-            min_proxy: options.min_proxy,
-            non_descendant: options.allow_non_descendant.clone(),
-        };
-        let signed = sign_release(&input, bodies, &signers)?;
-        let envelope = Envelope::decode(&signed.release.1).expect("an envelope that we wrote reads back");
-        let expected = Expected { mesh: &root.mesh, root, pin: signed.pin, version: options.min_proxy };
-        check_release(signed.release.0.as_str(), &envelope, expected).map_err(PublishError::Keys)?;
-        for (name, body) in &signed.blobs {
-            written += usize::from(write_if_other(directory, name, body)?);
-        }
-        if claim_number(directory, &signed)? {
-            return Ok((signed, written));
-        }
-        if options.sequence.is_some() {
-            return Err(PublishError::Sequence { sequence });
-        }
-        sequence += 1;
-    }
-}
-
 /// Moves the files of a release into place, all with one rename. False if another release is there.
 fn claim_number(directory: &Directory, signed: &SignedRelease) -> Result<bool, PublishError> {
     let place = directory.path(&signed.release.0);
@@ -411,18 +464,6 @@ fn get(directory: &Directory, name: &ObjectName, cap: u64) -> Result<Option<Vec<
         Ok(Fetched::Absent | Fetched::NotModified) => Ok(None),
         Err(error) => Err(at(&directory.path(name), io::Error::other(error.0))),
     }
-}
-
-/// Immutable objects are not written again; one that was damaged is.
-fn write_if_other(directory: &Directory, name: &ObjectName, bytes: &[u8]) -> Result<bool, PublishError> {
-    let path = directory.path(name);
-    let same_length =
-        fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
-    if same_length && fs::read(&path).is_ok_and(|found| found == bytes) {
-        return Ok(false);
-    }
-    write(directory, name, bytes)?;
-    Ok(true)
 }
 
 fn write(directory: &Directory, name: &ObjectName, bytes: &[u8]) -> Result<(), PublishError> {

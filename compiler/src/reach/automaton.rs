@@ -373,7 +373,7 @@ impl Table {
 }
 
 /// Parsed alone, not as text between anchors: an unbalanced `)` stays the error that it is for the proxy.
-fn compile_nfa(regex: &str, ignore_case: bool, max_bytes: usize) -> Result<thompson::NFA, String> {
+pub(super) fn compile_nfa(regex: &str, ignore_case: bool, max_bytes: usize) -> Result<thompson::NFA, String> {
     let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(ignore_case);
     let hir = syntax::parse_with(regex, &syntax).map_err(|problem| format!("is not valid: {problem}"))?;
     let config = thompson::Config::new()

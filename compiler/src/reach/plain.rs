@@ -4,6 +4,11 @@
 //! a few texts; only what is left is a question for the engine. Both answers are one-sided: "plainly" is a proof, and
 //! its absence says nothing. A test holds them to what the engine says.
 
+use regex_automata::hybrid::dfa as hybrid;
+use regex_automata::util::start;
+use regex_automata::{Anchored, MatchKind};
+
+use super::automaton::compile_nfa;
 use super::entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 
 /// Comparing each with each is quick up to this many entries; beyond it, the engine's index is quicker.
@@ -27,12 +32,36 @@ pub fn plainly_apart(a: &Entry, b: &Entry) -> bool {
         (Some(StringPattern::Exact(a)), Some(StringPattern::Exact(b))) => a != b,
         _ => false,
     };
-    let (Some(a), Some(b)) =
-        (a.path.as_ref().and_then(Beginning::of), b.path.as_ref().and_then(Beginning::of))
-    else {
-        return methods;
-    };
-    methods || a.is_apart_from(&b)
+    let (Some(a), Some(b)) = (&a.path, &b.path) else { return methods };
+    let (Some(own), Some(other)) = (Beginning::of(a), Beginning::of(b)) else { return methods };
+    methods || own.is_apart_from(&other) || matches_none(a, &other) || matches_none(b, &own)
+}
+
+/// An automaton of a pattern that is a regular expression may have this many bytes here; longer ones are for the engine.
+const MOST_BYTES: usize = 1 << 16;
+
+/// Whether a path condition is a regular expression that plainly matches nothing that begins like this. Case counts for
+/// nothing, as [`Beginning`] has none.
+fn matches_none(path: &PathPattern, other: &Beginning) -> bool {
+    let PathKind::Regex(pattern) = &path.kind else { return false };
+    let Ok(nfa) = compile_nfa(pattern, true, MOST_BYTES) else { return false };
+    // Of all that match, not of the first that does: an alternative that comes later counts too.
+    let config = hybrid::DFA::config().match_kind(MatchKind::All).skip_cache_capacity_check(true);
+    let Ok(dfa) = hybrid::DFA::builder().configure(config).build_from_nfa(nfa) else { return false };
+    let mut cache = dfa.create_cache();
+    let anchored = start::Config::new().anchored(Anchored::Yes);
+    let Ok(mut state) = dfa.start_state(&mut cache, &anchored) else { return false };
+    for byte in other.text().bytes() {
+        match dfa.next_state(&mut cache, state, byte) {
+            Ok(next) if next.is_dead() => return true,
+            Ok(next) => state = next,
+            Err(_) => return false,
+        }
+    }
+    match (other, dfa.next_eoi_state(&mut cache, state)) {
+        (Beginning::Whole(_), Ok(end)) => !end.is_match(),
+        _ => false,
+    }
 }
 
 /// What two plain paths of equal rank share exactly when they share a request: the path without case and closing `/`.
@@ -257,6 +286,9 @@ mod tests {
             "(?i)/A",
             "/a/b(/.*)?",
             "/a[]b]",
+            "/a/[^b]+",
+            "/(a|a/b)",
+            "/a/b/c.+",
         ]);
         let kind = prop_oneof![
             text.clone().prop_map(|text| PathKind::Exact(text.to_owned())),
@@ -333,5 +365,8 @@ mod tests {
         assert_eq!(plainly_reached(&entries), [true, true, true, true, false]);
         assert!(plainly_apart(&entries[0], &path(PathKind::Regex("/users/[0-9]+".to_owned()))));
         assert!(!plainly_apart(&entries[0], &path(PathKind::Regex("/item[a-z]/health".to_owned()))));
+        assert!(plainly_apart(&entries[1], &path(PathKind::Regex("/item[0-9]+(/.*)?".to_owned()))));
+        assert!(plainly_apart(&entries[0], &path(PathKind::Regex("/items|/items/health/.+".to_owned()))));
+        assert!(!plainly_apart(&entries[0], &path(PathKind::Regex("/items|/items/health".to_owned()))));
     }
 }

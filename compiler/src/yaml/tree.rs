@@ -14,6 +14,9 @@ use super::scalar::{self, Scalar};
 use super::{DUPLICATE_KEY, Span};
 use crate::diagnostic::Diagnostic;
 
+/// Comparing each key with each is quicker than a table up to this many.
+pub(super) const FEW_KEYS: usize = 16;
+
 /// A node of a [`Document`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(super) u32);
@@ -188,22 +191,28 @@ impl Document {
     }
 
     fn duplicates_of(&self, entries: &[(NodeId, NodeId)], found: &mut Vec<Diagnostic>) {
-        let mut seen: HashMap<&str, NodeId> = HashMap::new();
-        for (key, _) in entries {
-            let Some(text) = self.text(*key) else { continue };
-            match seen.get(text) {
-                None => {
-                    seen.insert(text, *key);
-                }
-                // Two merges are an accepted way to write a list of them.
-                Some(_) if text == "<<" => {}
-                Some(first) => found.push(
+        let texts = || entries.iter().enumerate().filter_map(|(at, (key, _))| Some((at, self.text(*key)?)));
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        let few = entries.len() <= FEW_KEYS;
+        if !few {
+            texts().for_each(|(at, text)| _ = seen.entry(text).or_insert(at));
+        }
+        for (at, text) in texts() {
+            let first = match few {
+                true => texts().find(|(_, other)| *other == text).map(|(first, _)| first),
+                false => seen.get(text).copied(),
+            };
+            let first = first.filter(|first| *first < at).and_then(|first| entries.get(first));
+            // Two merges are an accepted way to write a list of them.
+            let first = first.filter(|_| text != "<<");
+            if let (Some((first, _)), Some((key, _))) = (first, entries.get(at)) {
+                found.push(
                     Diagnostic::error(DUPLICATE_KEY, format!("`{text}` is given twice"))
                         .at(self.span(*key))
                         .label("again here")
                         .related(self.span(*first), "first given here")
                         .help("keep one of the two; some YAML readers take the first, others the last"),
-                ),
+                );
             }
         }
     }

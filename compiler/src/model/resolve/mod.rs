@@ -30,9 +30,10 @@ use std::sync::Arc;
 
 use weft_bundle::body::Origin;
 
-use super::{At, GatewayIndex, Index, Mesh, Port, Service, ServiceIndex};
+use super::{At, GatewayIndex, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::dialect::{Kind, Parsed, ParsedDocument};
+use crate::parallel;
 use crate::source::{FileId, Sources};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
@@ -66,7 +67,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     traffic::resolve(&mut context, &documents, &mut mesh);
     telemetry::resolve(&mut context, &documents, &mut mesh);
     policy_test::resolve(&mut context, &documents, &mut mesh);
-    mesh.index = Index::of(&mesh);
+    mesh.reindex();
     istio::callers::check(&mut context, &mesh);
     (mesh, context.found)
 }
@@ -109,9 +110,41 @@ fn issuers(documents: &[&ParsedDocument]) -> BTreeMap<(String, String), Issuers>
 /// a great many, and the first few suggestions say as much as all.
 const GUESSES: usize = 4_000_000;
 
+/// So many documents are bound by one thread in a row. The number of threads must not matter for what is found.
+const PART: usize = 256;
+
 impl Context<'_> {
     fn report(&mut self, diagnostic: Diagnostic) {
         self.found.push(diagnostic);
+    }
+
+    /// Binds documents, each by itself, with several threads. Results and findings come in the order of the documents.
+    fn each<R: Send>(
+        &mut self,
+        documents: &[&ParsedDocument],
+        bind: impl Fn(&mut Context<'_>, &ParsedDocument) -> Option<R> + Sync,
+    ) -> Vec<R> {
+        let parts: Vec<&[&ParsedDocument]> = documents.chunks(PART).collect();
+        let guesses = self.guesses / parts.len().max(1);
+        let bound = parallel::map(&parts, |_, part| {
+            let mut own = Context {
+                sources: self.sources,
+                unread: self.unread,
+                lines: BTreeMap::new(),
+                found: Vec::new(),
+                guesses,
+                by_name: None,
+            };
+            let made: Vec<R> = part.iter().filter_map(|document| bind(&mut own, document)).collect();
+            (made, own.found, guesses - own.guesses)
+        });
+        let mut made = Vec::new();
+        for (part, found, guessed) in bound {
+            made.extend(part);
+            self.found.extend(found);
+            self.guesses -= guessed;
+        }
+        made
     }
 
     /// The place of a part of a document.

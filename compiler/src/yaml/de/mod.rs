@@ -17,7 +17,7 @@ use super::INVALID_YAML;
 use super::opaque::UNREAD;
 use super::scalar::Scalar;
 use super::span::SPANNED;
-use super::tree::{Document, NodeId, View};
+use super::tree::{Document, FEW_KEYS, NodeId, View};
 use crate::diagnostic::Diagnostic;
 
 mod access;
@@ -105,6 +105,9 @@ impl<'de> Reader<'de> {
     /// The entries of a mapping, each key once, merge keys (`<<`) applied: what is written out beats what is merged,
     /// and an earlier merge beats a later one.
     fn entries(&self, mapping: &'de [(NodeId, NodeId)]) -> Result<Vec<(NodeId, NodeId)>, Error> {
+        if mapping.len() <= FEW_KEYS && !mapping.iter().any(|(key, _)| self.is_merge(*key)) {
+            return Ok(self.first_of_each(mapping));
+        }
         let mut entries: Vec<(NodeId, NodeId)> = Vec::with_capacity(mapping.len());
         let mut names = HashSet::with_capacity(mapping.len());
         let mut merged = Vec::new();
@@ -128,6 +131,16 @@ impl<'de> Reader<'de> {
             }
         }
         Ok(entries)
+    }
+
+    /// The entries of a small mapping without merge keys: comparing each key with each is quicker than a table.
+    fn first_of_each(&self, mapping: &[(NodeId, NodeId)]) -> Vec<(NodeId, NodeId)> {
+        let text = |(key, _): &(NodeId, NodeId)| self.document.text(*key);
+        let is_first = |(at, entry): &(usize, &(NodeId, NodeId))| {
+            let name = text(entry);
+            !mapping.iter().take(*at).any(|other| text(other) == name)
+        };
+        mapping.iter().enumerate().filter(is_first).map(|(_, entry)| *entry).collect()
     }
 
     fn is_merge(&self, key: NodeId) -> bool {

@@ -41,8 +41,7 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
     tls_policy::resolve(context, documents, &facts, mesh);
     let doors = listeners::resolve(context, documents, &facts, mesh);
     let scene = Scene { mesh, facts, doors };
-    let routes: Vec<Route> =
-        documents.iter().filter_map(|document| self::route(context, &scene, document)).collect();
+    let routes = context.each(documents, |context, document| self::route(context, &scene, document));
     mesh.routes.extend(routes);
 }
 
@@ -101,7 +100,7 @@ fn bound<R: Default>(
         priority: convert::priority(context, document),
         entries,
         rules,
-        dialect_defaults: Settings::default(),
+        dialect_defaults: Settings::default().shared(),
     }
 }
 

@@ -69,9 +69,9 @@ impl Binder<'_, '_, '_, '_> {
             cors: effects.cors,
             settings: match written.session {
                 Some(written_session) => {
-                    settings(written).with(Settings::SESSION, session, written_session.span)
+                    settings(written).with(Settings::SESSION, session, written_session.span).shared()
                 }
-                None => settings(written),
+                None => settings(written).shared(),
             },
         }
     }

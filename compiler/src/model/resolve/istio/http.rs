@@ -106,8 +106,8 @@ pub(super) fn rule(
         mirrors: mirrors(context, effective, binder),
         cors: written.cors_policy.as_deref().map(cors),
         settings: match &written.fault {
-            Some(injected) => settings.with(Settings::FAULT, fault(injected), injected.span),
-            None => settings,
+            Some(injected) => settings.with(Settings::FAULT, fault(injected), injected.span).shared(),
+            None => settings.shared(),
         },
     }
 }

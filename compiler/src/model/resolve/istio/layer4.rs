@@ -79,7 +79,7 @@ impl Lists {
             rewrite: None,
             mirrors: Vec::new(),
             cors: None,
-            settings: Settings::default(),
+            settings: Settings::default().shared(),
         });
         self.rules.len() - 1
     }

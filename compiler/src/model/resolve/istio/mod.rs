@@ -77,7 +77,7 @@ fn mesh_routes<'d>(
     let applies = |gateways: &[Spanned<String>]| for_mesh(spec, gateways);
     let priority = convert::priority(context, document);
     let at = context.at_document(document);
-    let route = |kind, attachments, lists: Lists, dialect_defaults| Route {
+    let route = |kind, attachments, lists: Lists, dialect_defaults: Settings| Route {
         at: at.clone(),
         namespace: document.namespace().to_owned(),
         kind,
@@ -87,7 +87,7 @@ fn mesh_routes<'d>(
         priority,
         entries: lists.entries,
         rules: lists.rules,
-        dialect_defaults,
+        dialect_defaults: dialect_defaults.shared(),
     };
     let mut made = Vec::new();
     if !spec.http.is_empty() {
