@@ -31,7 +31,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_bundle::body::RequestMatch;
+use weft_bundle::body::{PathMatch, RequestMatch};
 use weft_bundle::engine::{HostPattern, whole_regex};
 
 use super::repeated_headers;

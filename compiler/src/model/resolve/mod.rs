@@ -46,10 +46,10 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
         found: Vec::new(),
         guesses: GUESSES,
         by_name: None,
-        issuers: BTreeMap::new(),
+        issuers: Arc::default(),
     };
     let documents = unique(&mut context, &parsed.documents);
-    context.issuers = issuers(&documents);
+    context.issuers = Arc::new(issuers(&documents));
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.accounts = pods::accounts(&mut context, &documents, &mesh);
     mesh.services = services::resolve(&mut context, &documents, &mesh);
@@ -85,7 +85,7 @@ struct Context<'s> {
     /// The first service of each name, made when first asked for.
     by_name: Option<BTreeMap<String, ServiceIndex>>,
     /// The certificates to believe of Secrets, by namespace and name.
-    issuers: BTreeMap<(String, String), Issuers>,
+    issuers: Arc<BTreeMap<(String, String), Issuers>>,
 }
 
 /// Certificates in a Secret.
@@ -134,6 +134,7 @@ impl Context<'_> {
                 found: Vec::new(),
                 guesses,
                 by_name: None,
+                issuers: Arc::clone(&self.issuers),
             };
             let made: Vec<R> = part.iter().filter_map(|document| bind(&mut own, document)).collect();
             (made, own.found, guesses - own.guesses)
