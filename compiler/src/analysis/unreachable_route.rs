@@ -257,7 +257,7 @@ fn covered(
 fn remedy(planned: &PlannedEntry<'_>, by: &[&Taker<'_>]) -> String {
     let own = planned.entry.condition.path.as_ref();
     let others = by.iter().filter_map(|taker| taker.path);
-    let same = others.filter_map(|other| match (own?, other) {
+    let mut same = others.filter_map(|other| match (own?, other) {
         (PathMatch::SegmentPrefix(own), PathMatch::SegmentPrefix(other))
             if own != other && own.trim_end_matches('/') == other.trim_end_matches('/') =>
         {
@@ -267,7 +267,7 @@ fn remedy(planned: &PlannedEntry<'_>, by: &[&Taker<'_>]) -> String {
     });
     let otherwise =
         || "move it before the rules that cover it, make those more specific, or remove it".to_owned();
-    same.last().unwrap_or_else(otherwise)
+    same.next().unwrap_or_else(otherwise)
 }
 
 fn impossible(planned: &PlannedEntry<'_>, what: &str) -> Diagnostic {
