@@ -231,7 +231,9 @@ fn of_gateways(mesh: &Mesh, route: &Route) -> Vec<(Span, Diagnostic)> {
     for entry in &route.entries {
         let Some(rule) = route.rules.get(entry.rule) else { continue };
         let RuleAction::Redirect(redirect) = &rule.action else { continue };
-        for attached in &route.listeners {
+        let here =
+            |attached: &&ListenerAttachment| entry.is_for_listener(attached.gateway, attached.listener);
+        for attached in route.listeners.iter().filter(here) {
             let listener =
                 mesh.gateways.get(attached.gateway.0).and_then(|g| g.listeners.get(attached.listener));
             if let Some(listener) = listener.filter(|l| stays(redirect, l, attached, &entry.condition)) {

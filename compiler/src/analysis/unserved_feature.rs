@@ -84,8 +84,18 @@ impl<'m> Asked<'m> {
                 self.settings(settings, object, port.span);
             }
         }
-        for subset in service.subsets.values() {
+        let told = service.views.iter().flat_map(|view| view.subsets.values());
+        for subset in service.subsets.values().chain(told) {
             self.settings(&subset.settings, &subset.at.origin.object, subset.at.span);
+        }
+        for view in &service.views {
+            self.settings(&view.settings, object, span);
+            for (settings, server_tls) in view.ports.values() {
+                self.add(server_tls.is_some(), Feature::ServerTls, object, span);
+                if let Some(settings) = settings {
+                    self.settings(settings, object, span);
+                }
+            }
         }
     }
 

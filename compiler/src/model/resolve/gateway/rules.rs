@@ -266,8 +266,6 @@ fn settings(written: &Written<'_>) -> Settings {
 
 /// Tries after the first where `retry` is there and gives no number, which Gateway API leaves open.
 const ATTEMPTS: u32 = 1;
-/// Whoever lists a status means it for every method.
-const EVERY_METHOD: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 /// The longest pause is so many times the first one, which Gateway API leaves open.
 const LONGEST_PAUSE: u32 = 10;
 
@@ -280,7 +278,8 @@ fn retry(written: &RouteRetry) -> Settings {
     Settings {
         retry_attempts: Some(written.attempts.as_deref().copied().unwrap_or(ATTEMPTS)),
         retry_on: Some(always.into_iter().chain(codes).collect()),
-        retry_methods: Some(EVERY_METHOD.map(str::to_owned).to_vec()),
+        // Whoever lists a status means it for every method.
+        retry_methods: Some(convert::every_method()),
         backoff_base: backoff,
         backoff_max: backoff.map(|base| DurationText::new(base.get().saturating_mul(LONGEST_PAUSE))),
         ..Settings::default()
