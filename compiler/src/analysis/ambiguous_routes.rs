@@ -3,7 +3,8 @@
 //! * entries of two HTTPRoutes on one service or listener that rank equal (Gateway API's criteria: path kind and length, method, number
 //!   of headers, number of query parameters) and match a common request, which is printed;
 //! * a GRPCRoute and an HTTPRoute for one host of a listener: their rules are never merged;
-//! * two VirtualServices, or a VirtualService and an HTTPRoute, for the same callers of one service and port.
+//! * two VirtualServices, or a VirtualService and an HTTPRoute, for the same callers of one service and port;
+//! * rules of two VirtualServices for one host of a gateway that match a common request, which is printed.
 //!
 //! Equal documents for different requests are no finding, nor are ties inside one document: there the first rule decides.
 //! A request that repeats a header or parameter with different values is not looked for.
@@ -199,8 +200,13 @@ fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option
     // Entries are sorted by rank, so those of equal rank stand together.
     for group in plan.entries.chunk_by(|a, b| a.rank == b.rank) {
         let places: Vec<usize> = (start..start + group.len()).collect();
+        let listed = group.first().is_some_and(|planned| planned.route.order == Order::Listed);
+        let pairs_of_group: Box<dyn Iterator<Item = Pair>> = match listed {
+            true => Box::new(across_routes(start, group)),
+            false => Box::new(candidates(&places, entries)),
+        };
         start += group.len();
-        for (first, second) in candidates(&places, entries) {
+        for (first, second) in pairs_of_group {
             let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second)) else { continue };
             let tie = is_tie(a, b);
             looks = looks.saturating_sub(if tie { 100 } else { 1 });
@@ -222,9 +228,23 @@ fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option
 }
 
 fn is_tie(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>) -> bool {
-    a.route.order == Order::Specificity
-        && a.route_index != b.route_index
-        && priority(a.route) == priority(b.route)
+    a.route_index != b.route_index && priority(a.route) == priority(b.route)
+}
+
+/// Pairs of entries of different listed routes of one priority: among these a wide path ranks no lower than a narrow one.
+/// They are sorted by priority, then route; the first is at `start`.
+fn across_routes(start: usize, group: &[PlannedEntry<'_>]) -> impl Iterator<Item = Pair> {
+    let mut rivals = Vec::with_capacity(group.len());
+    let mut at = start;
+    for equals in group.chunk_by(|a, b| priority(a.route) == priority(b.route)) {
+        let end = at + equals.len();
+        for own in equals.chunk_by(|a, b| a.route_index == b.route_index) {
+            let after = at + own.len();
+            rivals.extend((at..after).map(|first| (first, after..end)));
+            at = after;
+        }
+    }
+    rivals.into_iter().flat_map(|(first, rivals)| rivals.map(move |second| (first, second)))
 }
 
 /// Pairs of entries of one rank that may have something in common: those with the same plain path, which are looked up,

@@ -1,6 +1,7 @@
 //! # What it finds
 //! Two services that answer to one host name, or one pattern of names, on one port, for the same callers; and two
-//! listeners of one gateway with one port and one host name. A name of the mesh, such as `cart.shop.svc`, counts too.
+//! listeners of one gateway with one port and one host name; so are servers of Istio's Gateways for one workload that end TLS for
+//! one name. A name of the mesh, such as `cart.shop.svc`, counts too.
 //! A pattern that contains the name of another service is `host-overlap`: there the more specific one decides.
 //!
 //! # Why it matters

@@ -1,6 +1,7 @@
 //! # What it finds
 //! A route that no listener of its parent takes, or a ListenerSet that its Gateway does not take: because of its namespace
-//! (`allowedRoutes`, `allowedListeners`), its kind, or its `hostnames`, none of which a listener is for.
+//! (`allowedRoutes`, `allowedListeners`), its kind, or its `hostnames`, none of which a listener is for. So is a VirtualService
+//! with a host that no server of the Gateways that it names takes, or that it does not export to where their workloads are.
 //!
 //! # Why it matters
 //! The document looks like policy and does nothing: callers get 404, and nobody is told.
@@ -17,8 +18,9 @@
 //! ```
 //!
 //! # Fix
-//! Let the listener's `allowedRoutes` name the namespace and kind, and its `hostname` hold a name of the route; or attach the
+//! Let a server's `hosts` hold the host, or correct it. Let the listener's `allowedRoutes` name the namespace and kind, and its `hostname` hold a name of the route; or attach the
 //! route elsewhere. A namespace's labels are read from its document of kind Namespace.
 //!
 //! # References
-//! Gateway API v1, Listener.allowedRoutes, AllowedListeners, HTTPRouteSpec.hostnames.
+//! Gateway API v1, Listener.allowedRoutes, AllowedListeners, HTTPRouteSpec.hostnames; Istio, Server.hosts; istioctl IST0132
+//! (host not in Gateway).

@@ -7,7 +7,7 @@
 //! # Example
 //! ```yaml
 //! kind: VirtualService
-//! spec: { hosts: [ cart ], gateways: [ ingress ], http: [ … ] }     # Istio's Gateway is not translated
+//! spec: { hosts: [ cart ], http: [ { match: [ { headers: { "@request.auth.claims.sub": … } } ], … } ] }   # no token is read yet
 //! ```
 //!
 //! # Fix

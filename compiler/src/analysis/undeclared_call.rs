@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_bundle::body::{Effect, IdentityMatch};
 
 use crate::diagnostic::Diagnostic;
+use crate::model::callers::behind;
 use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, RuleAction, ServiceIndex, routing};
 use crate::yaml::Span;
 
@@ -140,8 +141,14 @@ fn undeclared(mesh: &Mesh, policy: &AccessPolicy, caller: &Caller) -> Vec<(Servi
     let Some(from) = named_service(mesh, &caller.who) else { return Vec::new() };
     let Some(calls) = &mesh.service(from).calls else { return Vec::new() };
     let targets = policy.targets.iter().map(|target| target.service);
-    let reached =
-        |to: ServiceIndex| calls.iter().any(|call| call.service == to || is_behind(mesh, call.service, to));
+    // What its workloads do as a gateway is said by routes.
+    let service = mesh.service(from);
+    let gateway = mesh.find_gateway(&service.namespace, &service.name);
+    let outside = gateway.map(|gateway| behind(mesh, gateway)).unwrap_or_default();
+    let reached = |to: ServiceIndex| {
+        outside.contains(&to)
+            || calls.iter().any(|call| call.service == to || is_behind(mesh, call.service, to))
+    };
     targets.filter(|to| *to != from && !reached(*to)).map(|to| (from, to)).collect()
 }
 

@@ -128,7 +128,8 @@ fn judge_gateway(mesh: &Mesh, index: GatewayIndex) -> Lists {
     for (place, listener) in listeners.iter().enumerate() {
         let plan = routing::listener_plan(mesh, index, place);
         lists.used.extend(plan.routes.iter().copied());
-        let nearer = listeners.iter().filter(|other| is_nearer(other, listener));
+        let others = listeners.iter().enumerate().filter(|(other, _)| *other != place);
+        let nearer = others.map(|(_, other)| other).filter(|other| is_nearer(other, listener));
         judge(&plan, nearer, &mut lists.verdicts);
     }
     lists

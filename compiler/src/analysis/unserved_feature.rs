@@ -86,9 +86,19 @@ impl<'m> Asked<'m> {
                 self.settings(settings, Place { object, span: port.span });
             }
         }
-        for subset in service.subsets.values() {
+        let told = service.views.iter().flat_map(|view| view.subsets.values());
+        for subset in service.subsets.values().chain(told) {
             self.settings(&subset.settings, Place::from(&subset.at));
             subset.ports.values().for_each(|own| self.settings(own, Place::from(&subset.at)));
+        }
+        for view in &service.views {
+            self.settings(&view.settings, Place { object, span });
+            for (settings, server_tls) in view.ports.values() {
+                self.add(server_tls.is_some(), Feature::ServerTls, object, span);
+                if let Some(settings) = settings {
+                    self.settings(settings, Place { object, span });
+                }
+            }
         }
     }
 

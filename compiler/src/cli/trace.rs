@@ -109,15 +109,28 @@ fn find_caller(mesh: &Mesh, text: &str) -> Result<From, String> {
     match text.strip_prefix("gateway:") {
         None => find_service(mesh, text).map(From::Service),
         Some(name) => {
-            let found = name.split_once('/').and_then(|(namespace, name)| mesh.find_gateway(namespace, name));
-            found.map(From::Gateway).ok_or_else(|| {
-                let names: Vec<String> = mesh.gateways.iter().map(|gateway| gateway.id()).collect();
-                let near = did_you_mean(name, names.iter().map(String::as_str));
-                let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                format!("no gateway is called `{name}`{hint}")
-            })
+            let found = name.split_once('/').map(|(namespace, name)| mesh.gateway_named(namespace, name));
+            match found.unwrap_or_else(|| Err(Vec::new())) {
+                Ok(gateway) => Ok(From::Gateway(gateway)),
+                Err(several) if !several.is_empty() => {
+                    let several = several.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+                    Err(format!(
+                        "the workloads of several services are the gateway `{name}`: name one of {several}"
+                    ))
+                }
+                Err(_) => Err(no_such_gateway(mesh, name)),
+            }
         }
     }
+}
+
+fn no_such_gateway(mesh: &Mesh, name: &str) -> String {
+    let declared = mesh.gateways.iter().flat_map(|gateway| &gateway.declared_by);
+    let declared = declared.map(|(namespace, name)| format!("{namespace}/{name}"));
+    let names: Vec<String> = mesh.gateways.iter().map(|gateway| gateway.id()).chain(declared).collect();
+    let near = did_you_mean(name, names.iter().map(String::as_str));
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    format!("no gateway is called `{name}`{hint}")
 }
 
 fn find_service(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {

@@ -130,6 +130,8 @@ pub enum Kind {
     WorkloadGroup(Spanned<istio::WorkloadGroup>),
     /// `networking.istio.io/v1 Sidecar`.
     Sidecar(Spanned<istio::Sidecar>),
+    /// `networking.istio.io/v1 Gateway`.
+    IstioGateway(Spanned<istio::Gateway>),
     /// `security.istio.io/v1 AuthorizationPolicy`.
     AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
     /// `security.istio.io/v1 PeerAuthentication`.

@@ -230,6 +230,12 @@ const KINDS: &[Entry] = &[
         read: |r, n| r.custom(n, Kind::Sidecar, istio::Sidecar::check),
     },
     Entry {
+        group: istio::GROUP,
+        versions: ISTIO_VERSIONS,
+        kind: "Gateway",
+        read: |r, n| r.custom(n, Kind::IstioGateway, istio::Gateway::check),
+    },
+    Entry {
         group: istio::SECURITY_GROUP,
         versions: SECURITY_VERSIONS,
         kind: "AuthorizationPolicy",
@@ -662,7 +668,6 @@ fn is_slip(api_version: &str, group: &str, ours: &str) -> bool {
 
 /// Kinds that exist and are not read, each with what it needs.
 const LATER: &[(&str, &[&str], &str)] = &[
-    (istio::GROUP, &["Gateway"], "it is not translated yet; Gateway API's Gateway is"),
     (
         istio::GROUP,
         &["ProxyConfig"],

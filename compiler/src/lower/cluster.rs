@@ -8,38 +8,65 @@ use weft_bundle::body::{
 };
 use weft_bundle::duration::DurationText;
 
-use crate::model::{BackendTarget, Mesh, Port, Service, Settings, Subset, routing};
+use crate::model::routing::Viewer;
+use crate::model::{BackendTarget, Mesh, Port, Service, Settings, Subset, View, routing};
 
-/// The id of the cluster behind a target; made if it is not there yet.
-pub(super) fn cluster(
-    mesh: &Mesh,
-    target: &BackendTarget,
-    clusters: &mut BTreeMap<String, Cluster>,
-) -> String {
+/// The clusters of one body, as its workloads see the services behind them.
+pub(super) struct Clusters<'v> {
+    viewer: &'v dyn Viewer,
+    /// By id.
+    pub(super) made: BTreeMap<String, Cluster>,
+}
+
+impl<'v> Clusters<'v> {
+    /// None yet.
+    pub(super) fn new(viewer: &'v dyn Viewer) -> Self {
+        Self { viewer, made: BTreeMap::new() }
+    }
+
+    /// What the workloads are told of a service, if not the same as most.
+    pub(super) fn view<'s>(&self, service: &'s Service) -> Option<&'s View> {
+        service.view(self.viewer)
+    }
+}
+
+/// The id of the cluster behind a target; made if it is not there yet. None if the callers know no such subset.
+pub(super) fn cluster(mesh: &Mesh, target: &BackendTarget, clusters: &mut Clusters<'_>) -> Option<String> {
     let service = mesh.service(target.service);
+    let view = clusters.view(service);
     let subset = target.subset.as_deref();
+    let subsets = view.map_or(&service.subsets, |view| &view.subsets);
+    if subset.is_some_and(|name| !subsets.contains_key(name)) {
+        return None;
+    }
     let id = match subset {
         Some(subset) => format!("{}:{}/{subset}", service.id(), target.port),
         None => format!("{}:{}", service.id(), target.port),
     };
     if let Some(port) = service.port(target.port)
-        && !clusters.contains_key(&id)
+        && !clusters.made.contains_key(&id)
     {
-        clusters.insert(id.clone(), made(mesh, target, service, port));
+        clusters.made.insert(id.clone(), made(mesh, target, (service, view), port));
     }
-    id
+    Some(id)
 }
 
-fn made(mesh: &Mesh, target: &BackendTarget, service: &Service, port: &Port) -> Cluster {
+fn made(
+    mesh: &Mesh,
+    target: &BackendTarget,
+    (service, view): (&Service, Option<&View>),
+    port: &Port,
+) -> Cluster {
     let name = target.subset.as_deref();
-    let subset = name.and_then(|name| service.subsets.get(name));
-    let settings = routing::settings(mesh, target.service, port.number, name, None);
+    let subsets = view.map_or(&service.subsets, |view| &view.subsets);
+    let subset = name.and_then(|name| subsets.get(name));
+    let settings = routing::settings_in(mesh, view, (target.service, port.number), name, None);
     Cluster {
         service: service.id(),
         port: target.port,
         subset: target.subset.clone(),
         protocol: port.protocol,
-        tls: tls(service, port),
+        tls: tls(service, view, port),
         endpoints: endpoints(service, subset, port),
         load_balancer: settings.load_balancer.unwrap_or(LoadBalancer::PeakEwma),
         connect_timeout: settings.connect.unwrap_or_default(),
@@ -57,8 +84,9 @@ fn made(mesh: &Mesh, target: &BackendTarget, service: &Service, port: &Port) -> 
     }
 }
 
-fn tls(service: &Service, port: &Port) -> UpstreamTls {
-    match (&port.server_tls, port.peer_tls) {
+fn tls(service: &Service, view: Option<&View>, port: &Port) -> UpstreamTls {
+    let told = view.and_then(|view| view.ports.get(&port.number)).map(|(_, server_tls)| server_tls);
+    match (told.unwrap_or(&port.server_tls), port.peer_tls) {
         (Some(server), _) => UpstreamTls::Server(server.clone()),
         (None, PeerTls::Off) => UpstreamTls::Off,
         (None, PeerTls::Strict | PeerTls::Permissive) => UpstreamTls::Mutual(vec![service.identity.clone()]),

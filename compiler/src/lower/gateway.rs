@@ -11,17 +11,14 @@ use weft_bundle::body::{
 };
 use weft_bundle::engine::HostPattern;
 
+use super::cluster::Clusters;
 use super::inbound::access_list;
 use super::outbound::{list, respond};
 use crate::model::routing::{listener_plan, listener_settings};
 use crate::model::{AccessPolicy, GatewayIndex, GatewayListener, Mesh};
 
 /// The listeners of a gateway, sorted by port, then name. Adds the clusters behind them.
-pub(super) fn listeners(
-    mesh: &Mesh,
-    index: GatewayIndex,
-    clusters: &mut BTreeMap<String, Cluster>,
-) -> Vec<Listener> {
+pub(super) fn listeners(mesh: &Mesh, index: GatewayIndex, clusters: &mut Clusters<'_>) -> Vec<Listener> {
     let gateway = mesh.gateway(index);
     let access = access(mesh, index);
     let tokens: Vec<String> = token_providers(mesh, index).map(|(id, _)| id.clone()).collect();
@@ -34,7 +31,7 @@ pub(super) fn listeners(
     });
     let listeners = listeners.collect();
     if let Some(certificate) = &gateway.client_certificate {
-        for cluster in clusters.values_mut() {
+        for cluster in clusters.made.values_mut() {
             if let UpstreamTls::Server(tls) = &mut cluster.tls {
                 tls.certificate.get_or_insert_with(|| certificate.clone());
             }
@@ -94,7 +91,7 @@ fn frontend(
     index: GatewayIndex,
     place: usize,
     listener: &GatewayListener,
-    clusters: &mut BTreeMap<String, Cluster>,
+    clusters: &mut Clusters<'_>,
 ) -> Frontend {
     let plan = listener_plan(mesh, index, place);
     let (entries, rules) = list(mesh, &plan, |rule| listener_settings(mesh, rule), clusters);

@@ -12,11 +12,11 @@ mod telemetry;
 
 pub(crate) use self::outbound::plain_rule;
 
-use std::collections::BTreeMap;
-
 use weft_bundle::body::Body;
 
+use self::cluster::Clusters;
 use crate::model::callers::dependencies;
+use crate::model::routing::Audience;
 use crate::model::{GatewayIndex, Mesh, ServiceIndex};
 
 /// What a bundle is for.
@@ -54,16 +54,17 @@ pub fn lower_subject(mesh: &Mesh, subject: Subject) -> Body {
 /// The body of a service; with listeners, if a gateway has the service's name.
 pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
     let service = mesh.service(index);
-    let mut clusters = BTreeMap::new();
+    let mut clusters = Clusters::new(service);
     let mut outbound = Vec::new();
     for target in dependencies(mesh, index) {
         outbound.extend(outbound::frontends(mesh, index, target, &mut clusters));
     }
     outbound.sort_by(|a, b| (&a.service, a.port).cmp(&(&b.service, b.port)));
     let gateway = mesh.find_gateway(&service.namespace, &service.name);
-    let mut behind = BTreeMap::new();
+    let mut behind = Clusters::new(service);
     let mut listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut behind));
-    gateway::join(&mut clusters, behind, listeners.as_deref_mut().unwrap_or_default());
+    let mut clusters = clusters.made;
+    gateway::join(&mut clusters, behind.made, listeners.as_deref_mut().unwrap_or_default());
     let own = inbound::token_providers(mesh, index).cloned();
     let outside = gateway.into_iter().flat_map(|gateway| gateway::token_providers(mesh, gateway)).cloned();
     Body {
@@ -86,7 +87,8 @@ pub fn lower_gateway(mesh: &Mesh, index: GatewayIndex) -> Body {
     if let Some(service) = gateway.service {
         return lower(mesh, service);
     }
-    let mut clusters = BTreeMap::new();
+    let workloads = Audience { namespace: gateway.namespace.clone(), labels: gateway.labels.clone() };
+    let mut clusters = Clusters::new(&workloads);
     Body {
         mesh: mesh.name.clone(),
         service: gateway.id(),
@@ -96,7 +98,7 @@ pub fn lower_gateway(mesh: &Mesh, index: GatewayIndex) -> Body {
         listeners: gateway::listeners(mesh, index, &mut clusters),
         token_providers: gateway::token_providers(mesh, index).cloned().collect(),
         outbound: Vec::new(),
-        clusters,
+        clusters: clusters.made,
         telemetry: telemetry::of_gateway(mesh, index),
     }
 }

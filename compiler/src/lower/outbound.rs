@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{
-    Action, Backend, Cluster, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
+    Action, Backend, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
 };
 use weft_bundle::duration::DurationText;
 
-use super::cluster::cluster;
+use super::cluster::{Clusters, cluster};
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{
     BackendRef, BackendTarget, Mesh, MirrorRef, Port, RouteKind, RuleAction, Service, ServiceIndex, Settings,
@@ -18,7 +18,7 @@ pub(super) fn frontends(
     mesh: &Mesh,
     caller: ServiceIndex,
     target: ServiceIndex,
-    clusters: &mut BTreeMap<String, Cluster>,
+    clusters: &mut Clusters<'_>,
 ) -> Vec<Frontend> {
     let service = mesh.service(target);
     let namespace = &mesh.service(caller).namespace;
@@ -60,10 +60,11 @@ fn decisions(
     target: ServiceIndex,
     port: &Port,
     caller: &Service,
-    clusters: &mut BTreeMap<String, Cluster>,
+    clusters: &mut Clusters<'_>,
 ) -> (Vec<Entry>, Vec<Rule>, Rule) {
     let plan = routing::plan(mesh, target, port, caller);
-    let settings = |place| routing::settings(mesh, target, port.number, None, Some(place));
+    let view = clusters.view(mesh.service(target));
+    let settings = |place| routing::settings_in(mesh, view, (target, port.number), None, Some(place));
     let (entries, rules) = list(mesh, &plan, settings, clusters);
     let otherwise = match plan.routes.first().and_then(|index| mesh.routes.get(*index)) {
         Some(route) => respond(route.at.origin.clone(), 404),
@@ -77,7 +78,7 @@ pub(super) fn list(
     mesh: &Mesh,
     plan: &FrontendPlan<'_>,
     settings: impl Fn((usize, usize)) -> Settings,
-    clusters: &mut BTreeMap<String, Cluster>,
+    clusters: &mut Clusters<'_>,
 ) -> (Vec<Entry>, Vec<Rule>) {
     let mut entries = Vec::new();
     let mut rules: Vec<Rule> = Vec::new();
@@ -94,12 +95,7 @@ pub(super) fn list(
     (entries, rules)
 }
 
-fn rule(
-    mesh: &Mesh,
-    planned: &PlannedEntry<'_>,
-    settings: Settings,
-    clusters: &mut BTreeMap<String, Cluster>,
-) -> Rule {
+fn rule(mesh: &Mesh, planned: &PlannedEntry<'_>, settings: Settings, clusters: &mut Clusters<'_>) -> Rule {
     let source = planned.rule();
     let kind = planned.route.kind;
     let action = match &source.action {
@@ -126,19 +122,15 @@ fn rule(
     }
 }
 
-fn mirror(mesh: &Mesh, source: &MirrorRef, clusters: &mut BTreeMap<String, Cluster>) -> Option<Mirror> {
-    let cluster = cluster(mesh, source.target.as_ref()?, clusters);
+fn mirror(mesh: &Mesh, source: &MirrorRef, clusters: &mut Clusters<'_>) -> Option<Mirror> {
+    let cluster = cluster(mesh, source.target.as_ref()?, clusters)?;
     Some(Mirror { cluster, share: source.share })
 }
 
-fn backend(
-    mesh: &Mesh,
-    source: &BackendRef,
-    kind: RouteKind,
-    clusters: &mut BTreeMap<String, Cluster>,
-) -> Backend {
+fn backend(mesh: &Mesh, source: &BackendRef, kind: RouteKind, clusters: &mut Clusters<'_>) -> Backend {
     let target = match &source.target {
-        Some(target) => Target::Cluster(cluster(mesh, target, clusters)),
+        // A subset that these callers do not know has no endpoints.
+        Some(target) => cluster(mesh, target, clusters).map_or(Target::Status(503), Target::Cluster),
         // A caller of gRPC reads UNAVAILABLE from it (Gateway API v1, `GRPCRouteRule.backendRefs`).
         None if kind == RouteKind::Grpc => Target::Status(503),
         None => Target::Status(500),
@@ -151,17 +143,13 @@ fn backend(
     }
 }
 
-fn to_service_itself(
-    mesh: &Mesh,
-    target: ServiceIndex,
-    port: &Port,
-    clusters: &mut BTreeMap<String, Cluster>,
-) -> Rule {
+fn to_service_itself(mesh: &Mesh, target: ServiceIndex, port: &Port, clusters: &mut Clusters<'_>) -> Rule {
     let service = mesh.service(target);
-    let settings = routing::settings(mesh, target, port.number, None, None);
+    let view = clusters.view(service);
+    let settings = routing::settings_in(mesh, view, (target, port.number), None, None);
     let itself = BackendTarget { service: target, port: port.number, subset: None };
     let backend = Backend {
-        target: Target::Cluster(cluster(mesh, &itself, clusters)),
+        target: cluster(mesh, &itself, clusters).map_or(Target::Status(503), Target::Cluster),
         weight: 1,
         request_headers: HeaderEdits::default(),
         response_headers: HeaderEdits::default(),

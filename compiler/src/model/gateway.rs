@@ -2,6 +2,11 @@
 //!
 //! A gateway is a workload with an identity of its own and a bundle of its own, whose id is its namespace and name. Where a
 //! service of that name is in the mesh, the service's workloads are the gateway, and one bundle holds both.
+//!
+//! Istio's Gateways name workloads by label, and several may name the same: then they are one gateway, which has the name
+//! of the service that those workloads are.
+
+use std::collections::BTreeMap;
 
 use weft_bundle::body::{ListenerTls, Protocol};
 use weft_bundle::engine::HostPattern;
@@ -27,6 +32,11 @@ pub struct Gateway {
     pub identity: SpiffeId,
     /// The service whose workloads it is, if it is one of the mesh.
     pub service: Option<ServiceIndex>,
+    /// Namespace and name of each of Istio's Gateways whose servers it has; none for one of the Gateway API, whose name is
+    /// the gateway's own. Sorted.
+    pub declared_by: Vec<(String, String)>,
+    /// Labels that its workloads carry, if nothing else says so.
+    pub labels: BTreeMap<String, String>,
     /// Sorted by port, then name; names are unique.
     pub listeners: Vec<GatewayListener>,
     /// The certificate it presents to backends that speak TLS as on the web, by the name of its files.

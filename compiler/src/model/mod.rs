@@ -42,10 +42,10 @@ pub use self::policy::{
     TelemetryTarget, TokenPolicy, TrafficPolicy, TrafficTarget,
 };
 pub use self::route::{
-    Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Route, RouteEntry,
+    Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Places, Route, RouteEntry,
     RouteKind, RouteRule, RuleAction, Scope,
 };
-pub use self::service::{Accounts, Call, Endpoint, Port, Service, ServiceIndex, Subset, Workload};
+pub use self::service::{Accounts, Call, Endpoint, Port, Service, ServiceIndex, Subset, View, Workload};
 pub use self::settings::Settings;
 pub use self::telemetry::TelemetrySettings;
 use crate::yaml::Span;
@@ -170,6 +170,30 @@ impl Mesh {
             (gateway.namespace.as_str().cmp(namespace)).then(gateway.name.as_str().cmp(name))
         };
         self.gateways.binary_search_by(key).ok().map(GatewayIndex)
+    }
+
+    /// The one gateway that a name stands for: its own, or that of an Istio Gateway whose servers it has. If there is none,
+    /// or several, their names.
+    ///
+    /// # Errors
+    /// Those of the gateways that have the servers of one Istio Gateway, if there are several; empty if there is none.
+    pub fn gateway_named(&self, namespace: &str, name: &str) -> Result<GatewayIndex, Vec<String>> {
+        if let Some(found) = self.find_gateway(namespace, name) {
+            return Ok(found);
+        }
+        match self.declared_by(namespace, name).collect::<Vec<_>>().as_slice() {
+            [only] => Ok(*only),
+            several => Err(several.iter().map(|index| self.gateway(*index).id()).collect()),
+        }
+    }
+
+    /// The gateways that have servers of Istio's Gateway `namespace/name`.
+    pub fn declared_by(&self, namespace: &str, name: &str) -> impl Iterator<Item = GatewayIndex> {
+        let has = move |gateway: &Gateway| {
+            gateway.declared_by.iter().any(|(own, of)| own == namespace && of == name)
+        };
+        let found = self.gateways.iter().enumerate().filter(move |(_, gateway)| has(gateway));
+        found.map(|(place, _)| GatewayIndex(place))
     }
 
     /// The services of a namespace, by name.

@@ -1,6 +1,6 @@
 //! Routes: conditions in order, and what happens to a request that fits one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use weft_bundle::body::{Cors, Fraction, HeaderEdits, Protocol, Redirect, RequestMatch, Rewrite};
@@ -130,10 +130,33 @@ pub struct RouteEntry {
     pub source_namespace: Option<String>,
     /// Labels that the calling workload must carry.
     pub source_labels: BTreeMap<String, String>,
+    /// Where it holds, if not wherever its route does.
+    pub only: Option<Places>,
     /// The index into [`Route::rules`].
     pub rule: usize,
     /// Where the condition is written.
     pub span: Span,
+}
+
+/// Some of the places that a route decides for (Istio's `match.gateways`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Whether its services are among them.
+    pub services: bool,
+    /// The listeners among them.
+    pub listeners: BTreeSet<(GatewayIndex, usize)>,
+}
+
+impl RouteEntry {
+    /// Whether it holds for callers inside the mesh.
+    pub fn is_for_services(&self) -> bool {
+        self.only.as_ref().is_none_or(|places| places.services)
+    }
+
+    /// Whether it holds on a listener of its route.
+    pub fn is_for_listener(&self, gateway: GatewayIndex, listener: usize) -> bool {
+        self.only.as_ref().is_none_or(|places| places.listeners.contains(&(gateway, listener)))
+    }
 }
 
 /// What a route does with a request.

@@ -12,7 +12,8 @@
 //! No match answers 404 once any route is attached; without any, the service itself is the destination.
 //!
 //! A listener of a gateway has a list too ([`listener_plan`]): of the routes attached to it, each for the names that both
-//! are for, the most specific name first. Nothing is behind it but its routes.
+//! are for, the most specific name first. Nothing is behind it but its routes. Listed routes on one listener are put one
+//! after the other, by priority; the names of such a listener all have the same routes.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -23,7 +24,7 @@ use weft_bundle::engine::HostPattern;
 
 use super::{
     GatewayIndex, Mesh, Order, Port, Route, RouteEntry, RouteKind, RouteRule, Scope, Service, ServiceIndex,
-    Settings, TrafficTarget,
+    Settings, TrafficTarget, View,
 };
 
 /// What a caller's namespace sees of one port of a service.
@@ -120,6 +121,25 @@ impl Rank {
         let host = hosts.first().or(written.as_ref()).map_or((0, 0), host_rank);
         Self { host, criteria }
     }
+}
+
+impl Rank {
+    /// The rank of an entry of a listed route beside others.
+    fn listed(is_last: bool) -> Self {
+        Self { host: (0, 0), criteria: [usize::from(!is_last), 0, 0, 0, 0] }
+    }
+}
+
+/// Whether a condition holds for every request.
+fn holds_always(condition: &RequestMatch) -> bool {
+    let every_path = match &condition.path {
+        None => true,
+        Some(PathMatch::Prefix(path)) => path == "/",
+        Some(PathMatch::Regex(pattern)) => matches!(pattern.as_str(), ".*" | "*"),
+        Some(_) => false,
+    };
+    let rest = RequestMatch { path: None, path_ignore_case: false, ..condition.clone() };
+    every_path && rest == RequestMatch::default()
 }
 
 fn path_rank(path: Option<&PathMatch>) -> (usize, usize) {
@@ -279,7 +299,7 @@ pub(super) fn list(mesh: &Mesh, target: ServiceIndex, number: u16, namespace: &s
     let mut entries = Vec::new();
     for (route_index, route) in routes.iter().filter_map(|index| Some((*index, mesh.routes.get(*index)?))) {
         for (place, entry) in route.entries.iter().enumerate() {
-            let here = entry.port.is_none_or(|wanted| wanted == number);
+            let here = entry.is_for_services() && entry.port.is_none_or(|wanted| wanted == number);
             if here && entry.source_namespace.as_deref().is_none_or(|wanted| wanted == namespace) {
                 entries.push((route_index, place, Rank::of(route.kind, &entry.condition, &[])));
             }
@@ -299,6 +319,10 @@ pub fn listener_plan(mesh: &Mesh, gateway: GatewayIndex, listener: usize) -> Fro
     let outranked = keep_one_kind_per_host(mesh, &mut routes, (gateway, listener));
     let mut entries = Vec::new();
     for (route_index, route) in routes.iter().filter_map(|index| Some((*index, mesh.routes.get(*index)?))) {
+        if route.order == Order::Listed {
+            entries.extend(listed_on(mesh, (route_index, route), (gateway, listener)));
+            continue;
+        }
         for hosts in tiers(names_on(route, (gateway, listener))) {
             // The entries of a TLSRoute differ only in names, which are narrowed here.
             let count = if route.kind == RouteKind::Tls { 1 } else { route.entries.len() };
@@ -314,6 +338,26 @@ pub fn listener_plan(mesh: &Mesh, gateway: GatewayIndex, listener: usize) -> Fro
     }
     rank(mesh, &mut entries);
     FrontendPlan { entries, routes: routes.into(), rivals: Cow::default(), outranked: outranked.into() }
+}
+
+/// The entries of a listed route on a listener, whose names all have the same routes. What holds for every request, and
+/// whatever is listed behind it, comes after the rest, so that a route does not take what is another's
+/// (istio:pilot/pkg/networking/core/route/route.go, `SortVHostRoutes`).
+fn listed_on<'m>(
+    mesh: &'m Mesh,
+    (route_index, route): (usize, &'m Route),
+    (gateway, place): (GatewayIndex, usize),
+) -> impl Iterator<Item = PlannedEntry<'m>> {
+    let port = mesh.gateways.get(gateway.0).and_then(|gateway| gateway.listeners.get(place));
+    let port = port.map(|listener| listener.port);
+    let here = move |entry: &&RouteEntry| {
+        entry.is_for_listener(gateway, place) && entry.port.is_none_or(|number| Some(number) == port)
+    };
+    let mut over = false;
+    route.entries.iter().filter(here).map(move |entry| {
+        over |= holds_always(&entry.condition);
+        PlannedEntry { route_index, route, entry, hosts: &[], rank: Rank::listed(over) }
+    })
 }
 
 /// The names for which a route is attached to a listener, the most specific first.
@@ -421,20 +465,28 @@ pub fn settings(
     subset: Option<&str>,
     rule: Option<(usize, usize)>,
 ) -> Settings {
+    settings_in(mesh, None, (service, port), subset, rule)
+}
+
+/// The same for callers that have a view of the service, if they have one.
+pub fn settings_in(
+    mesh: &Mesh,
+    view: Option<&View>,
+    (service, port): (ServiceIndex, u16),
+    subset: Option<&str>,
+    rule: Option<(usize, usize)>,
+) -> Settings {
     let (mut merged, dialect) = rule.map(|rule| of_rule(mesh, rule)).unwrap_or_default();
     if let Some(name) = subset {
-        let own = mesh
-            .service(service)
-            .subsets
-            .get(name)
-            .map(|subset| subset.ports.get(&port).unwrap_or(&subset.settings).clone());
+        let subsets = view.map_or(&mesh.service(service).subsets, |view| &view.subsets);
+        let own = subsets.get(name).map(|subset| subset.ports.get(&port).unwrap_or(&subset.settings).clone());
         let own = own.unwrap_or_default();
         merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
     }
     merged
         .or(&at_level(mesh, &TrafficTarget::Port(service, port)))
         .or(&at_level(mesh, &TrafficTarget::Service(service)))
-        .or(service_settings(mesh, service, port))
+        .or(service_settings(mesh, view, service, port))
         .or(&dialect)
         .or(&at_level(mesh, &TrafficTarget::Mesh))
         .or(&mesh.defaults)
@@ -459,7 +511,15 @@ fn of_rule(mesh: &Mesh, (route_index, rule_index): (usize, usize)) -> (Settings,
 }
 
 /// What a dialect attaches to a port, else to its service.
-fn service_settings(mesh: &Mesh, service: ServiceIndex, port: u16) -> &Settings {
+fn service_settings<'m>(
+    mesh: &'m Mesh,
+    view: Option<&'m View>,
+    service: ServiceIndex,
+    port: u16,
+) -> &'m Settings {
+    if let Some(view) = view {
+        return view.ports.get(&port).and_then(|(settings, _)| settings.as_ref()).unwrap_or(&view.settings);
+    }
     let service = mesh.service(service);
     service.port(port).and_then(|port| port.settings.as_ref()).unwrap_or(&service.settings)
 }

@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use weft_bundle::body::{Discovery, Limits, PeerTls, Protocol, ServerTls};
 use weft_bundle::spiffe::SpiffeId;
 
+use super::routing::Viewer;
 use super::{At, Settings};
 use crate::yaml::Span;
 
@@ -48,6 +49,8 @@ pub struct Service {
     pub subject_alt_names: Vec<String>,
     /// How much each port takes at once, by number.
     pub inbound_limits: BTreeMap<u16, Limits>,
+    /// What callers of some namespaces are told instead of the above.
+    pub views: Vec<View>,
     /// Labels that all its workloads carry, whatever their endpoints say (a Kubernetes Service's selector).
     pub labels: BTreeMap<String, String>,
     /// What runs it, where documents say so: then its workloads carry these labels and no others.
@@ -76,6 +79,7 @@ impl Service {
             visible_to: None,
             subject_alt_names: Vec::new(),
             inbound_limits: BTreeMap::new(),
+            views: Vec::new(),
             labels: BTreeMap::new(),
             workloads: Vec::new(),
             endpoints_later: false,
@@ -127,6 +131,14 @@ impl Service {
         !self.endpoints.is_empty() || self.discovery.is_some() || self.endpoints_later
     }
 
+    /// What a caller is told, if not the same as most.
+    pub fn view(&self, viewer: &(impl Viewer + ?Sized)) -> Option<&View> {
+        let here = self.views.iter().filter(|view| view.namespace == viewer.namespace());
+        here.clone()
+            .find(|view| !view.labels.is_empty() && viewer.carries(&view.labels))
+            .or_else(|| here.clone().find(|view| view.labels.is_empty()))
+    }
+
     /// The dependencies that it names, each of which it means to call.
     pub fn named_calls(&self) -> impl Iterator<Item = &Call> {
         self.calls.iter().flatten().filter(|call| !call.by_pattern)
@@ -145,6 +157,39 @@ impl Service {
                 labels.iter().all(|(key, value)| endpoint.labels.get(key) == Some(value))
             })
         })
+    }
+}
+
+/// What some callers are told of a service, in place of what its own fields say to most (Istio's DestinationRules, of which
+/// a caller's namespace may have its own).
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The namespace of the callers.
+    pub namespace: String,
+    /// Labels that their workloads must carry; such a view comes before one without.
+    pub labels: BTreeMap<String, String>,
+    /// Where the labels are written.
+    pub at: Option<At>,
+    /// As [`Service::subsets`].
+    pub subsets: BTreeMap<String, Subset>,
+    /// As [`Service::settings`].
+    pub settings: Settings,
+    /// By port, as [`Port::settings`] and [`Port::server_tls`].
+    pub ports: BTreeMap<u16, (Option<Settings>, Option<ServerTls>)>,
+}
+
+impl View {
+    /// A view in which the service is as it is here.
+    pub fn of(service: Service, namespace: &str, labels: BTreeMap<String, String>) -> Self {
+        let ports = service.ports.into_iter().map(|port| (port.number, (port.settings, port.server_tls)));
+        Self {
+            namespace: namespace.to_owned(),
+            labels,
+            at: None,
+            ports: ports.collect(),
+            subsets: service.subsets,
+            settings: service.settings,
+        }
     }
 }
 

@@ -95,4 +95,6 @@ honoured! {
     gateways: "gateways.yaml",
     identities_access_and_telemetry: "identity.yaml",
     istios_networking_kinds: "istio.yaml",
+    istios_gateways: "istio-gateways.yaml",
+    istios_destination_rules_by_caller: "istio-scopes.yaml",
 }

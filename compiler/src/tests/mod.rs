@@ -7,6 +7,8 @@ mod honoured;
 mod identity;
 mod istio;
 mod istio_access;
+mod istio_gateways;
+mod istio_scopes;
 mod kubernetes;
 mod hosts;
 mod places;

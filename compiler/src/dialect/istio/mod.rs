@@ -1,5 +1,5 @@
 //! Istio's documents, as far as they can be honoured exactly: `networking.istio.io` (VirtualService, DestinationRule,
-//! ServiceEntry, WorkloadEntry, Sidecar), `security.istio.io` (AuthorizationPolicy, PeerAuthentication,
+//! ServiceEntry, WorkloadEntry, Sidecar, Gateway), `security.istio.io` (AuthorizationPolicy, PeerAuthentication,
 //! RequestAuthentication), `telemetry.istio.io` (Telemetry).
 //!
 //! Field names are those of Istio's documents (camelCase). A field that changes what happens to traffic and that we
@@ -9,6 +9,7 @@ pub mod virtual_service;
 pub mod destination_rule;
 pub mod service_entry;
 pub mod sidecar;
+pub mod gateway;
 pub mod string_match;
 pub mod selector;
 pub mod authorization_policy;
@@ -24,6 +25,7 @@ pub use authorization_policy::AuthorizationPolicy;
 pub(crate) use check::is_authority_field;
 pub use check_access::{network, port};
 pub use destination_rule::{ClientTls, DestinationRule, Subset, TlsMode, TrafficPolicy};
+pub use gateway::Gateway;
 pub use peer_authentication::PeerAuthentication;
 pub use request_authentication::RequestAuthentication;
 pub use selector::{ReferredKind, TargetReference, WorkloadSelector};

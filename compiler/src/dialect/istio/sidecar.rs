@@ -59,8 +59,8 @@ pub struct SidecarPort {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EgressListener {
-    /// Only this port; not honoured.
-    pub port: Option<Unread>,
+    /// Only this port of the services; all of them if not set.
+    pub port: Option<Spanned<SidecarPort>>,
     /// Not honoured.
     pub bind: Option<Unread>,
     /// Not honoured.

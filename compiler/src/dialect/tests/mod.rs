@@ -47,5 +47,6 @@ mod gateway_kinds;
 mod identity;
 mod istio;
 mod istio_access;
+mod istio_gateway;
 mod kubernetes;
 mod weft;

@@ -165,7 +165,7 @@ fn gateways(
     let found: Vec<GatewayIndex> = targets
         .filter_map(|target| {
             let namespace = target.namespace.as_ref().map_or(document.namespace(), |namespace| namespace);
-            context.gateway(mesh, document, namespace, &target.name)
+            context.whole_gateway(mesh, document, namespace, &target.name)
         })
         .collect();
     let operations = spec.rules.iter().flat_map(|rule| rule.to.iter().flatten());

@@ -55,6 +55,11 @@ pub(super) fn list<T: Clone>(written: Option<&[Spanned<T>]>, block: Span) -> Opt
     Some(Spanned::new(written.iter().map(|item| item.value.clone()).collect(), span))
 }
 
+/// Every method that is sent again where a dialect does not ask which are safe to repeat.
+pub(super) fn every_method() -> Vec<String> {
+    ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"].map(str::to_owned).to_vec()
+}
+
 /// Adds header edits; names become lower case.
 pub(super) fn edit<'a>(
     edits: &mut HeaderEdits,

@@ -32,7 +32,7 @@ use weft_bundle::body::Origin;
 
 use super::{At, GatewayIndex, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::dialect::{Kind, Parsed, ParsedDocument};
+use crate::dialect::{Kind, NOT_SUPPORTED, Parsed, ParsedDocument};
 use crate::parallel;
 use crate::source::{FileId, Sources};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
@@ -55,11 +55,12 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     mesh.services = services::resolve(&mut context, &documents, &mesh);
     services::bind_calls(&mut context, &documents, &mut mesh);
     istio::sidecar::bind(&mut context, &documents, &mut mesh);
+    let gates = istio::gateway::add(&mut context, &documents, &mut mesh);
     gateway::resolve(&mut context, &documents, &mut mesh);
     // What callers are told of TLS is judged by what the callees ask for.
     peer_tls::resolve(&mut context, &documents, &mut mesh);
     istio::destination_rule::bind(&mut context, &documents, &mut mesh);
-    istio::resolve(&mut context, &documents, &mut mesh);
+    istio::resolve(&mut context, &documents, &gates, &mut mesh);
     tokens::resolve(&mut context, &documents, &mut mesh);
     access::resolve(&mut context, &documents, &mut mesh);
     istio_access::resolve(&mut context, &documents, &mut mesh);
@@ -69,6 +70,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     policy_test::resolve(&mut context, &documents, &mut mesh);
     mesh.reindex();
     istio::callers::check(&mut context, &mesh);
+    istio::destination_rule::check(&mut context, &mesh);
     (mesh, context.found)
 }
 
@@ -208,7 +210,9 @@ impl Context<'_> {
 
     /// Whether the service has that subset; a finding if not.
     fn subset(&mut self, document: &ParsedDocument, service: &Service, name: &Spanned<String>) -> bool {
-        let found = service.subsets.contains_key(&name.value);
+        let told = service.views.iter().flat_map(|view| view.subsets.keys());
+        let mut all = service.subsets.keys().chain(told);
+        let found = all.any(|known| *known == name.value);
         if !found && !self.has_unread("DestinationRule") {
             let known: Vec<&str> = service.subsets.keys().map(String::as_str).collect();
             self.unknown(document, name.span, &format!("subset of `{}` called", service.id()), name, &known);
@@ -257,19 +261,57 @@ impl Context<'_> {
         namespace: &str,
         name: &Spanned<String>,
     ) -> Option<GatewayIndex> {
-        let found = mesh.find_gateway(namespace, name);
-        if found.is_none() && !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
+        let several = match mesh.gateway_named(namespace, name) {
+            Ok(found) => return Some(found),
+            Err(several) => several,
+        };
+        if let Some(first) = several.first() {
+            let message = format!("the workloads of several services are the gateway `{namespace}/{name}`");
+            let all = several.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+            let finding = Diagnostic::error("unknown-reference", message)
+                .object(document.object())
+                .at(name.span)
+                .help(format!("name one of {all}, such as `{first}`"));
+            self.report(finding);
+        } else if !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
             let own = mesh.gateways.iter().filter(|gateway| gateway.namespace == namespace);
-            let known: Vec<&str> = own.map(|gateway| gateway.name.as_str()).collect();
-            self.unknown(
-                document,
-                name.span,
-                &format!("gateway in namespace `{namespace}` called"),
-                name,
-                &known,
-            );
+            let declared = mesh.gateways.iter().flat_map(|gateway| &gateway.declared_by);
+            let declared = declared.filter(|(of, _)| of == namespace).map(|(_, name)| name.as_str());
+            let known: Vec<&str> = own.map(|gateway| gateway.name.as_str()).chain(declared).collect();
+            let what = format!("gateway in namespace `{namespace}` called");
+            self.unknown(document, name.span, &what, name, &known);
         }
-        found
+        None
+    }
+
+    /// The gateway that a policy is for, or a finding: a policy is for all listeners of a gateway, so one of several Gateways
+    /// that share it cannot have its own.
+    fn whole_gateway(
+        &mut self,
+        mesh: &Mesh,
+        document: &ParsedDocument,
+        namespace: &str,
+        name: &Spanned<String>,
+    ) -> Option<GatewayIndex> {
+        let index = self.gateway(mesh, document, namespace, name)?;
+        let gateway = mesh.gateway(index);
+        let part = gateway.declared_by.len() > 1
+            && (gateway.namespace.as_str(), gateway.name.as_str()) != (namespace, name.as_str());
+        if part {
+            let message = format!(
+                "`{namespace}/{name}` is one of several Gateways on the workloads of `{}`",
+                gateway.id()
+            );
+            let finding = Diagnostic::error(NOT_SUPPORTED, message)
+                .object(document.object())
+                .at(name.span)
+                .related(gateway.at.span, "another one is here")
+                .with_note("a policy is for all that comes to these workloads, whichever Gateway lets it in")
+                .help(format!("name `{}`, or give the Gateway workloads of its own", gateway.id()));
+            self.report(finding);
+            return None;
+        }
+        Some(index)
     }
 
     /// That documents of a namespace may send to a service; a finding if not.

@@ -77,7 +77,7 @@ fn target(
             context.service(mesh, document, namespace, &target.name).map(TelemetryTarget::Service)
         }
         TargetKind::Gateway => {
-            context.gateway(mesh, document, namespace, &target.name).map(TelemetryTarget::Gateway)
+            context.whole_gateway(mesh, document, namespace, &target.name).map(TelemetryTarget::Gateway)
         }
         // Reported while reading.
         TargetKind::HttpRoute | TargetKind::GrpcRoute | TargetKind::VirtualService => None,

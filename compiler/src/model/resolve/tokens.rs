@@ -103,7 +103,7 @@ fn bind(
             selected.services.extend(context.service(mesh, document, namespace, &target.name));
         }
         TargetKind::Gateway => {
-            selected.gateways.extend(context.gateway(mesh, document, namespace, &target.name));
+            selected.gateways.extend(context.whole_gateway(mesh, document, namespace, &target.name));
         }
         TargetKind::Mesh => {
             context.mesh_name(document, mesh, &target.name);

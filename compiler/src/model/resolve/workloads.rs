@@ -144,6 +144,27 @@ impl<'d> Workloads<'d> {
         selected
     }
 
+    /// The services whose workloads are known to have the labels of a selector, in any namespace: those of a gateway. Of a
+    /// workload about which nothing is known nobody says that it is one.
+    pub(super) fn known(
+        &self,
+        context: &mut Context<'_>,
+        document: &ParsedDocument,
+        mesh: &Mesh,
+        selector: &Spanned<WorkloadSelector>,
+    ) -> Vec<ServiceIndex> {
+        let wanted = labels(selector);
+        let mut known = Vec::new();
+        for (index, service) in mesh.indexed().filter(|(_, service)| !service.external) {
+            match self.matches(service, &wanted) {
+                Match::All => known.push(index),
+                Match::None | Match::Unknown(_) => {}
+                Match::Part(inside, outside) => context.part(document, selector, service, &inside, &outside),
+            }
+        }
+        known
+    }
+
     fn matches(&self, service: &Service, wanted: &[(&str, &str)]) -> Match {
         let none = (Labels::new(), false);
         let key = (service.namespace.clone(), service.name.clone());
@@ -186,7 +207,10 @@ impl<'d> Workloads<'d> {
     }
 
     fn is_of_gateway(&self, mesh: &Mesh, gateway: &Gateway, wanted: &[(&str, &str)]) -> bool {
-        let named = |(key, value): &(&str, &str)| *key == GATEWAY_NAME_LABEL && *value == gateway.name;
+        let named = |(key, value): &(&str, &str)| match gateway.declared_by.is_empty() {
+            true => *key == GATEWAY_NAME_LABEL && *value == gateway.name,
+            false => gateway.labels.get(*key).is_some_and(|own| own == value),
+        };
         let own = wanted.iter().all(named);
         let service = gateway.service.map(|index| self.matches(mesh.service(index), wanted));
         own || matches!(service, Some(Match::All))
@@ -212,8 +236,13 @@ impl<'d> Workloads<'d> {
                     }
                 }
                 Some(ReferredKind::Gateway) => {
-                    let found = context.gateway(mesh, document, document.namespace(), &target.name);
-                    selected.gateways.extend(found);
+                    let found = context.whole_gateway(mesh, document, document.namespace(), &target.name);
+                    let of_istio = |index: &GatewayIndex| !mesh.gateway(*index).declared_by.is_empty();
+                    if found.as_ref().is_some_and(of_istio) {
+                        context.not_by_reference(document, &target.name);
+                    } else {
+                        selected.gateways.extend(found);
+                    }
                 }
                 // Reported while reading.
                 Some(ReferredKind::GatewayClass) | None => {}
@@ -352,6 +381,16 @@ impl Context<'_> {
             .with_note("a bundle is for a service; nobody would decide for a workload without one")
             .help("add a Service for it");
         self.report(finding);
+    }
+
+    /// Reports a reference to a Gateway of Istio, where only one of the Gateway API may be named.
+    fn not_by_reference(&mut self, document: &ParsedDocument, name: &Spanned<String>) {
+        let message =
+            format!("`{name}` is a Gateway of Istio, and `targetRefs` name those of the Gateway API");
+        let finding = Diagnostic::error("unknown-reference", message).object(document.object());
+        self.report(
+            finding.at(name.span).help("use a `selector` with the labels of the gateway's workloads"),
+        );
     }
 
     /// Reports a policy about what is outside the mesh, where nobody would enforce it.

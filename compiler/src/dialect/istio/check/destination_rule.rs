@@ -13,14 +13,20 @@ use crate::yaml::{Span, Spanned};
 impl DestinationRule {
     pub(in crate::dialect) fn check(spec: &Spanned<Self>, checker: &mut Checker<'_>) {
         one_host(&spec.host, checker);
-        checker.not_yet(
-            spec.workload_selector.as_ref(),
-            "workloadSelector",
-            "settings that differ between callers",
-        );
         export_to(&spec.export_to, checker);
-        for scope in spec.export_to.iter().filter(|scope| scope.value != "*") {
-            checker.not_yet_at(scope.span, "exportTo", "subsets and balancing that differ between callers");
+        if let Some(selector) = &spec.workload_selector {
+            if selector.match_labels.is_empty() {
+                checker.invalid_because(
+                    selector.span,
+                    "the selector names no labels",
+                    "add `matchLabels`, or leave `workloadSelector` out to rule every caller",
+                );
+            }
+            labels(&selector.match_labels, selector.span, checker);
+            if let Some(scope) = spec.export_to.iter().find(|scope| scope.value != ".") {
+                let why = "a rule with a `workloadSelector` is for its own namespace only";
+                no_effect(scope.span, "exportTo", why, checker);
+            }
         }
         if let Some(policy) = &spec.traffic_policy {
             policy.check(policy.span, checker);

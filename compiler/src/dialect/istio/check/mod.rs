@@ -3,6 +3,7 @@
 
 mod destination_rule;
 mod extras;
+mod gateway;
 mod http;
 mod layer4;
 mod matches;
@@ -59,9 +60,6 @@ fn gateways(names: &[Spanned<String>], checker: &mut Checker<'_>) {
                 format!("`{}` is not the name of a gateway", Short(gateway)),
                 "write `mesh`, `name` or `namespace/name`",
             );
-        } else if gateway.value != "mesh" {
-            let name = format!("gateways: {}", Short(gateway));
-            checker.not_yet_at(gateway.span, &name, "gateways at the edge of the mesh");
         }
     }
     checker.unique(names.iter().map(|g| (&g.value, g.span)), |name| format!("`{name}` is given twice"));

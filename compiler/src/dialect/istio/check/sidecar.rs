@@ -86,8 +86,12 @@ impl IngressListener {
 
 impl EgressListener {
     fn check(&self, span: Span, checker: &mut Checker<'_>) {
-        let needs = "callers that see another mesh on each port; here a service is called on all of its own";
-        checker.not_yet(self.port.as_ref(), "port", needs);
+        if let Some(port) = &self.port {
+            checker.port(Some(&port.number));
+            let needs = "a field that has no effect in Istio either";
+            checker.not_yet(port.target_port.as_ref(), "targetPort", needs);
+        }
+        let needs = "listeners that callers choose by address; here the proxy is told where it listens";
         checker.not_yet(self.bind.as_ref(), "bind", needs);
         checker.not_yet(self.capture_mode.as_ref(), "captureMode", needs);
         if self.hosts.is_empty() {

@@ -31,8 +31,17 @@ pub struct DestinationRule {
     /// The namespaces whose callers see it: `*`, `.`, or names; every one if empty.
     #[serde(default)]
     pub export_to: Vec<Spanned<String>>,
-    /// Callers by the labels of their workloads; not honoured.
-    pub workload_selector: Option<Unread>,
+    /// Callers of its own namespace, by the labels of their workloads.
+    pub workload_selector: Option<Spanned<CallerSelector>>,
+}
+
+/// `WorkloadSelector` (iapi:type/v1beta1/selector.proto), for the callers that a rule is for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CallerSelector {
+    /// The labels that a workload must carry, all of them. Not empty once checked.
+    #[serde(default)]
+    pub match_labels: BTreeMap<String, String>,
 }
 
 /// `Subset`.

@@ -81,11 +81,15 @@ pub(super) fn resolve<'d>(
         doors.insert((ParentKind::ListenerSet, document.namespace(), document.name()), Vec::new());
         add_set(context, document, set, facts, &mut drafts);
     }
-    for draft in drafts.into_values() {
-        let index = GatewayIndex(mesh.gateways.len());
-        if let Some(gateway) = gateway(context, facts, mesh, &draft) {
-            open(&mut doors, index, &gateway, &draft);
-            mesh.gateways.push(gateway);
+    let made = drafts.values().filter_map(|draft| gateway(context, facts, mesh, draft));
+    let made: Vec<Gateway> = made.collect();
+    // Istio's are there already.
+    mesh.gateways.extend(made);
+    mesh.gateways.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    for (place, gateway) in mesh.gateways.iter().enumerate().filter(|(_, of)| of.declared_by.is_empty()) {
+        let draft = drafts.get(&(gateway.namespace.as_str(), gateway.name.as_str()));
+        if let Some(draft) = draft {
+            open(&mut doors, GatewayIndex(place), gateway, draft);
         }
     }
     doors
@@ -209,12 +213,19 @@ fn gateway(context: &mut Context<'_>, facts: &Facts<'_>, mesh: &Mesh, draft: &Dr
         at: context.at_document(document),
         identity,
         service,
+        declared_by: Vec::new(),
+        labels: BTreeMap::new(),
         listeners,
         client_certificate,
     })
 }
 
-fn identity(context: &mut Context<'_>, document: &ParsedDocument, mesh: &Mesh) -> Option<SpiffeId> {
+/// The identity of a gateway that is no service: that of the account that an annotation names, or of its own name.
+pub(in crate::model::resolve) fn identity(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    mesh: &Mesh,
+) -> Option<SpiffeId> {
     let written = document.metadata.annotation(SERVICE_ACCOUNT);
     let account = written.map_or(document.name(), |account| account.value.as_str());
     match SpiffeId::for_service_account(&mesh.trust_domain, document.namespace(), account) {

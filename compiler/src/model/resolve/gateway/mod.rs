@@ -20,6 +20,7 @@ use weft_bundle::body::RequestMatch;
 
 use self::facts::Facts;
 use self::listeners::Doors;
+pub(super) use self::listeners::identity;
 pub(super) use self::parents::datagram_services;
 use self::rules::{Binder, Written};
 use super::{Context, convert};
@@ -116,6 +117,7 @@ fn entries(conditions: Vec<(RequestMatch, Span)>, otherwise: Span, rule: usize) 
         port: None,
         source_namespace: None,
         source_labels: BTreeMap::new(),
+        only: None,
         rule,
         span,
     };

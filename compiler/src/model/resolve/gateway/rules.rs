@@ -266,8 +266,6 @@ fn settings(written: &Written<'_>) -> Settings {
 
 /// Tries after the first where `retry` is there and gives no number, which Gateway API leaves open.
 const ATTEMPTS: u32 = 1;
-/// Whoever lists a status means it for every method.
-const EVERY_METHOD: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 /// The longest pause is so many times the first one, which Gateway API leaves open.
 const LONGEST_PAUSE: u32 = 10;
 
@@ -283,7 +281,7 @@ fn retry(written: &Spanned<RouteRetry>) -> Settings {
     Settings::default()
         .written(Settings::RETRY_ATTEMPTS, Some(&attempts))
         .with(Settings::RETRY_ON, Some(always.into_iter().chain(codes).collect()), codes_place)
-        .with(Settings::RETRY_METHODS, Some(EVERY_METHOD.map(str::to_owned).to_vec()), written.span)
+        .with(Settings::RETRY_METHODS, Some(convert::every_method()), written.span)
         .written(Settings::BACKOFF_BASE, written.backoff.as_ref())
         .written(Settings::BACKOFF_MAX, written.backoff.map(|base| base.map(longest)).as_ref())
 }

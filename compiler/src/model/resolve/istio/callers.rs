@@ -16,7 +16,8 @@ pub(in crate::model::resolve) fn check(context: &mut Context<'_>, mesh: &Mesh) {
     }
     let callers = callers_by_target(mesh);
     for route in asking {
-        for entry in route.entries.iter().filter(|entry| !entry.source_labels.is_empty()) {
+        let entries = route.entries.iter().filter(|entry| entry.is_for_services());
+        for entry in entries.filter(|entry| !entry.source_labels.is_empty()) {
             for caller in callers_of(mesh, route, entry, &callers) {
                 undecided(context, route, entry, caller);
             }
@@ -28,9 +29,11 @@ fn asks(route: &Route) -> bool {
     route.entries.iter().any(|entry| !entry.source_labels.is_empty())
 }
 
-type CallersByTarget = BTreeMap<ServiceIndex, Vec<ServiceIndex>>;
+/// The services that may call each service.
+pub(super) type CallersByTarget = BTreeMap<ServiceIndex, Vec<ServiceIndex>>;
 
-fn callers_by_target(mesh: &Mesh) -> CallersByTarget {
+/// Who may call whom.
+pub(super) fn callers_by_target(mesh: &Mesh) -> CallersByTarget {
     let mut callers = CallersByTarget::new();
     for (caller, _) in mesh.indexed().filter(|(_, service)| !service.external) {
         for target in dependencies(mesh, caller) {

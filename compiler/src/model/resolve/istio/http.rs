@@ -7,19 +7,18 @@ use weft_bundle::body::{
 };
 use weft_bundle::duration::DurationText;
 
-use super::super::Context;
+use super::super::{Context, convert};
 use super::backends::{Binder, backends, destination, edits};
 use super::conditions::{condition, string_match};
 use super::delegate::Effective;
+use super::gateway::{Asked, Part};
+use super::{Ports, Stage};
 use crate::diagnostic::Diagnostic;
-use crate::dialect::NOT_SUPPORTED;
 use crate::dialect::istio::virtual_service::{CorsPolicy, DerivePort, HttpFault, UnmatchedPreflights};
 use crate::dialect::istio::{self, Destination, HttpRedirect, HttpRetry, HttpRoute};
-use crate::model::{MirrorRef, RouteEntry, RouteRule, RuleAction, Settings};
+use crate::dialect::{NOT_SUPPORTED, ParsedDocument};
+use crate::model::{Mesh, MirrorRef, RouteEntry, RouteRule, RuleAction, Settings};
 use crate::yaml::{Span, Spanned};
-
-/// Every method: Istio does not ask whether a request is safe to repeat.
-const ALL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 
 /// What Istio does where nobody says anything: no limit on the time of a request, and two retries
 /// (istio:pilot/pkg/networking/core/route/retry/retry.go, `defaultPolicy`; 503 is no longer one of its conditions).
@@ -33,34 +32,44 @@ pub(super) fn defaults() -> Settings {
             RetryOn::Grpc(GrpcStatus::Cancelled),
             RetryOn::Grpc(GrpcStatus::Unavailable),
         ]),
-        retry_methods: Some(ALL_METHODS.map(str::to_owned).to_vec()),
+        // Istio does not ask whether a request is safe to repeat.
+        retry_methods: Some(convert::every_method()),
         ..Settings::default()
     }
 }
 
-/// The entries of a route that hold for the mesh or one gateway, as `applies` says of their `gateways`.
+/// The entries of a route.
 pub(super) fn entries(
-    route: &HttpRoute,
-    span: Span,
+    context: &mut Context<'_>,
+    stage: &Stage<'_, '_>,
+    mesh: &Mesh,
+    effective: &Effective<'_>,
     rule: usize,
-    applies: &dyn Fn(&[Spanned<String>]) -> bool,
 ) -> Vec<RouteEntry> {
+    let route = &*effective.route;
     // A rewrite replaces the matched prefix; without a condition on the path that prefix is `/`.
     let rewrites = route.rewrite.as_ref().is_some_and(|rewrite| rewrite.uri.is_some());
     let whole = rewrites.then(|| PathMatch::Prefix("/".to_owned()));
     if route.matches.is_empty() {
-        let span = route.name.as_ref().map_or(span, |name| name.span);
+        let span = route.name.as_ref().map_or(effective.span, |name| name.span);
         let condition = RequestMatch { path: whole, ..RequestMatch::default() };
         return vec![entry(condition, rule, span)];
     }
     let mut entries = Vec::new();
-    for written in route.matches.iter().filter(|written| applies(&written.gateways)) {
+    for written in &route.matches {
         let mut condition = condition(written);
         condition.path = condition.path.or_else(|| whole.clone());
+        let asked = Asked {
+            gateways: &written.gateways,
+            namespace: written.source_namespace.as_ref().map(|namespace| namespace.as_str()),
+            labels: &written.source_labels,
+            span: written.span,
+        };
         entries.push(RouteEntry {
             port: written.port.as_deref().copied(),
             source_namespace: written.source_namespace.as_ref().map(|namespace| namespace.value.clone()),
             source_labels: written.source_labels.clone(),
+            only: stage.only(context, mesh, Part::Requests, &asked),
             ..entry(condition, rule, written.span)
         });
     }
@@ -70,22 +79,22 @@ pub(super) fn entries(
 /// An entry for every caller.
 pub(super) fn entry(condition: RequestMatch, rule: usize, span: Span) -> RouteEntry {
     let source_labels = std::collections::BTreeMap::new();
-    RouteEntry { condition, port: None, source_namespace: None, source_labels, rule, span }
+    RouteEntry { condition, port: None, source_namespace: None, source_labels, only: None, rule, span }
 }
 
 /// What a route does. `ports` are those it stands on.
 pub(super) fn rule(
     context: &mut Context<'_>,
     effective: &Effective<'_>,
-    ports: &[u16],
+    ports: &Ports,
     binder: &Binder<'_>,
 ) -> RouteRule {
     let (document, written) = (effective.document, &*effective.route);
     let at = context.at(document, effective.span, Some(effective.name.clone()));
     let action = if let Some(redirect) = &written.redirect {
-        let to = self::redirect(redirect);
+        let to = self::redirect(context, document, redirect, ports);
         RuleAction::Redirect(Redirect {
-            port: redirect_port(context, effective, redirect, ports).or(to.port),
+            port: redirect_port(context, effective, redirect, &ports.numbers).or(to.port),
             ..to
         })
     } else if let Some(response) = &written.direct_response {
@@ -129,17 +138,37 @@ fn rewrite(written: &HttpRoute) -> Option<Rewrite> {
 }
 
 /// Envoy drops the request's port where it changes the host; Gateway API, whose rules the engine has, keeps it unless
-/// another is given. Calls inside the mesh are `http` to the proxy, so 80 stands for "none".
-fn redirect(written: &HttpRedirect) -> Redirect {
+/// another, or a scheme, is given. So the scheme that requests have is written down there: calls inside the mesh are `http`
+/// to the proxy.
+fn redirect(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    written: &Spanned<HttpRedirect>,
+    ports: &Ports,
+) -> Redirect {
     let authority =
         written.authority.as_ref().map(|authority| weft_bundle::engine::split_authority(authority));
     let by_protocol = written.derive_port.as_deref() == Some(&DerivePort::FromProtocolDefault);
-    let drops = authority.is_some() || by_protocol;
-    let dropped = (drops && written.scheme.is_none()).then_some(80);
+    let drops = (authority.is_some() || by_protocol) && written.scheme.is_none();
+    let port = written.port.as_deref().copied().or(authority.and_then(|(_, port)| port));
+    let scheme = match (drops && port.is_none(), ports.over_tls) {
+        (false, _) => None,
+        (true, Some(over_tls)) => Some(if over_tls { "https" } else { "http" }),
+        (true, None) => {
+            let message =
+                "requests come by `http` and by `https`, and nothing says which the redirect leads to";
+            let finding = Diagnostic::error(NOT_SUPPORTED, message)
+                .object(document.object())
+                .at(written.span)
+                .with_note("without the request's port, one rule cannot keep both schemes");
+            context.report(finding.help("add `scheme: https`, or a route for each Gateway"));
+            None
+        }
+    };
     Redirect {
-        scheme: written.scheme.as_ref().map(|scheme| scheme.value.clone()),
+        scheme: written.scheme.as_ref().map(|own| own.value.clone()).or(scheme.map(str::to_owned)),
         host: authority.map(|(host, _)| host.to_owned()),
-        port: written.port.as_deref().copied().or(authority.and_then(|(_, port)| port)).or(dropped),
+        port,
         path: match (&written.uri, &written.prefix_rewrite) {
             (Some(uri), _) => Some(PathRewrite::Full(uri.value.clone())),
             (None, Some(prefix)) => Some(PathRewrite::Matched(prefix.value.clone())),

@@ -1,5 +1,5 @@
-//! Istio's networking kinds: VirtualServices, into routes that have their frontends to themselves; DestinationRules, into
-//! subsets and settings of services.
+//! Istio's networking kinds: Gateways, into gateways; VirtualServices, into routes that have their frontends to themselves;
+//! DestinationRules, into subsets and settings of services.
 //!
 //! What Istio does by default is written out ([`http::defaults`]). A document that asks for what cannot be done is refused.
 
@@ -8,6 +8,7 @@ pub(super) mod callers;
 mod conditions;
 mod delegate;
 pub(super) mod destination_rule;
+pub(super) mod gateway;
 mod hosts;
 mod http;
 mod layer4;
@@ -20,17 +21,25 @@ use weft_bundle::body::Protocol;
 
 use self::backends::Binder;
 use self::delegate::Delegates;
+use self::gateway::{Asked, Bound, Gates, Part};
 use self::hosts::{Claim, Hosts};
-use self::layer4::Lists;
+use self::layer4::{Lists, Share};
 use super::{Context, convert};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::istio::VirtualService;
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{Attachment, Mesh, Order, Port, Route, RouteKind, Service, Settings};
+use crate::model::{
+    Attachment, ListenerAttachment, Mesh, Order, Places, Port, Route, RouteKind, Service, Settings,
+};
 use crate::yaml::{Span, Spanned};
 
-/// Adds the routes of all VirtualServices.
-pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
+/// Adds the listeners of all Gateways, and the routes of all VirtualServices.
+pub(super) fn resolve(
+    context: &mut Context<'_>,
+    documents: &[&ParsedDocument],
+    gates: &Gates<'_>,
+    mesh: &mut Mesh,
+) {
     let hosts = Hosts::of(mesh);
     let mut delegates = Delegates::of(documents);
     let mut roots = Vec::new();
@@ -48,8 +57,11 @@ pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], 
         }
     }
     hosts::most_specific_wins(mesh, &mut claims);
-    for ((document, spec), claims) in roots.into_iter().zip(claims) {
-        let routes = mesh_routes(context, document, spec, &claims, &mut delegates, &hosts, mesh);
+    let bound = gateway::bind(context, mesh, &hosts, gates, &roots);
+    for (((document, spec), claims), bound) in roots.into_iter().zip(claims).zip(&bound) {
+        let priority = convert::priority(context, document);
+        let stage = Stage { document, spec, claims: &claims, bound, priority };
+        let routes = stage.routes(context, &mut delegates, &hosts, mesh);
         mesh.routes.extend(routes);
     }
     delegates.report_unused(context);
@@ -63,78 +75,144 @@ fn for_mesh(spec: &VirtualService, gateways: &[Spanned<String>]) -> bool {
     }
 }
 
-/// What a VirtualService decides for callers inside the mesh: requests, TLS connections and others are apart.
-fn mesh_routes<'d>(
-    context: &mut Context<'_>,
+/// A VirtualService, and where it decides.
+struct Stage<'s, 'd> {
     document: &'d ParsedDocument,
     spec: &'d Spanned<VirtualService>,
-    claims: &[Claim],
-    delegates: &mut Delegates<'d>,
-    hosts: &Hosts,
-    mesh: &Mesh,
-) -> Vec<Route> {
-    let binder = Binder { mesh, hosts };
-    let applies = |gateways: &[Spanned<String>]| for_mesh(spec, gateways);
-    let priority = convert::priority(context, document);
-    let at = context.at_document(document);
-    let route = |kind, attachments, lists: Lists, dialect_defaults: Settings| Route {
-        at: at.clone(),
-        namespace: document.namespace().to_owned(),
-        kind,
-        attachments,
-        listeners: Vec::new(),
-        order: Order::Listed,
-        priority,
-        entries: lists.entries,
-        rules: lists.rules,
-        dialect_defaults: dialect_defaults.shared(),
-    };
-    let mut made = Vec::new();
-    if !spec.http.is_empty() {
-        let attachments = attach(
-            context,
-            document,
-            claims,
-            Protocol::is_http,
-            Some(("`http` routes requests", HTTP_HELP)),
-            mesh,
-        );
-        let mut ports: Vec<u16> = attachments.iter().filter_map(|attachment| attachment.port).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        let mut lists = Lists::default();
-        for (number, effective) in delegates.routes(context, document, spec).iter().enumerate() {
-            lists.entries.extend(http::entries(&effective.route, effective.span, number, &applies));
-            lists.rules.push(http::rule(context, effective, &ports, &binder));
+    /// Of services of the mesh.
+    claims: &'s [Claim],
+    /// On listeners.
+    bound: &'s Bound<'d>,
+    priority: Option<i64>,
+}
+
+impl<'d> Stage<'_, 'd> {
+    /// What it decides: requests, TLS connections and others are apart.
+    fn routes(
+        &self,
+        context: &mut Context<'_>,
+        delegates: &mut Delegates<'d>,
+        hosts: &Hosts,
+        mesh: &Mesh,
+    ) -> Vec<Route> {
+        let binder = Binder { mesh, hosts };
+        let mut made = Vec::new();
+        if !self.spec.http.is_empty() {
+            made.push(self.requests(context, delegates, &binder));
         }
-        made.push(route(RouteKind::Http, attachments, lists, http::defaults()));
+        let mut tls_ports = Vec::new();
+        if !self.spec.tls.is_empty() {
+            made.push(self.server_names(context, &binder, &mut tls_ports));
+        }
+        if !self.spec.tcp.is_empty() {
+            made.extend(self.connections(context, &binder, &tls_ports));
+        }
+        made
     }
-    let mut tls_ports = Vec::new();
-    if !spec.tls.is_empty() {
+
+    fn requests(
+        &self,
+        context: &mut Context<'_>,
+        delegates: &mut Delegates<'d>,
+        binder: &Binder<'_>,
+    ) -> Route {
+        let what = Some(("`http` routes requests", HTTP_HELP));
+        let attachments = attach(context, self.document, self.claims, Protocol::is_http, what, binder.mesh);
+        let listeners = self.bound.attachments(|part| part == Part::Requests);
+        let inside = attachments.iter().filter_map(|attachment| attachment.port).map(|port| (port, false));
+        let ports = Ports::of(inside.chain(self.bound.ports()));
+        let mut lists = Lists::default();
+        for (number, effective) in delegates.routes(context, self.document, self.spec).iter().enumerate() {
+            lists.entries.extend(http::entries(context, self, binder.mesh, effective, number));
+            lists.rules.push(http::rule(context, effective, &ports, binder));
+        }
+        self.route(context, RouteKind::Http, (attachments, listeners), lists, http::defaults())
+    }
+
+    fn server_names(
+        &self,
+        context: &mut Context<'_>,
+        binder: &Binder<'_>,
+        tls_ports: &mut Vec<u16>,
+    ) -> Route {
         let is_tls = |protocol| protocol == Protocol::Tls;
         let help = "declare the port's protocol as `tls` if that is what it speaks";
         let what = Some(("`tls` routes TLS connections", help));
-        let attachments = attach(context, document, claims, is_tls, what, mesh);
+        let attachments = attach(context, self.document, self.claims, is_tls, what, binder.mesh);
         tls_ports.extend(attachments.iter().filter_map(|attachment| attachment.port));
+        let listeners = self.bound.attachments(|part| matches!(part, Part::ServerName(..)));
         let mut lists = Lists::default();
-        lists.add_tls(context, document, &spec.tls, &applies, &binder);
+        lists.add_tls(context, self, binder);
         // On a port that speaks TLS, what no server name decides is left to the other connections' routes.
         let here = |port: Option<u16>| port.is_none_or(|port| tls_ports.contains(&port));
-        lists.add_tcp(context, document, &spec.tcp, (&applies, &here), &binder);
-        made.push(route(RouteKind::Tls, attachments, lists, Settings::default()));
+        lists.add_tcp(context, self, (Share::WithServerNames, &here), binder);
+        self.route(context, RouteKind::Tls, (attachments, listeners), lists, Settings::default())
     }
-    if !spec.tcp.is_empty() {
-        let own = |protocol| protocol == Protocol::Tcp || (protocol == Protocol::Tls && spec.tls.is_empty());
-        let what = spec.tls.is_empty().then_some(("`tcp` routes connections", "route requests by `http`"));
-        let attachments = attach(context, document, claims, own, what, mesh);
-        if !attachments.is_empty() {
-            let mut lists = Lists::default();
-            let here = |port: Option<u16>| port.is_none_or(|port| !tls_ports.contains(&port));
-            lists.add_tcp(context, document, &spec.tcp, (&applies, &here), &binder);
-            made.push(route(RouteKind::Tcp, attachments, lists, Settings::default()));
+
+    fn connections(
+        &self,
+        context: &mut Context<'_>,
+        binder: &Binder<'_>,
+        tls_ports: &[u16],
+    ) -> Option<Route> {
+        let no_names = self.spec.tls.is_empty();
+        let own = |protocol| protocol == Protocol::Tcp || (protocol == Protocol::Tls && no_names);
+        let what = no_names.then_some(("`tcp` routes connections", "route requests by `http`"));
+        let attachments = attach(context, self.document, self.claims, own, what, binder.mesh);
+        let listeners = self.bound.attachments(|part| part == Part::Connections);
+        if attachments.is_empty() && listeners.is_empty() {
+            return None;
+        }
+        let mut lists = Lists::default();
+        let here = |port: Option<u16>| port.is_none_or(|port| !tls_ports.contains(&port));
+        lists.add_tcp(context, self, (Share::Alone, &here), binder);
+        Some(self.route(context, RouteKind::Tcp, (attachments, listeners), lists, Settings::default()))
+    }
+
+    fn route(
+        &self,
+        context: &mut Context<'_>,
+        kind: RouteKind,
+        (attachments, listeners): (Vec<Attachment>, Vec<ListenerAttachment>),
+        lists: Lists,
+        dialect_defaults: Settings,
+    ) -> Route {
+        Route {
+            at: context.at_document(self.document),
+            namespace: self.document.namespace().to_owned(),
+            kind,
+            attachments,
+            listeners,
+            order: Order::Listed,
+            priority: self.priority,
+            entries: lists.entries,
+            rules: lists.rules,
+            dialect_defaults: dialect_defaults.shared(),
         }
     }
-    made
+
+    /// Where a condition holds, if not wherever its route does.
+    fn only(&self, context: &mut Context<'_>, mesh: &Mesh, part: Part, asked: &Asked<'_>) -> Option<Places> {
+        let services = for_mesh(self.spec, asked.gateways);
+        self.bound.only(context, mesh, self.document, (part, services), asked)
+    }
+}
+
+/// The ports that requests of a route come to, and how.
+struct Ports {
+    numbers: Vec<u16>,
+    /// Whether all, or none, come over TLS; none if some do.
+    over_tls: Option<bool>,
+}
+
+impl Ports {
+    fn of(ports: impl Iterator<Item = (u16, bool)>) -> Self {
+        let (mut numbers, ways): (Vec<u16>, Vec<bool>) = ports.unzip();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let first = ways.first().copied().unwrap_or(false);
+        Self { numbers, over_tls: ways.iter().all(|way| *way == first).then_some(first) }
+    }
 }
 
 /// One attachment for each port of the claimed services that speaks what is routed; a finding where a host was named that

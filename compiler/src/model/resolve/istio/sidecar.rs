@@ -13,9 +13,9 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::istio::Sidecar;
 use crate::dialect::istio::destination_rule::ConnectionPoolSettings;
 use crate::dialect::istio::service_entry::protocol_named;
-use crate::dialect::istio::sidecar::IngressListener;
+use crate::dialect::istio::sidecar::{IngressListener, SidecarPort};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
-use crate::model::{Call, Mesh, Service, ServiceIndex};
+use crate::model::{Call, Mesh, Port, Service, ServiceIndex};
 use crate::yaml::{Span, Spanned};
 
 #[derive(Clone, Copy)]
@@ -123,6 +123,9 @@ fn undecided(context: &mut Context<'_>, found: Found<'_>, span: Span, service: &
 }
 
 /// The services that `egress` names; none if it does not narrow anything.
+///
+/// A listener for a port shows that port only, and of the port nothing else is shown
+/// (iapi:networking/v1alpha3/sidecar.proto, `IstioEgressListener.port`).
 fn calls(
     context: &mut Context<'_>,
     found: Found<'_>,
@@ -131,37 +134,109 @@ fn calls(
     reported: &mut BTreeSet<Span>,
 ) -> Option<Vec<Call>> {
     let own = &mesh.service(caller).namespace;
-    let mut calls: BTreeMap<ServiceIndex, (Span, bool)> = BTreeMap::new();
-    for (namespace, name, written) in found.spec.egress.as_ref()?.iter().flat_map(|listener| listener.pairs())
-    {
-        if (namespace, name) == ("*", "*") {
-            return None;
-        }
-        if namespace == "~" {
-            continue;
-        }
-        let namespace = if namespace == "." { own.as_str() } else { namespace };
-        let Ok(pattern) = HostPattern::parse(name) else { continue };
-        let mut any = false;
-        let seen = mesh.indexed().filter(|(_, service)| service.is_visible_to(own));
-        for (index, _) in seen.filter(|(_, service)| fits(service, namespace, &pattern)) {
-            any = true;
-            // What one Sidecar says of many services, each says of the others.
-            if index != caller {
-                let by_pattern = !matches!(pattern, HostPattern::Exact(_));
-                let (_, only_by_pattern) = calls.entry(index).or_insert((written.span, by_pattern));
-                *only_by_pattern &= by_pattern;
+    let egress = found.spec.egress.as_ref()?;
+    let of_ports: BTreeSet<u16> =
+        egress.iter().filter_map(|listener| Some(listener.port.as_ref()?.number.value)).collect();
+    let mut shown: BTreeMap<ServiceIndex, Shown> = BTreeMap::new();
+    for listener in egress {
+        let port = listener.port.as_ref();
+        for (namespace, name, written) in listener.pairs() {
+            if (namespace, name) == ("*", "*") && of_ports.is_empty() {
+                return None;
+            }
+            if namespace == "~" {
+                continue;
+            }
+            let namespace = if namespace == "." { own.as_str() } else { namespace };
+            let Ok(pattern) = HostPattern::parse(name) else { continue };
+            let mut any = false;
+            let seen = mesh.indexed().filter(|(_, service)| service.is_visible_to(own));
+            for (index, service) in seen.filter(|(_, service)| fits(service, namespace, &pattern)) {
+                any = true;
+                // What one Sidecar says of many services, each says of the others.
+                if index != caller {
+                    let by_pattern = !matches!(pattern, HostPattern::Exact(_));
+                    let shown = shown.entry(index).or_insert_with(|| Shown::at(written.span));
+                    shown.add(service, port.map(|port| port.number.value), &of_ports, by_pattern);
+                    if let Some(protocol) = port.and_then(|port| port.protocol.as_ref()) {
+                        other_protocol(context, found, service, (port, protocol), reported);
+                    }
+                }
+            }
+            if !any && matches!(pattern, HostPattern::Exact(_)) && reported.insert(written.span) {
+                let message = format!("no service has the host `{name}` in that namespace");
+                let finding = Diagnostic::error("unknown-reference", message).object(found.document.object());
+                let help = "hosts are written in full, as in `shop/cart.shop.svc.cluster.local`";
+                context.report(finding.at(written.span).label("not found").help(help));
             }
         }
-        if !any && matches!(pattern, HostPattern::Exact(_)) && reported.insert(written.span) {
-            let message = format!("no service has the host `{name}` in that namespace");
-            let finding = Diagnostic::error("unknown-reference", message).object(found.document.object());
-            let help = "hosts are written in full, as in `shop/cart.shop.svc.cluster.local`";
-            context.report(finding.at(written.span).label("not found").help(help));
-        }
     }
-    let call = |(service, (span, by_pattern))| Call { service, span, by_pattern };
-    Some(calls.into_iter().map(call).collect())
+    let mut calls = Vec::new();
+    for (index, shown) in shown {
+        let service = mesh.service(index);
+        match service.ports.iter().find(|port| !shown.ports.contains(&port.number)) {
+            Some(_) if shown.ports.is_empty() => continue,
+            Some(hidden) if reported.insert(shown.span) => in_part(context, found, service, &shown, hidden),
+            _ => {}
+        }
+        calls.push(Call { service: index, span: shown.span, by_pattern: shown.by_pattern });
+    }
+    Some(calls)
+}
+
+/// What is shown of a service.
+struct Shown {
+    span: Span,
+    ports: BTreeSet<u16>,
+    by_pattern: bool,
+}
+
+impl Shown {
+    fn at(span: Span) -> Self {
+        Self { span, ports: BTreeSet::new(), by_pattern: true }
+    }
+
+    fn add(&mut self, service: &Service, only: Option<u16>, of_ports: &BTreeSet<u16>, by_pattern: bool) {
+        let numbers = service.ports.iter().map(|port| port.number);
+        let here = |number: &u16| match only {
+            Some(only) => *number == only,
+            None => !of_ports.contains(number),
+        };
+        self.ports.extend(numbers.filter(here));
+        self.by_pattern &= by_pattern;
+    }
+}
+
+/// Reports a service of which the listeners show some ports.
+fn in_part(context: &mut Context<'_>, found: Found<'_>, service: &Service, shown: &Shown, hidden: &Port) {
+    let message = format!("this shows only a part of `{}`, and not its port {}", service.id(), hidden.number);
+    let finding = Diagnostic::error(NOT_SUPPORTED, message)
+        .object(found.document.object())
+        .at(shown.span)
+        .related(hidden.span, "the port is declared here")
+        .with_note("a caller sees a service with all of its ports, or not at all")
+        .help("list the other ports too, or declare a service of its own for the port that is meant");
+    context.report(finding);
+}
+
+/// Reports a listener for a port of another protocol.
+fn other_protocol(
+    context: &mut Context<'_>,
+    found: Found<'_>,
+    service: &Service,
+    (listener, protocol): (Option<&Spanned<SidecarPort>>, &Spanned<String>),
+    reported: &mut BTreeSet<Span>,
+) {
+    let port = listener.and_then(|listener| service.port(listener.number.value));
+    let Some(port) = port.filter(|port| protocol_named(protocol) != Some(port.protocol)) else { return };
+    if reported.insert(protocol.span) {
+        let message = format!("port {} of `{}` speaks {}", port.number, service.id(), port.protocol.as_str());
+        let finding = Diagnostic::error("protocol-mismatch", message)
+            .object(found.document.object())
+            .at(protocol.span)
+            .related(port.span, "the port is declared here");
+        context.report(finding);
+    }
 }
 
 fn fits(service: &Service, namespace: &str, pattern: &HostPattern) -> bool {

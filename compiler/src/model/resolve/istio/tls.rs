@@ -1,6 +1,8 @@
 //! How a DestinationRule protects connections: between workloads of the mesh always by the mesh's identities, and to the
 //! outside as the document says.
 
+use std::collections::BTreeMap;
+
 use weft_bundle::body::{Anchors, PeerTls, ServerTls, StringMatch, SubjectName};
 
 use super::super::{Context, convert::certificates};
@@ -10,12 +12,16 @@ use crate::dialect::{NOT_SUPPORTED, ParsedDocument};
 use crate::model::Service;
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
-/// Binds `tls` of a policy and of its ports.
-pub(super) fn bind(
+/// What rules said of the TLS of ports so far.
+pub(super) type Said<'d> = BTreeMap<u16, (&'d ParsedDocument, Span, i64, Option<ServerTls>)>;
+
+/// Binds `tls` of a policy and of its ports; the priority is that of its document.
+pub(super) fn bind<'d>(
     context: &mut Context<'_>,
-    document: &ParsedDocument,
+    (document, priority): (&'d ParsedDocument, i64),
     policy: &TrafficPolicy,
     service: &mut Service,
+    said: &mut Said<'d>,
 ) {
     let numbers: Vec<u16> = service.ports.iter().map(|port| port.number).collect();
     for number in numbers {
@@ -26,17 +32,17 @@ pub(super) fn bind(
         // A policy of a port replaces all of the service's.
         let tls = of_port.map_or(policy.tls.as_ref(), |of_port| of_port.tls.as_ref());
         if let Some(tls) = tls {
-            bind_port(context, document, tls, service, number);
+            bind_port(context, (document, priority), tls, (service, number), said);
         }
     }
 }
 
-fn bind_port(
+fn bind_port<'d>(
     context: &mut Context<'_>,
-    document: &ParsedDocument,
+    (document, priority): (&'d ParsedDocument, i64),
     tls: &Spanned<ClientTls>,
-    service: &mut Service,
-    number: u16,
+    (service, number): (&mut Service, u16),
+    said: &mut Said<'d>,
 ) {
     if service.external {
         let made = match tls.mode.map(|mode| mode.value) {
@@ -55,16 +61,29 @@ fn bind_port(
         };
         let id = service.id();
         let Some(port) = service.ports.iter_mut().find(|port| port.number == number) else { return };
-        if port.server_tls.is_some() && port.server_tls != made {
-            let message = format!("the TLS of port {number} of `{id}` is said in two places");
-            let finding = Diagnostic::error("conflicting-settings", message)
-                .object(document.object())
-                .at(tls.span)
-                .related(port.span, "the port has TLS of its own, or by another DestinationRule");
-            context.report(finding.help("say it once"));
-            return;
+        let message = format!("the TLS of port {number} of `{id}` is said in two places");
+        let finding =
+            Diagnostic::error("conflicting-settings", message).object(document.object()).at(tls.span);
+        match said.get(&number) {
+            // Another rule of higher priority, or one that says the same.
+            Some((_, _, other, before)) if *other != priority || *before == made => {}
+            Some((other, span, ..)) => {
+                let finding = finding.related(*span, format!("`{other}` says it too"));
+                context.report(
+                    finding.help(
+                        "say it once, or say which one decides with the annotation `weft.dev/priority`",
+                    ),
+                );
+            }
+            None if port.server_tls.is_some() && port.server_tls != made => {
+                let finding = finding.related(port.span, "the port has TLS of its own");
+                context.report(finding.help("say it once"));
+            }
+            None => {
+                said.insert(number, (document, tls.span, priority, made.clone()));
+                port.server_tls = made;
+            }
         }
-        port.server_tls = made;
         return;
     }
     let Some(port) = service.port(number) else { return };
@@ -139,26 +158,36 @@ fn anchors(context: &mut Context<'_>, document: &ParsedDocument, tls: &ClientTls
     if path.value == "system" {
         return Some(Anchors::System);
     }
+    let help = "put the certificates into the repository, or write `system` for those of the proxy's machine";
+    certificates_of(context, document, path, help).map(Anchors::Certificates)
+}
+
+/// The certificates in a file of the repository: base64 of one DER certificate each, sorted. That there are none is
+/// reported.
+pub(super) fn certificates_of(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    path: &Spanned<String>,
+    help: &str,
+) -> Option<Vec<String>> {
     let Some(file) = context.sources.attachment(document.file, path) else {
         let message = format!("there is no file `{path}` beside this document");
         let finding = Diagnostic::error("unknown-reference", message)
             .object(document.object())
             .at(path.span)
             .with_note("a bundle carries the certificates themselves; a path on the proxy's machine says nothing here")
-            .help("put the certificates into the repository, or write `system` for those of the proxy's machine");
+            .help(help);
         context.report(finding);
         return None;
     };
-    match certificates(&file.bytes) {
-        Some(certificates) => Some(Anchors::Certificates(certificates)),
-        None => {
-            let finding = Diagnostic::error(INVALID_VALUE, "this holds no PEM certificate")
-                .object(document.object())
-                .at(path.span);
-            context.report(finding);
-            None
-        }
+    let found = certificates(&file.bytes);
+    if found.is_none() {
+        let finding = Diagnostic::error(INVALID_VALUE, "this holds no PEM certificate")
+            .object(document.object())
+            .at(path.span);
+        context.report(finding);
     }
+    found
 }
 
 /// In Istio the certificates to believe come from the same Secret as the one to present, or from one beside it.

@@ -1,42 +1,49 @@
-//! DestinationRules, into subsets and settings of services.
+//! What the DestinationRules of one scope say of a service: subsets and settings, united.
 //!
 //! A policy of a port replaces the policy of the service, also in what it leaves out; a policy of a subset replaces it part by
 //! part: what it says about balancing, pools or outliers stands for all there is about that
 //! (istio:pilot/pkg/networking/core/cluster_traffic_policy.go). So that levels may still be merged field by field, a subset's
 //! part writes out Istio's default for each field that the service's sets.
+//!
+//! Where two rules set one field, the one of higher priority decides; without, that is an error.
 
-use super::super::{Context, services};
-use super::hosts::Hosts;
-use super::settings::{self, Parts};
-use super::tls;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::super::{Context, services};
+use super::super::settings::{self, Parts};
+use super::super::tls::{self, Said};
+use super::Rule;
 use crate::diagnostic::Diagnostic;
-use crate::dialect::istio::{DestinationRule, TrafficPolicy};
-use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
-use crate::model::{Mesh, Service, ServiceIndex, Settings, Subset};
-use crate::yaml::Spanned;
+use crate::dialect::istio::TrafficPolicy;
+use crate::dialect::{NOT_SUPPORTED, ParsedDocument};
+use crate::model::{Service, Settings, Subset};
+use crate::yaml::{Span, Spanned};
 
-/// Adds the subsets and settings of all DestinationRules to their services.
-pub(in crate::model::resolve) fn bind(
-    context: &mut Context<'_>,
-    documents: &[&ParsedDocument],
-    mesh: &mut Mesh,
-) {
-    let hosts = Hosts::of(mesh);
-    for document in documents {
-        let Kind::DestinationRule(spec) = &document.spec else { continue };
-        let Some(index) = hosts.service(context, mesh, document, &spec.host) else { continue };
-        bind_one(context, document, spec, mesh, index);
-    }
+/// Who said what so far; a field is the first one's.
+#[derive(Default)]
+struct Before<'d> {
+    fields: BTreeMap<&'static str, (&'d ParsedDocument, Span, i64)>,
+    ports: BTreeMap<u16, (&'d ParsedDocument, Span, i64)>,
+    tls: Said<'d>,
 }
 
-fn bind_one(
+/// A service with what some rules say of it, which come by priority. Notes which were looked at.
+pub(super) fn applied<'d>(
     context: &mut Context<'_>,
-    document: &ParsedDocument,
-    spec: &DestinationRule,
-    mesh: &mut Mesh,
-    index: ServiceIndex,
-) {
-    let Some(service) = mesh.services.get_mut(index.0) else { return };
+    mut service: Service,
+    rules: &[(usize, &Rule<'d>)],
+    used: &mut BTreeSet<usize>,
+) -> Service {
+    let mut before = Before::default();
+    for (place, rule) in rules {
+        used.insert(*place);
+        bind_one(context, rule, &mut service, &mut before);
+    }
+    service
+}
+
+fn bind_one<'d>(context: &mut Context<'_>, rule: &Rule<'d>, service: &mut Service, before: &mut Before<'d>) {
+    let (document, spec) = (rule.document, rule.spec);
     let top = spec.traffic_policy.as_ref();
     for subset in &spec.subsets {
         let at = context.at(document, subset.name.span, Some(subset.name.value.clone()));
@@ -53,34 +60,21 @@ fn bind_one(
         services::add_subset(context, document, &mut service.subsets, &subset.name, made);
     }
     if let Some(policy) = top {
-        bind_policy(context, document, policy, service);
+        bind_policy(context, rule, policy, service, before);
     }
 }
 
-fn bind_policy(
+fn bind_policy<'d>(
     context: &mut Context<'_>,
-    document: &ParsedDocument,
+    rule: &Rule<'d>,
     policy: &Spanned<TrafficPolicy>,
     service: &mut Service,
+    before: &mut Before<'d>,
 ) {
+    let document = rule.document;
     let object = document.object();
     let own = settings::of(&Parts::of(policy)).made_by(&object);
-    let clashes = own.clashes(&service.settings);
-    if !clashes.is_empty() {
-        let set = clashes.join("`, `");
-        let message = format!("another DestinationRule sets `{set}` of `{}` too", service.id());
-        let place = |settings: &Settings| {
-            clashes.first().and_then(|name| settings.place_named(name)).map(|place| place.span)
-        };
-        let finding = Diagnostic::error("conflicting-settings", message)
-            .object(object.clone())
-            .at(place(&own).unwrap_or(policy.span));
-        let finding = match place(&service.settings) {
-            Some(other) => finding.related(other, "the other one"),
-            None => finding,
-        };
-        context.report(finding.help("set it in one of them"));
-    }
+    clash(context, rule, policy.span, service, &own, before);
     let whole = std::mem::take(&mut service.settings).or(&own);
     for port in &mut service.ports {
         let of_port = policy
@@ -90,14 +84,22 @@ fn bind_policy(
         let settings = match of_port {
             Some(of_port) => {
                 let made = settings::of(&Parts::of_port(of_port)).made_by(&object);
-                if port.settings.is_some() {
-                    let message =
-                        format!("another DestinationRule has a policy for port {} too", port.number);
-                    let finding = Diagnostic::error("conflicting-settings", message);
-                    context.report(finding.object(document.object()).at(of_port.span));
+                match before.ports.get(&port.number) {
+                    Some((other, span, priority)) => {
+                        if *priority == rule.priority {
+                            let what = format!("has a policy for port {} too", port.number);
+                            twice(context, document, of_port.span, (other, *span), &what);
+                        }
+                        None
+                    }
+                    None => {
+                        before.ports.insert(port.number, (document, of_port.span, rule.priority));
+                        Some(made)
+                    }
                 }
-                Some(made)
             }
+            // A policy of the port replaces this one.
+            None if before.ports.contains_key(&port.number) => None,
             // Time without traffic is limited on connections, not on requests.
             None => settings::idle_connections(policy, port).map(|idle| idle.made_by(&object).or(&whole)),
         };
@@ -111,7 +113,58 @@ fn bind_policy(
             context.port(document, service, selector.number.value, selector.span);
         }
     }
-    tls::bind(context, document, policy, service);
+    tls::bind(context, (document, rule.priority), policy, service, &mut before.tls);
+}
+
+/// Reports fields that a rule of the same priority has set, and notes the others.
+fn clash<'d>(
+    context: &mut Context<'_>,
+    rule: &Rule<'d>,
+    span: Span,
+    service: &Service,
+    own: &Settings,
+    before: &mut Before<'d>,
+) {
+    let mut others: BTreeMap<Span, Clash<'d>> = BTreeMap::new();
+    for field in own.clashes(own) {
+        let here = own.place_named(field).map_or(span, |place| place.span);
+        match before.fields.get(field) {
+            Some((other, at, priority)) if *priority == rule.priority => {
+                let clash = Clash { here, other, at: *at, fields: Vec::new() };
+                others.entry(other.metadata.name.span).or_insert(clash).fields.push(field);
+            }
+            Some(_) => {}
+            None => drop(before.fields.insert(field, (rule.document, here, rule.priority))),
+        }
+    }
+    for Clash { here, other, at, fields } in others.into_values() {
+        let what = format!("sets `{}` of `{}` too", fields.join("`, `"), service.id());
+        twice(context, rule.document, here, (other, at), &what);
+    }
+}
+
+/// Fields that two rules set, at the places of the first of them.
+struct Clash<'d> {
+    here: Span,
+    other: &'d ParsedDocument,
+    at: Span,
+    fields: Vec<&'static str>,
+}
+
+fn twice(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    span: Span,
+    (other, at): (&ParsedDocument, Span),
+    what: &str,
+) {
+    let finding = Diagnostic::error("conflicting-settings", format!("`{other}` {what}"))
+        .object(document.object())
+        .at(span)
+        .related(at, "the other one")
+        .with_note("Istio lets the older one win; Git has no such time")
+        .help("set it in one of them, or say which one decides with the annotation `weft.dev/priority`");
+    context.report(finding);
 }
 
 /// A subset's own policies of single ports.
