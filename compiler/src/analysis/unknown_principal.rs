@@ -25,18 +25,17 @@ use weft_bundle::body::IdentityMatch;
 use weft_bundle::spiffe::SpiffeId;
 
 use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::model::{AccessPolicy, Caller, CallerKind, Mesh};
+use crate::model::{AccessPolicy, Caller, CallerKind, Mesh, Service};
 
 /// How many names are compared at most, all together.
 const GUESSES: usize = 1_000_000;
 
 /// One finding per identity and rule.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
-    let services = mesh.services.iter().filter(|service| !service.external).map(|service| &service.identity);
-    let known: BTreeSet<&SpiffeId> = services
-        .chain(mesh.gateways.iter().map(|gateway| &gateway.identity))
-        .chain(&mesh.accounts.known)
-        .collect();
+    let services = mesh.services.iter().filter(|service| !service.external && !is_guess(mesh, service));
+    let gateways = mesh.gateways.iter().map(|gateway| &gateway.identity);
+    let known: BTreeSet<&SpiffeId> =
+        services.map(|service| &service.identity).chain(gateways).chain(&mesh.accounts.known).collect();
     let namespaces: BTreeSet<&str> = known.iter().filter_map(|identity| identity.namespace()).collect();
     let mut guesses = GUESSES;
     let mut found = Vec::new();
@@ -46,6 +45,15 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         }
     }
     found
+}
+
+/// Whether an identity is only that of a Kubernetes Service's own name, and the documents list the accounts of its namespace
+/// without that one.
+fn is_guess(mesh: &Mesh, service: &Service) -> bool {
+    let listed = |namespace: &str| mesh.accounts.listed.contains(namespace);
+    !service.labels.is_empty()
+        && service.identity.namespace().is_some_and(listed)
+        && !mesh.accounts.known.contains(&service.identity)
 }
 
 fn judge(

@@ -273,6 +273,11 @@ spec:
       containers: [ { ports: [ { name: web, containerPort: 8080 }, { name: sync, containerPort: 7000, protocol: UDP } ] } ]
 ";
     accounts_that_are_not_there: &with("
+apiVersion: v1
+kind: Service
+metadata: { name: front, namespace: shop }
+spec: { selector: { app: front }, ports: [ { name: http, port: 80 } ] }
+---
 apiVersion: apps/v1
 kind: Deployment
 metadata: { name: batch, namespace: shop }
@@ -287,6 +292,7 @@ spec:
   rules:
   - from: [ { identity: spiffe://test.example/ns/shop/sa/orders }, { identity: spiffe://test.example/ns/shop/sa/ordres } ]
   - from: [ { identity: spiffe://test.example/ns/other/sa/orders }, { identity: spiffe://test.example/ns/shop/sa/default } ]
+  - from: [ { identity: spiffe://test.example/ns/shop/sa/front } ]
 ");
     a_policy_for_a_workload_without_a_service: "
 apiVersion: apps/v1
