@@ -9,12 +9,14 @@
 //! VirtualServices ([`listeners`]) and are made with those.
 
 mod bind;
+mod bound;
 mod listeners;
 mod servers;
 
 use std::collections::BTreeMap;
 
-pub(super) use self::bind::{Asked, Bound, bind};
+pub(super) use self::bind::bind;
+pub(super) use self::bound::{Asked, Bound};
 pub(super) use self::listeners::Part;
 use self::servers::Server;
 use super::super::workloads::Workloads;

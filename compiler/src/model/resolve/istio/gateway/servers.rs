@@ -58,7 +58,6 @@ impl Server<'_> {
 
 /// What a server does with TLS: nothing, or something; none if a certificate is not there. Names of certificates are those
 /// of the namespace of the gateway's workloads.
-#[expect(clippy::option_option, reason = "a server that cannot be made is not one for clear text")]
 pub(super) fn tls(
     context: &mut Context<'_>,
     document: &ParsedDocument,
