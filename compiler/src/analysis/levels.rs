@@ -1,8 +1,6 @@
 //! Which level of settings says something, for findings that point at it. The order is that of
 //! [`crate::model::routing::settings`], which a test holds this to.
 
-use std::sync::LazyLock;
-
 use crate::model::settings::Setting;
 use crate::model::{At, Mesh, Port, ServiceIndex, Settings, TrafficTarget};
 use crate::yaml::Span;
@@ -53,8 +51,6 @@ pub(super) struct Said<'m, T> {
 /// Settings in the order in which they are asked.
 pub(super) struct Levels<'m>(Vec<(&'m Settings, &'m At, Level)>);
 
-static BUILT_IN: LazyLock<Settings> = LazyLock::new(Settings::built_in);
-
 impl<'m> Levels<'m> {
     /// Those for requests to a port of a service; `rule` is the route and rule that they come through, if any.
     pub(super) fn of(
@@ -90,7 +86,7 @@ impl<'m> Levels<'m> {
         }
         levels.policies(mesh, &TrafficTarget::Mesh, Level::Mesh);
         levels.add(&mesh.defaults, &mesh.at, Level::Mesh);
-        levels.add(&BUILT_IN, &mesh.at, Level::BuiltIn);
+        levels.add(Settings::built_in(), &mesh.at, Level::BuiltIn);
         levels
     }
 

@@ -5,6 +5,7 @@
 //! stays outside.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weft_bundle::body::{
     Access, AccessDefault, Action, Cluster, Frontend, Listener, Target, TokenProvider, UpstreamTls, Verdict,
@@ -94,7 +95,7 @@ fn frontend(
     clusters: &mut Clusters<'_>,
 ) -> Frontend {
     let plan = listener_plan(mesh, index, place);
-    let (entries, rules) = list(mesh, &plan, |rule| listener_settings(mesh, rule), clusters);
+    let (entries, rules) = list(mesh, &plan, |rule| Arc::new(listener_settings(mesh, rule)), clusters);
     let mut hosts: Vec<String> = listener.hosts.iter().map(HostPattern::to_string).collect();
     hosts.sort();
     Frontend {

@@ -1,6 +1,7 @@
 //! What a caller sees of a service: frontends with their rules, and the clusters behind them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use weft_bundle::body::{
     Action, Backend, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
@@ -8,7 +9,7 @@ use weft_bundle::body::{
 use weft_bundle::duration::DurationText;
 
 use super::cluster::{Clusters, cluster};
-use crate::model::routing::{self, FrontendPlan, PlannedEntry};
+use crate::model::routing::{self, FrontendPlan, PlannedEntry, RuleSettings};
 use crate::model::{
     BackendRef, BackendTarget, Mesh, MirrorRef, Port, RouteKind, RuleAction, Service, ServiceIndex, Settings,
 };
@@ -64,8 +65,8 @@ fn decisions(
 ) -> (Vec<Entry>, Vec<Rule>, Rule) {
     let plan = routing::plan(mesh, target, port, caller);
     let view = clusters.view(mesh.service(target));
-    let settings = |place| routing::settings_in(mesh, view, (target, port.number), None, Some(place));
-    let (entries, rules) = list(mesh, &plan, settings, clusters);
+    let mut settings = RuleSettings::new(mesh, view, (target, port.number));
+    let (entries, rules) = list(mesh, &plan, |place| settings.of(place), clusters);
     let otherwise = match plan.routes.first().and_then(|index| mesh.routes.get(*index)) {
         Some(route) => respond(route.at.origin.clone(), 404),
         None => to_service_itself(mesh, target, port, clusters),
@@ -77,7 +78,7 @@ fn decisions(
 pub(super) fn list(
     mesh: &Mesh,
     plan: &FrontendPlan<'_>,
-    settings: impl Fn((usize, usize)) -> Settings,
+    mut settings: impl FnMut((usize, usize)) -> Arc<Settings>,
     clusters: &mut Clusters<'_>,
 ) -> (Vec<Entry>, Vec<Rule>) {
     let mut entries = Vec::new();
@@ -88,14 +89,14 @@ pub(super) fn list(
         let place = (planned.route_index, planned.entry.rule);
         let number = *numbers.entry(place).or_insert(next);
         if number == next {
-            rules.push(rule(mesh, planned, settings(place), clusters));
+            rules.push(rule(mesh, planned, &settings(place), clusters));
         }
         entries.push(Entry { condition: planned.condition(), rule: number });
     }
     (entries, rules)
 }
 
-fn rule(mesh: &Mesh, planned: &PlannedEntry<'_>, settings: Settings, clusters: &mut Clusters<'_>) -> Rule {
+fn rule(mesh: &Mesh, planned: &PlannedEntry<'_>, settings: &Settings, clusters: &mut Clusters<'_>) -> Rule {
     let source = planned.rule();
     let kind = planned.route.kind;
     let action = match &source.action {
@@ -113,12 +114,12 @@ fn rule(mesh: &Mesh, planned: &PlannedEntry<'_>, settings: Settings, clusters: &
         request_headers: source.request_headers.clone(),
         response_headers: source.response_headers.clone(),
         rewrite: source.rewrite.clone(),
-        timeouts: if forwards { timeouts(&settings) } else { Timeouts::default() },
-        retry: if forwards { retry(&settings) } else { None },
+        timeouts: if forwards { timeouts(settings) } else { Timeouts::default() },
+        retry: if forwards { retry(settings) } else { None },
         mirrors: source.mirrors.iter().filter_map(|mirror| self::mirror(mesh, mirror, clusters)).collect(),
         cors: source.cors.clone(),
-        fault: settings.fault.filter(|_| forwards),
-        session: settings.session.filter(|_| forwards),
+        fault: settings.fault.clone().filter(|_| forwards),
+        session: settings.session.clone().filter(|_| forwards),
     }
 }
 

@@ -18,6 +18,7 @@
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use weft_bundle::body::{PathMatch, RequestMatch};
 use weft_bundle::engine::HostPattern;
@@ -483,21 +484,54 @@ pub fn settings_in(
         let own = own.unwrap_or_default();
         merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
     }
-    merged
-        .or(&at_level(mesh, &TrafficTarget::Port(service, port)))
+    merged.or(&below_rules(mesh, view, (service, port), &dialect))
+}
+
+/// The settings that hold for requests to a port, through rules that set nothing and have these defaults of their dialect.
+fn below_rules(
+    mesh: &Mesh,
+    view: Option<&View>,
+    (service, port): (ServiceIndex, u16),
+    dialect: &Settings,
+) -> Settings {
+    at_level(mesh, &TrafficTarget::Port(service, port))
         .or(&at_level(mesh, &TrafficTarget::Service(service)))
         .or(service_settings(mesh, view, service, port))
-        .or(&dialect)
+        .or(dialect)
         .or(&at_level(mesh, &TrafficTarget::Mesh))
         .or(&mesh.defaults)
-        .or(&Settings::built_in())
+        .or(Settings::built_in())
+}
+
+/// The settings for requests to a port, rule by rule. Most rules set nothing, and share what holds below them.
+pub struct RuleSettings<'m> {
+    mesh: &'m Mesh,
+    view: Option<&'m View>,
+    target: (ServiceIndex, u16),
+    /// By route, whose dialect has its say.
+    below: BTreeMap<usize, Arc<Settings>>,
+}
+
+impl<'m> RuleSettings<'m> {
+    /// For requests to a port of a service; `view` is what the caller is told of it.
+    pub fn new(mesh: &'m Mesh, view: Option<&'m View>, target: (ServiceIndex, u16)) -> Self {
+        Self { mesh, view, target, below: BTreeMap::new() }
+    }
+
+    /// Those of a rule, given as its route and place: as [`settings_in`] gives them.
+    pub fn of(&mut self, rule: (usize, usize)) -> Arc<Settings> {
+        let (own, dialect) = of_rule(self.mesh, rule);
+        let make = || Arc::new(below_rules(self.mesh, self.view, self.target, &dialect));
+        let below = self.below.entry(rule.0).or_insert_with(make);
+        if own.is_empty() { Arc::clone(below) } else { Arc::new(own.or(below)) }
+    }
 }
 
 /// The settings that hold for the requests of a rule on a listener, nearest level first: of the rule, of its route, of the
 /// mesh. Callers outside name no service, whose settings could count.
 pub fn listener_settings(mesh: &Mesh, rule: (usize, usize)) -> Settings {
     let (own, dialect) = of_rule(mesh, rule);
-    own.or(&dialect).or(&at_level(mesh, &TrafficTarget::Mesh)).or(&mesh.defaults).or(&Settings::built_in())
+    own.or(&dialect).or(&at_level(mesh, &TrafficTarget::Mesh)).or(&mesh.defaults).or(Settings::built_in())
 }
 
 /// The settings of a rule and its route, and the defaults of its dialect.

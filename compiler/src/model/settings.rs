@@ -190,6 +190,7 @@ settings! {
 
 /// Most rules set nothing.
 static NOTHING: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+static BUILT_IN: LazyLock<Settings> = LazyLock::new(Settings::without_a_word);
 
 impl Settings {
     /// These settings, to be kept by many; those that set nothing are kept once.
@@ -238,7 +239,11 @@ impl Settings {
     }
 
     /// What holds where nobody says anything: 15 s for a request, 5 min between frames, 1 s to connect, no retries.
-    pub fn built_in() -> Self {
+    pub fn built_in() -> &'static Self {
+        &BUILT_IN
+    }
+
+    fn without_a_word() -> Self {
         let millis = |millis| Some(DurationText::new(std::time::Duration::from_millis(millis)));
         let safe = ["GET", "HEAD", "OPTIONS", "TRACE"].map(str::to_owned);
         Self {
@@ -270,7 +275,7 @@ mod tests {
     fn the_nearest_level_wins_field_by_field() {
         let rule = Settings { retry_attempts: Some(2), ..Settings::default() };
         let service = Settings { retry_attempts: Some(5), connect: "2s".parse().ok(), ..Settings::default() };
-        let merged = rule.clone().or(&service).or(&Settings::built_in());
+        let merged = rule.clone().or(&service).or(Settings::built_in());
         assert_eq!(merged.retry_attempts, Some(2));
         assert_eq!(merged.connect, "2s".parse().ok());
         assert_eq!(merged.request, "15s".parse().ok());
