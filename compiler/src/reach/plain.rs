@@ -34,34 +34,40 @@ pub fn plainly_apart(a: &Entry, b: &Entry) -> bool {
     };
     let (Some(a), Some(b)) = (&a.path, &b.path) else { return methods };
     let (Some(own), Some(other)) = (Beginning::of(a), Beginning::of(b)) else { return methods };
-    methods || own.is_apart_from(&other) || matches_none(a, &other) || matches_none(b, &own)
+    methods || own.is_apart_from(&other) || matches_none(a, b) || matches_none(b, a)
 }
 
 /// An automaton of a pattern that is a regular expression may have this many bytes here; longer ones are for the engine.
 const MOST_BYTES: usize = 1 << 16;
 
-/// Whether a path condition is a regular expression that plainly matches nothing that begins like this. Case counts for
-/// nothing, as [`Beginning`] has none.
-fn matches_none(path: &PathPattern, other: &Beginning) -> bool {
+/// Whether a path condition is a regular expression that matches nothing of what a plain one does.
+fn matches_none(path: &PathPattern, other: &PathPattern) -> bool {
     let PathKind::Regex(pattern) = &path.kind else { return false };
-    let Ok(nfa) = compile_nfa(pattern, true, MOST_BYTES) else { return false };
+    let (text, whole) = match &other.kind {
+        PathKind::Exact(text) => (text.as_str(), true),
+        PathKind::Prefix(text) => (text.as_str(), false),
+        PathKind::SegmentPrefix(text) => (text.trim_end_matches('/'), false),
+        PathKind::Regex(_) => return false,
+    };
+    // Without case, an expression may match less (`[^b]` not even `B`).
+    if path.ignore_case || other.ignore_case || !(text.is_empty() || is_plain_path(text)) {
+        return false;
+    }
+    let Ok(nfa) = compile_nfa(pattern, false, MOST_BYTES) else { return false };
     // Of all that match, not of the first that does: an alternative that comes later counts too.
     let config = hybrid::DFA::config().match_kind(MatchKind::All).skip_cache_capacity_check(true);
     let Ok(dfa) = hybrid::DFA::builder().configure(config).build_from_nfa(nfa) else { return false };
     let mut cache = dfa.create_cache();
     let anchored = start::Config::new().anchored(Anchored::Yes);
     let Ok(mut state) = dfa.start_state(&mut cache, &anchored) else { return false };
-    for byte in other.text().bytes() {
+    for byte in text.bytes() {
         match dfa.next_state(&mut cache, state, byte) {
             Ok(next) if next.is_dead() => return true,
             Ok(next) => state = next,
             Err(_) => return false,
         }
     }
-    match (other, dfa.next_eoi_state(&mut cache, state)) {
-        (Beginning::Whole(_), Ok(end)) => !end.is_match(),
-        _ => false,
-    }
+    whole && dfa.next_eoi_state(&mut cache, state).is_ok_and(|end| !end.is_match())
 }
 
 /// What two plain paths of equal rank share exactly when they share a request: the path without case and closing `/`.
