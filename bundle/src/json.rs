@@ -261,7 +261,11 @@ mod tests {
         assert_eq!(from_slice::<Value>(&bytes).unwrap(), serde_json::to_value(&all).unwrap());
         assert_eq!(to_canonical(&serde_json::to_value(&all).unwrap()).unwrap(), bytes);
         assert!(matches!(to_canonical(&BTreeMap::from([((1, 2), 3)])), Err(JsonError::Shape { .. })));
-        assert!(bytes.starts_with(br#"{"\u0001":7,"b":6,"choices":{"Unit":8},"empty":{},"numbers":{"-1":true,"10":"#));
+        assert!(
+            bytes.starts_with(
+                br#"{"\u0001":7,"b":6,"choices":{"Unit":8},"empty":{},"numbers":{"-1":true,"10":"#
+            )
+        );
     }
 
     #[test]

@@ -37,11 +37,7 @@ pub(crate) fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl Fn
     })
 }
 
-fn spread<T: Sync, R: Send>(
-    items: &[T],
-    threads: usize,
-    make: impl Fn(usize, &T) -> R + Sync,
-) -> Vec<R> {
+fn spread<T: Sync, R: Send>(items: &[T], threads: usize, make: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
     // Items differ in size, so threads fetch a few at a time instead of getting a fixed share.
     let batch = (items.len() / 1024).clamp(1, 64);
     let threads = threads.min(items.len().div_ceil(batch));

@@ -19,13 +19,13 @@ use crate::diagnostic::human::Style;
 use crate::diagnostic::{
     self, Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif,
 };
+use crate::dialect::parse_with;
 use crate::findings::levels::anything_broken;
 use crate::findings::{Baseline, Checks, Comparison, Levels, Waivers, compare};
 use crate::model::Mesh;
 use crate::parallel;
 use crate::progress::{Progress, Silent, Stage};
 use crate::source::{GitTree, SourceError, Sources};
-use crate::dialect::parse_with;
 use crate::{Compilation, Known, Parsed, Skipped, compile_parsed};
 
 /// Checks policy documents and says what is wrong with them

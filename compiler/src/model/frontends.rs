@@ -40,8 +40,11 @@ impl Frontends {
             let target = ServiceIndex(place);
             let frontend = |number: u16| {
                 let audiences = routing::find_audiences(mesh, target, number);
-                let namespaces: BTreeSet<&String> =
-                    audiences.iter().map(|audience| &audience.namespace).filter(|name| !name.is_empty()).collect();
+                let namespaces: BTreeSet<&String> = audiences
+                    .iter()
+                    .map(|audience| &audience.namespace)
+                    .filter(|name| !name.is_empty())
+                    .collect();
                 let list = |namespace: &str| routing::list(mesh, target, number, namespace);
                 let special = namespaces.into_iter().map(|name| (name.clone(), list(name))).collect();
                 Frontend { special, general: list(""), audiences }

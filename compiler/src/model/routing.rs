@@ -268,7 +268,9 @@ pub fn plan<'m>(
     port: &Port,
     viewer: &(impl Viewer + ?Sized),
 ) -> FrontendPlan<'m> {
-    let Some(frontend) = mesh.frontends.get(mesh, target, port.number) else { return FrontendPlan::default() };
+    let Some(frontend) = mesh.frontends.get(mesh, target, port.number) else {
+        return FrontendPlan::default();
+    };
     let list = frontend.list(viewer.namespace());
     let planned = |(route_index, place, rank): &(usize, usize, Rank)| {
         let route = mesh.routes.get(*route_index)?;
@@ -306,7 +308,8 @@ pub(super) fn list(mesh: &Mesh, target: ServiceIndex, number: u16, namespace: &s
             }
         }
     }
-    let ranks = |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Specificity);
+    let ranks =
+        |index: &usize| mesh.routes.get(*index).is_some_and(|route| route.order == Order::Specificity);
     if routes.iter().all(ranks) {
         // Stable: what is equal stays as listed in its document.
         entries.sort_by_key(|(route, _, rank)| (Reverse(*rank), standing(mesh, *route)));

@@ -165,7 +165,8 @@ fn replace(path: &Path, parent: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Whether a file holds just these bytes.
 fn holds(path: &Path, bytes: &[u8]) -> bool {
-    let same_length = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
+    let same_length =
+        fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() == bytes.len() as u64);
     same_length && fs::read(path).is_ok_and(|found| found == bytes)
 }
 

@@ -13,8 +13,8 @@
 mod directory;
 mod keys;
 
-use std::fmt;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

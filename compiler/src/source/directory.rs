@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::digest;
 
 use super::git::{Git, ids_below};
-use super::{MAX_FILE_BYTES, Refusal, Role, Source, SourceError, SourceFile, Sources};
+use super::{MAX_FILE_BYTES, Refusal, Role, Room, Source, SourceError, SourceFile, Sources};
 
 /// A directory of policy.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl Source for Directory {
         };
         let prefix = repository.as_ref().map(|(_, prefix)| prefix.clone()).unwrap_or_default();
         let ignored = repository.as_ref().map(|(git, _)| git.ignored()).transpose()?.unwrap_or_default();
-        let mut walk = Walk { root: root.clone(), ignored, sources: Sources::default() };
+        let mut walk = Walk { root: root.clone(), ignored, sources: Sources::default(), room: Room::new() };
         if root.is_dir() {
             walk.directory(&root, &prefix)?;
         } else {
@@ -72,13 +72,16 @@ struct Walk {
     /// What Git ignores, from the root of the repository; such files can never be part of a commit.
     ignored: BTreeSet<String>,
     sources: Sources,
+    room: Room,
 }
 
 impl Walk {
     fn directory(&mut self, directory: &Path, prefix: &str) -> Result<(), SourceError> {
-        let entries = fs::read_dir(directory).map_err(|source| error(directory, source))?;
+        let entries = fs::read_dir(directory).and_then(Iterator::collect::<io::Result<Vec<DirEntry>>>);
+        let mut entries = entries.map_err(|source| error(directory, source))?;
+        // The same file is the first that is too much, whatever order the disk has.
+        entries.sort_by_key(DirEntry::file_name);
         for entry in entries {
-            let entry = entry.map_err(|source| error(directory, source))?;
             self.entry(&entry, prefix)?;
         }
         Ok(())
@@ -136,6 +139,7 @@ impl Walk {
             self.sources.refuse(&path, Refusal::TooLarge);
             return Ok(());
         }
+        self.room.take(&path, size)?;
         let bytes = fs::read(full).map_err(|source| error(full, source))?;
         match Refusal::of_content(&bytes) {
             Some(refusal) => self.sources.refuse(&path, refusal),

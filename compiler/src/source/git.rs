@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use super::directory::blob_id;
 use super::{
-    MAX_FILE_BYTES, Refusal, Revision, Role, Source, SourceError, SourceFile, Sources, is_hidden, join,
+    MAX_FILE_BYTES, Refusal, Revision, Role, Room, Source, SourceError, SourceFile, Sources, is_hidden, join,
     parent,
 };
 
@@ -51,6 +51,7 @@ impl GitTree {
         }
         let revision = git.revision(&commit, false)?;
         let mut sources = Sources { revision: Some(revision), ..Sources::default() };
+        let mut room = Room::new();
         let mut blobs = Blobs::start(&git, known, commit.len())?;
         let alone = entries.iter().any(|entry| entry.path == prefix && entry.is_ours());
         let visible = |entry: &&TreeEntry| {
@@ -63,7 +64,10 @@ impl GitTree {
         entries.iter().filter(hidden).for_each(|entry| sources.hide(&entry.path, &prefix));
         for entry in entries.iter().filter(visible) {
             match entry.read(&entries, &mut blobs)? {
-                Content::File(file) => sources.push(file),
+                Content::File(file) => {
+                    room.take(&file.path, entry.size)?;
+                    sources.push(file);
+                }
                 Content::Refused(refusal) => sources.refuse(&entry.path, refusal),
                 Content::Other => {}
             }

@@ -188,6 +188,11 @@ pub enum SourceError {
     },
     /// The path is not inside a Git work tree.
     NotARepository(PathBuf),
+    /// The files come to more than is read.
+    TooMuch {
+        /// The one with which they do.
+        path: String,
+    },
     /// `git` gave something that this program does not understand.
     Protocol(&'static str),
 }
@@ -205,6 +210,12 @@ impl fmt::Display for SourceError {
                 write!(f, "there is no directory `{path}` at `{revision}`")
             }
             Self::NotARepository(path) => write!(f, "`{}` is not inside a Git repository", path.display()),
+            Self::TooMuch { path } => write!(
+                f,
+                "with `{}` the files come to more than {} MiB, which is the most that is read; name a directory in it",
+                path.escape_debug(),
+                MAX_BYTES >> 20
+            ),
             Self::Protocol(what) => write!(f, "`git` answered in an unexpected way: {what}"),
         }
     }
@@ -218,6 +229,7 @@ impl std::error::Error for SourceError {
             | Self::UnknownRevision { .. }
             | Self::NoSuchDirectory { .. }
             | Self::NotARepository(_)
+            | Self::TooMuch { .. }
             | Self::Protocol(_) => None,
         }
     }
@@ -228,6 +240,25 @@ pub const REFUSED_FILE: &str = "refused-file";
 
 /// The largest file that is read: a hundred times the largest met in practice.
 const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// The most that is read all together: ten thousand services take a third of it.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// How much more may be read.
+struct Room(u64);
+
+impl Room {
+    /// For what nothing was read of yet.
+    fn new() -> Self {
+        Self(MAX_BYTES)
+    }
+
+    /// Takes the room that a file needs.
+    fn take(&mut self, path: &str, size: u64) -> Result<(), SourceError> {
+        self.0 = self.0.checked_sub(size).ok_or_else(|| SourceError::TooMuch { path: path.to_owned() })?;
+        Ok(())
+    }
+}
 
 /// Why a file is not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

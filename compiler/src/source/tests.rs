@@ -313,3 +313,20 @@ fn a_single_file_of_a_revision_comes_with_the_certificates_beside_it() {
     assert_eq!((&then.files, &then.attachments), (&now.files, &now.attachments));
     assert_eq!(then.attachments.len(), 1);
 }
+
+#[test]
+fn too_much_to_read_is_refused_with_the_file_that_is_too_much() {
+    let directory = tempfile::tempdir().unwrap();
+    // Holes, which take no room on the disk.
+    for number in 0..17 {
+        let file = fs::File::create(directory.path().join(format!("{number:02}.yaml"))).unwrap();
+        file.set_len(MAX_FILE_BYTES).unwrap();
+    }
+    let error = Directory::new(directory.path()).read().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "with `16.yaml` the files come to more than 256 MiB, which is the most that is read; name a directory in it"
+    );
+    fs::remove_file(directory.path().join("03.yaml")).unwrap();
+    assert_eq!(Directory::new(directory.path()).read().unwrap().files.len(), 16);
+}
