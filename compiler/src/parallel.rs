@@ -75,7 +75,10 @@ fn spread<T: Sync, R: Send>(items: &[T], threads: usize, make: impl Fn(usize, &T
         made
     });
     made.sort_unstable_by_key(|(start, _)| *start);
-    made.into_iter().flat_map(|(_, batch)| batch).collect()
+    // With room for all from the start: a large list that grows is held twice.
+    let mut all = Vec::with_capacity(items.len());
+    made.into_iter().for_each(|(_, batch)| all.extend(batch));
+    all
 }
 
 #[cfg(test)]

@@ -141,7 +141,7 @@ impl Context<'_> {
             let made: Vec<R> = part.iter().filter_map(|document| bind(&mut own, document)).collect();
             (made, own.found, guesses - own.guesses)
         });
-        let mut made = Vec::new();
+        let mut made = Vec::with_capacity(bound.iter().map(|(part, ..)| part.len()).sum());
         for (part, found, guessed) in bound {
             made.extend(part);
             self.found.extend(found);

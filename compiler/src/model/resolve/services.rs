@@ -21,11 +21,10 @@ use crate::yaml::Spanned;
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &Mesh) -> Vec<Service> {
     let mut services: BTreeMap<(String, String), Service> = BTreeMap::new();
     for document in documents {
-        let key = (document.namespace().to_owned(), document.name().to_owned());
         if let Kind::Service(spec) = &document.spec
             && let Some(service) = weft_service(context, document, spec, mesh)
         {
-            services.insert(key, service);
+            services.insert((document.namespace().to_owned(), document.name().to_owned()), service);
         }
     }
     let pods = Pods::of(documents);

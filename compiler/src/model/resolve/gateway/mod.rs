@@ -90,6 +90,8 @@ fn bound<R: Default>(
         entries.extend(self::entries(conditions(rule), place, index));
         rules.push(binder.rule(&parts, index));
     }
+    entries.shrink_to_fit();
+    rules.shrink_to_fit();
     let parents = parents::attach(context, scene, document, spec.value, kind);
     Route {
         at: context.at_document(document),
