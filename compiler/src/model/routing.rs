@@ -271,18 +271,28 @@ pub fn plan<'m>(
     let Some(frontend) = mesh.frontends.get(mesh, target, port.number) else {
         return FrontendPlan::default();
     };
-    let list = frontend.list(viewer.namespace());
+    let kept = frontend.list(viewer.namespace()).map(Cow::Borrowed);
+    let list = kept.unwrap_or_else(|| Cow::Owned(list(mesh, target, port.number, viewer.namespace())));
     let planned = |(route_index, place, rank): &(usize, usize, Rank)| {
         let route = mesh.routes.get(*route_index)?;
         let entry = route.entries.get(*place)?;
         let sees = viewer.carries(&entry.source_labels);
         sees.then_some(PlannedEntry { route_index: *route_index, route, entry, hosts: &[], rank: *rank })
     };
-    FrontendPlan {
-        entries: list.entries.iter().filter_map(planned).collect(),
-        routes: Cow::Borrowed(&list.routes),
-        rivals: Cow::Borrowed(&list.rivals),
-        outranked: Cow::Borrowed(&list.outranked),
+    let entries = list.entries.iter().filter_map(planned).collect();
+    match list {
+        Cow::Borrowed(List { routes, rivals, outranked, .. }) => FrontendPlan {
+            entries,
+            routes: routes.into(),
+            rivals: rivals.into(),
+            outranked: outranked.into(),
+        },
+        Cow::Owned(List { routes, rivals, outranked, .. }) => FrontendPlan {
+            entries,
+            routes: routes.into(),
+            rivals: rivals.into(),
+            outranked: outranked.into(),
+        },
     }
 }
 
