@@ -33,6 +33,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use weft_bundle::body::PathMatch;
+
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{Gateway, GatewayIndex, Mesh, Order, Port, Route, Service, ServiceIndex};
@@ -187,7 +189,8 @@ fn ties(plan: &FrontendPlan<'_>, what: &str, seen: &mut BTreeSet<Pair>) -> Vec<(
 /// How many pairs of one list are compared. No list that somebody wrote has as many.
 const MOST_PAIRS: usize = 20_000;
 
-/// How long pairs are looked for in one list; a pair whose paths are compared counts a hundred times.
+/// How long pairs are looked for in one list; a pair whose paths are compared counts a hundred times, and one for which an
+/// expression is compiled as often again.
 const MOST_LOOKS: usize = 500_000_000;
 
 /// Pairs of entries, by place and in order, of different routes, equal in rank and in priority, that are not plainly
@@ -209,7 +212,12 @@ fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option
         for (first, second) in pairs_of_group {
             let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second)) else { continue };
             let tie = is_tie(a, b);
-            looks = looks.saturating_sub(if tie { 100 } else { 1 });
+            let expressions = [a, b].into_iter().filter(|planned| is_expression(planned)).count();
+            looks = looks.saturating_sub(match (tie, expressions) {
+                (false, _) => 1,
+                (true, 1) => 10_000,
+                (true, _) => 100,
+            });
             let apart = || {
                 entries.get(first).zip(entries.get(second)).is_some_and(|(a, b)| reach::plainly_apart(a, b))
             };
@@ -225,6 +233,10 @@ fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option
     }
     pairs.sort_unstable();
     (pairs, None)
+}
+
+fn is_expression(planned: &PlannedEntry<'_>) -> bool {
+    matches!(planned.entry.condition.path, Some(PathMatch::Regex(_)))
 }
 
 fn is_tie(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>) -> bool {

@@ -383,7 +383,8 @@ impl<'a> Reader<'a> {
         if api_version == "v1" && kind == "List" {
             return self.list(node);
         }
-        if api_version == "v1" && !self.concerns_us(node, kind) {
+        let facts = ["v1", "apps/v1"].contains(&api_version);
+        if facts && !self.concerns_us(node, kind) {
             return self.foreign(node, api_version, kind);
         }
         let entry = KINDS.iter().find(|entry| entry.group == group && entry.kind == kind);
@@ -481,7 +482,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether a ConfigMap or a Secret holds certificates; others are no concern of a mesh.
+    /// Whether a ConfigMap or a Secret holds certificates, and a workload pods; others, such as a patch of the number of
+    /// copies, are no concern of a mesh.
     fn concerns_us(&self, node: NodeId, kind: &str) -> bool {
         match kind {
             "ConfigMap" => {
@@ -489,6 +491,11 @@ impl<'a> Reader<'a> {
                 data.is_some_and(|data| self.document.get(data, kubernetes::CA_KEY).is_some())
             }
             "Secret" => kubernetes::secret::concerns_us(self.document, node),
+            "Deployment" | "StatefulSet" | "DaemonSet" => {
+                let steps = ["spec", "template", "spec"];
+                let pods = steps.iter().try_fold(node, |at, step| self.document.get(at, step));
+                pods.is_some()
+            }
             _ => true,
         }
     }

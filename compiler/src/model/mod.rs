@@ -45,6 +45,7 @@ pub use self::route::{
     Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Places, Route, RouteEntry,
     RouteKind, RouteRule, RuleAction, Scope,
 };
+pub(crate) use self::service::is_added_later;
 pub use self::service::{Accounts, Call, Endpoint, Port, Service, ServiceIndex, Subset, View, Workload};
 pub use self::settings::Settings;
 pub use self::telemetry::TelemetrySettings;

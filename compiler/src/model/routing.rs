@@ -452,8 +452,9 @@ pub(super) fn find_audiences(mesh: &Mesh, target: ServiceIndex, number: u16) -> 
                 Scope::Consumers(namespace) => drop(names.insert(namespace.clone())),
                 Scope::Namespaces(namespaces) => names.extend(namespaces.iter().cloned()),
             }
-            names.extend(route.entries.iter().filter_map(|entry| entry.source_namespace.clone()));
-            labels.extend(route.entries.iter().map(|entry| entry.source_labels.clone()));
+            let entries = || route.entries.iter().filter(|entry| entry.is_for_services() && here(entry.port));
+            names.extend(entries().filter_map(|entry| entry.source_namespace.clone()));
+            labels.extend(entries().map(|entry| entry.source_labels.clone()));
         }
     }
     let of = |namespace: &String| {

@@ -114,10 +114,16 @@ impl Service {
             true => None,
             false => Some(open.iter().all(|(key, value)| endpoint.labels.get(*key) == Some(*value))),
         };
-        let described = self
-            .workloads
-            .iter()
-            .map(|workload| Some(open.iter().all(|(key, value)| workload.labels.get(*key) == Some(value))));
+        let described = self.workloads.iter().map(|workload| {
+            let has = |(key, value): &&(&String, &String)| workload.labels.get(*key) == Some(*value);
+            let later =
+                |(key, _): &(&String, &String)| !workload.labels.contains_key(*key) && is_added_later(key);
+            let mut missing = open.iter().filter(|label| !has(label)).peekable();
+            match missing.peek() {
+                None => Some(true),
+                Some(_) => (!missing.all(later)).then_some(false),
+            }
+        });
         // Endpoints without labels are those of workloads that are described.
         let listed = self.endpoints.iter().map(carries);
         let listed = listed.filter(|answer| answer.is_some() || self.workloads.is_empty());
@@ -158,6 +164,15 @@ impl Service {
             })
         })
     }
+}
+
+/// Whether a label is one that a cluster adds to pods, whatever their template says: those of Istio's injection, and the
+/// hashes of the controllers.
+pub(crate) fn is_added_later(label: &str) -> bool {
+    let domain = label.split_once('/').map(|(domain, _)| domain).unwrap_or_default();
+    domain == "istio.io"
+        || domain.ends_with(".istio.io")
+        || matches!(label, "pod-template-hash" | "controller-revision-hash")
 }
 
 /// What some callers are told of a service, in place of what its own fields say to most (Istio's DestinationRules, of which

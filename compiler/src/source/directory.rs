@@ -139,11 +139,13 @@ impl Walk {
             self.sources.refuse(&path, Refusal::TooLarge);
             return Ok(());
         }
-        self.room.take(&path, size)?;
         let bytes = fs::read(full).map_err(|source| error(full, source))?;
         match Refusal::of_content(&bytes) {
             Some(refusal) => self.sources.refuse(&path, refusal),
-            None => self.sources.push(SourceFile { path, bytes }),
+            None => {
+                self.room.take(&path, size)?;
+                self.sources.push(SourceFile { path, bytes });
+            }
         }
         Ok(())
     }

@@ -418,3 +418,164 @@ spec:
     );
     assert_eq!(report.coverage.unreached().count(), 0);
 }
+
+/// A Kubernetes Service of pods with the label `app`, and a Gateway of Istio for workloads that nothing describes.
+const INGRESS: &str = "
+apiVersion: v1
+kind: Service
+metadata: { name: istio-gw }
+spec: { selector: { app: gw }, ports: [ { name: http, port: 80 } ] }
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: public }
+spec:
+  selector: { istio: ingressgateway }
+  servers: [ { port: { number: 80, name: http, protocol: HTTP }, hosts: [ shop.example ] } ]
+---
+";
+
+#[test]
+fn a_denial_that_might_be_for_a_gateway_missed_it_silently() {
+    let deny = |labels: &str| {
+        let policy = format!(
+            "apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: p }}
+spec: {{ selector: {{ matchLabels: {{ {labels} }} }}, action: DENY, rules: [ {{}} ] }}
+"
+        );
+        findings(&format!("{INGRESS}{policy}")).contains("nothing says whether this is also for the gateway")
+    };
+    assert!(deny("app: gw"));
+    // It is, or it is not.
+    assert!(!deny("istio: ingressgateway"));
+    assert!(!deny("istio: other, app: gw"));
+}
+
+#[test]
+fn a_label_that_injection_adds_counted_as_absent() {
+    let text = |label: &str| {
+        let text = format!(
+            "apiVersion: v1
+kind: Service
+metadata: {{ name: web }}
+spec: {{ selector: {{ app: web }}, ports: [ {{ name: http, port: 80 }} ] }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{ name: web }}
+spec: {{ template: {{ metadata: {{ labels: {{ app: web }} }}, spec: {{ containers: [ {{ ports: [ {{ containerPort: 80 }} ] }} ] }} }} }}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{ name: other, labels: {{ app: other, {label}: x }} }}
+spec: {{ containers: [ {{ ports: [ {{ containerPort: 80 }} ] }} ] }}
+---
+apiVersion: v1
+kind: Service
+metadata: {{ name: other }}
+spec: {{ selector: {{ app: other }}, ports: [ {{ name: http, port: 80 }} ] }}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{ name: p }}
+spec: {{ selector: {{ matchLabels: {{ {label}: x }} }}, action: DENY, rules: [ {{}} ] }}
+"
+        );
+        findings(&text).contains("nobody knows whether the workloads of `default/web` have the label")
+    };
+    assert!(text("service.istio.io/canonical-name"));
+    assert!(text("pod-template-hash"));
+    assert!(!text("team"));
+}
+
+#[test]
+fn a_source_with_a_label_of_the_gateway_and_another_was_dropped_from_it() {
+    let route = |labels: &str| {
+        let route = format!(
+            "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{ name: web }}
+spec:
+  hosts: [ shop.example ]
+  gateways: [ public ]
+  http:
+  - match: [ {{ sourceLabels: {{ {labels} }} }} ]
+    route: [ {{ destination: {{ host: cart }} }} ]
+"
+        );
+        findings(&format!("{INGRESS}{route}")).contains("nothing says whether the workloads of")
+    };
+    assert!(route("istio: ingressgateway, version: v2"));
+    assert!(!route("istio: ingressgateway"));
+    assert!(!route("istio: other, version: v2"));
+}
+
+#[test]
+fn one_slice_written_by_hand_made_all_other_services_dead() {
+    let text = "apiVersion: v1
+kind: Service
+metadata: { name: db }
+spec: { ports: [ { name: tcp, port: 5432 } ] }
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: { name: db-1, labels: { kubernetes.io/service-name: db } }
+addressType: IPv4
+ports: [ { name: tcp, port: 5432 } ]
+endpoints: [ { addresses: [ 10.0.0.9 ] } ]
+---
+apiVersion: v1
+kind: Service
+metadata: { name: api }
+spec: { selector: { app: api }, ports: [ { name: http, port: 80 } ] }
+";
+    let names = found(text);
+    assert!(names.contains(&"unlisted-endpoints") && !names.contains(&"dead-backend"), "{}", findings(text));
+}
+
+#[test]
+fn a_patch_of_the_number_of_copies_was_an_error() {
+    let patch = "apiVersion: apps/v1
+kind: Deployment
+metadata: { name: web }
+spec: { replicas: 3 }
+";
+    assert!(
+        !found(patch).iter().any(|name| ["missing-field", "invalid-value"].contains(name)),
+        "{}",
+        findings(patch)
+    );
+}
+
+#[test]
+fn of_two_idle_times_of_a_connection_the_lower_priority_won() {
+    let rule = |name: &str, priority: i64, pool: &str| {
+        format!(
+            "---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{ name: {name}, annotations: {{ weft.dev/priority: '{priority}' }} }}
+spec: {{ host: db.default.svc.cluster.local, trafficPolicy: {{ connectionPool: {{ tcp: {{ {pool} }} }} }} }}
+"
+        )
+    };
+    let service = "apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: db }
+spec:
+  ports: [ { name: tcp, port: 5432, protocol: tcp } ]
+  endpoints: { static: [ { address: 10.0.0.9 } ] }
+";
+    let idle = |text: &str| {
+        let (_, compilation) = compile_text(text);
+        let db = compilation.mesh.find("default", "db").unwrap();
+        let settings = crate::model::routing::settings(&compilation.mesh, db, 5432, None, None);
+        (settings.idle.unwrap().to_string(), settings.connect.unwrap().to_string())
+    };
+    let (first, second) = (rule("a", 1, "idleTimeout: 10s"), rule("b", 0, "idleTimeout: 20s"));
+    assert_eq!(idle(&format!("{service}{first}{second}")).0, "10s");
+    let other = rule("b", 0, "connectTimeout: 200ms");
+    assert_eq!(idle(&format!("{service}{first}{other}")), ("10s".to_owned(), "200ms".to_owned()));
+}

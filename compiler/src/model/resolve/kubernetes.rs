@@ -44,6 +44,14 @@ pub(super) fn resolve<'d>(
     services: &mut BTreeMap<(String, String), Service>,
 ) {
     let slices = slices_by_service(documents);
+    // Slices that somebody wrote for a Service without a selector say nothing of the others.
+    let exported = documents.iter().any(|document| match &document.spec {
+        Kind::KubeService(spec) => {
+            let key = (document.namespace().to_owned(), document.name().to_owned());
+            !spec.selector.is_empty() && slices.contains_key(&key)
+        }
+        _ => false,
+    });
     let datagrams = gateway::datagram_services(documents);
     let said = said_by_weft(documents);
     for document in documents {
@@ -55,7 +63,7 @@ pub(super) fn resolve<'d>(
         let own = slices.get(&key).map(Vec::as_slice).unwrap_or_default();
         let selected = pods.selected(document.namespace(), &spec.selector);
         // A cluster whose EndpointSlices are here has no other endpoints, except for what it does not run yet.
-        let known = !slices.is_empty() && selected.is_empty();
+        let known = exported && selected.is_empty();
         let behind = Behind {
             slices: own,
             later: own.is_empty() && !spec.selector.is_empty() && !known,

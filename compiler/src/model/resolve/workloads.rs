@@ -16,7 +16,7 @@ use super::pods::{PodSet, Pods};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::istio::{ReferredKind, TargetReference, WorkloadSelector};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
-use crate::model::{Gateway, GatewayIndex, Mesh, Service, ServiceIndex};
+use crate::model::{Gateway, GatewayIndex, Mesh, Service, ServiceIndex, is_added_later};
 use crate::yaml::{Span, Spanned};
 
 /// The label that Istio gives the pods of a Gateway of the Gateway API.
@@ -124,8 +124,13 @@ impl<'d> Workloads<'d> {
             }
         }
         for (place, gateway) in mesh.gateways.iter().enumerate() {
-            if reach.includes(&gateway.namespace) && self.is_of_gateway(mesh, gateway, &wanted) {
-                selected.gateways.push(GatewayIndex(place));
+            if !reach.includes(&gateway.namespace) {
+                continue;
+            }
+            match (self.is_of_gateway(mesh, gateway, &wanted), selector) {
+                (Some(true), _) => selected.gateways.push(GatewayIndex(place)),
+                (None, Some(selector)) => context.unsure_of_gateway(document, selector, gateway),
+                (Some(false), _) | (None, None) => {}
             }
         }
         let Some(selector) = selector else { return selected };
@@ -180,21 +185,23 @@ impl<'d> Workloads<'d> {
         // Endpoints without labels are those of workloads that are described.
         let described = !service.workloads.is_empty();
         let listed = service.endpoints.iter().filter(|endpoint| !described || !endpoint.labels.is_empty());
-        let listed = listed.map(|endpoint| (endpoint.address.to_string(), &endpoint.labels));
+        let listed = listed.map(|endpoint| (endpoint.address.to_string(), &endpoint.labels, false));
         let workloads =
-            service.workloads.iter().map(|workload| (format!("`{}`", workload.name), &workload.labels));
-        let mut all: Vec<(String, &Labels)> = workloads.chain(listed).collect();
+            service.workloads.iter().map(|workload| (format!("`{}`", workload.name), &workload.labels, true));
+        let mut all: Vec<(String, &Labels, bool)> = workloads.chain(listed).collect();
         if all.is_empty() {
-            all.push((String::new(), &nobody));
+            all.push((String::new(), &nobody, false));
         }
-        for (address, own) in all {
+        for (address, own, described) in all {
             let value = |key: &str| own.get(key).or_else(|| common.get(key));
             let differs = wanted.iter().any(|(key, wanted)| value(key).is_some_and(|value| value != wanted));
             let missing = wanted.iter().find(|(key, _)| value(key).is_none());
             match missing {
                 _ if differs => outside = Some(address),
                 None => inside = Some(address),
-                Some((key, _)) if open && own.is_empty() => unknown = Some((*key).to_owned()),
+                Some((key, _)) if (open && own.is_empty()) || (described && is_added_later(key)) => {
+                    unknown = Some((*key).to_owned());
+                }
                 Some(_) => outside = Some(address),
             }
         }
@@ -206,14 +213,25 @@ impl<'d> Workloads<'d> {
         }
     }
 
-    fn is_of_gateway(&self, mesh: &Mesh, gateway: &Gateway, wanted: &[(&str, &str)]) -> bool {
+    /// Whether the workloads of a gateway have these labels; no answer if nothing says. Of workloads that no document describes
+    /// those labels are known by which their Gateways select them.
+    fn is_of_gateway(&self, mesh: &Mesh, gateway: &Gateway, wanted: &[(&str, &str)]) -> Option<bool> {
         let named = |(key, value): &(&str, &str)| match gateway.declared_by.is_empty() {
             true => *key == GATEWAY_NAME_LABEL && *value == gateway.name,
             false => gateway.labels.get(*key).is_some_and(|own| own == value),
         };
-        let own = wanted.iter().all(named);
-        let service = gateway.service.map(|index| self.matches(mesh.service(index), wanted));
-        own || matches!(service, Some(Match::All))
+        if wanted.iter().all(named) {
+            return Some(true);
+        }
+        match gateway.service.map(|index| self.matches(mesh.service(index), wanted)) {
+            Some(found) => Some(matches!(found, Match::All)),
+            None if gateway.declared_by.is_empty() => Some(false),
+            None => {
+                let differs =
+                    |(key, value): &(&str, &str)| gateway.labels.get(*key).is_some_and(|own| own != value);
+                wanted.iter().any(differs).then_some(false)
+            }
+        }
     }
 
     /// What `targetRefs` name. What is not there is a finding.
@@ -313,6 +331,26 @@ impl Context<'_> {
             .related(service.at.span, format!("{inside} is taken, and {outside} is left"))
             .with_note(format!("one bundle serves all workloads of `{id}`, so a policy holds for all of them or for none"))
             .help("give the workloads that differ a Service of their own, or select by a label that all of them have");
+        self.report(finding);
+    }
+
+    /// Reports that nothing says whether a policy is for a gateway.
+    fn unsure_of_gateway(
+        &mut self,
+        document: &ParsedDocument,
+        selector: &Spanned<WorkloadSelector>,
+        gateway: &Gateway,
+    ) {
+        let message = format!(
+            "nothing says whether this is also for the gateway `{}`; it is not applied there",
+            gateway.id()
+        );
+        let finding = Diagnostic::warning(NOT_SUPPORTED, message)
+            .object(document.object())
+            .at(selector.span)
+            .label("no document describes the gateway's workloads")
+            .related(gateway.at.span, "of which only the labels here are known")
+            .help("add the gateway's Deployment to the documents, or select it by the labels of its Gateway");
         self.report(finding);
     }
 

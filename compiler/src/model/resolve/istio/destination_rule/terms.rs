@@ -101,7 +101,13 @@ fn bind_policy<'d>(
             // A policy of the port replaces this one.
             None if before.ports.contains_key(&port.number) => None,
             // Time without traffic is limited on connections, not on requests.
-            None => settings::idle_connections(policy, port).map(|idle| idle.made_by(&object).or(&whole)),
+            None => match (port.settings.take(), settings::idle_connections(policy, port)) {
+                (None, None) => None,
+                (before, idle) => {
+                    let idle = idle.unwrap_or_default().made_by(&object);
+                    Some(before.unwrap_or_default().or(&idle).or(&whole))
+                }
+            },
         };
         if settings.is_some() {
             port.settings = settings;

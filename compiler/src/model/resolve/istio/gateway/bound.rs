@@ -103,8 +103,9 @@ fn meets(
         Some(index) => mesh.service(index).workloads_carry(asked.labels),
         None if asked.labels.iter().all(own) => Some(true),
         None => {
-            let other = asked.labels.keys().any(|key| gateway.labels.contains_key(key));
-            other.then_some(false)
+            let differs =
+                |(key, value): (&String, &String)| gateway.labels.get(key).is_some_and(|own| own != value);
+            asked.labels.iter().any(differs).then_some(false)
         }
     };
     carries.unwrap_or_else(|| {
