@@ -4,6 +4,7 @@
 //! order if they are not yet. That is how a body of a hundred thousand bytes costs microseconds, not the allocation of
 //! each of its values.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use serde::ser::{
@@ -245,29 +246,21 @@ impl List<'_> {
 struct Object<'o> {
     out: &'o mut Vec<u8>,
     start: usize,
-    /// Keys, and where the fields are.
-    fields: Vec<(Key, Range<usize>)>,
+    /// Keys, of which those of structs live as long as the program, and where the fields are.
+    fields: Vec<(Cow<'static, str>, Range<usize>)>,
     /// The key whose value comes next.
     key: Option<String>,
     end: &'static [u8],
 }
 
-/// A field's name; those of structs live as long as the program.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Key(std::borrow::Cow<'static, str>);
-
 impl Object<'_> {
-    fn field<T: Serialize + ?Sized>(
-        &mut self,
-        key: std::borrow::Cow<'static, str>,
-        value: &T,
-    ) -> Result<(), JsonError> {
+    fn field<T: Serialize + ?Sized>(&mut self, key: Cow<'static, str>, value: &T) -> Result<(), JsonError> {
         let from = self.out.len();
         self.out.push(b',');
         write_text(&key, self.out);
         self.out.push(b':');
         write(value, self.out)?;
-        self.fields.push((Key(key), from..self.out.len()));
+        self.fields.push((key, from..self.out.len()));
         Ok(())
     }
 
@@ -303,61 +296,27 @@ fn key_text<T: Serialize + ?Sized>(key: &T) -> Result<String, JsonError> {
     }
 }
 
-impl SerializeSeq for List<'_> {
-    type Ok = ();
-    type Error = JsonError;
+/// The traits of all that is written as a list, which differ in names only.
+macro_rules! lists {
+    ($($trait:ident: $method:ident),*) => {
+        $(impl $trait for List<'_> {
+            type Ok = ();
+            type Error = JsonError;
 
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.item(value)
-    }
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
+                self.item(value)
+            }
 
-    fn end(self) -> Result<(), JsonError> {
-        self.finish();
-        Ok(())
-    }
+            fn end(self) -> Result<(), JsonError> {
+                self.finish();
+                Ok(())
+            }
+        })*
+    };
 }
 
-impl SerializeTuple for List<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.finish();
-        Ok(())
-    }
-}
-
-impl SerializeTupleStruct for List<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.finish();
-        Ok(())
-    }
-}
-
-impl SerializeTupleVariant for List<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), JsonError> {
-        self.item(value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.finish();
-        Ok(())
-    }
-}
+lists!(SerializeSeq: serialize_element, SerializeTuple: serialize_element);
+lists!(SerializeTupleStruct: serialize_field, SerializeTupleVariant: serialize_field);
 
 impl SerializeMap for Object<'_> {
     type Ok = ();
@@ -379,38 +338,27 @@ impl SerializeMap for Object<'_> {
     }
 }
 
-impl SerializeStruct for Object<'_> {
-    type Ok = ();
-    type Error = JsonError;
+/// The traits of all whose fields have fixed names.
+macro_rules! structs {
+    ($($trait:ident),*) => {
+        $(impl $trait for Object<'_> {
+            type Ok = ();
+            type Error = JsonError;
 
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), JsonError> {
-        self.field(name.into(), value)
-    }
+            fn serialize_field<T: Serialize + ?Sized>(
+                &mut self,
+                name: &'static str,
+                value: &T,
+            ) -> Result<(), JsonError> {
+                self.field(name.into(), value)
+            }
 
-    fn end(self) -> Result<(), JsonError> {
-        self.finish();
-        Ok(())
-    }
+            fn end(self) -> Result<(), JsonError> {
+                self.finish();
+                Ok(())
+            }
+        })*
+    };
 }
 
-impl SerializeStructVariant for Object<'_> {
-    type Ok = ();
-    type Error = JsonError;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), JsonError> {
-        self.field(name.into(), value)
-    }
-
-    fn end(self) -> Result<(), JsonError> {
-        self.finish();
-        Ok(())
-    }
-}
+structs!(SerializeStruct, SerializeStructVariant);

@@ -127,9 +127,9 @@ fn emit_all(
     mut take: impl FnMut(Vec<Emitted>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let bar = Bar::new();
-    let total = subjects(mesh).len();
-    bar.begin(Stage::Emitting, total);
-    for batch in batches(mesh) {
+    let subjects = subjects(mesh);
+    bar.begin(Stage::Emitting, subjects.len());
+    for batch in batches(mesh, &subjects) {
         let batch = batch.map_err(Failure::Emit)?;
         if let Some(directory) = &args.render {
             render_all(directory, &batch).map_err(|(path, error)| Failure::Render(path, error))?;
@@ -140,7 +140,7 @@ fn emit_all(
     }
     drop(bar);
     if let Some(directory) = &args.render {
-        say(format_args!("rendered {total} bodies into {}", directory.display()));
+        say(format_args!("rendered {} bodies into {}", subjects.len(), directory.display()));
     }
     Ok(())
 }

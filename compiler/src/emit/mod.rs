@@ -74,14 +74,9 @@ pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
 /// As many bodies are made before they are handed on: enough for all threads, and few enough for any memory.
 const BATCH: usize = 256;
 
-/// The same, some at a time, for who need not hold all of them at once.
-pub fn batches(mesh: &Mesh) -> impl Iterator<Item = Result<Vec<Emitted>, EmitError>> {
-    let subjects = subjects(mesh);
-    let count = subjects.len().div_ceil(BATCH);
-    (0..count).map(move |number| {
-        let rest = subjects.get(number * BATCH..).unwrap_or_default();
-        emit_subjects(mesh, rest.get(..BATCH).unwrap_or(rest))
-    })
+/// The bodies of these subjects, some at a time, for who need not hold all of them at once.
+pub fn batches(mesh: &Mesh, subjects: &[Subject]) -> impl Iterator<Item = Result<Vec<Emitted>, EmitError>> {
+    subjects.chunks(BATCH).map(|batch| emit_subjects(mesh, batch))
 }
 
 fn emit_subjects(mesh: &Mesh, subjects: &[Subject]) -> Result<Vec<Emitted>, EmitError> {

@@ -13,7 +13,7 @@ use weft_bundle::body::{
 use weft_bundle::engine::HostPattern;
 
 use super::cluster::Clusters;
-use super::inbound::access_list;
+use super::inbound::{access_list, providers};
 use super::outbound::{list, respond};
 use crate::model::routing::{listener_plan, listener_settings};
 use crate::model::{AccessPolicy, GatewayIndex, GatewayListener, Mesh};
@@ -82,9 +82,7 @@ pub(super) fn token_providers(
     mesh: &Mesh,
     gateway: GatewayIndex,
 ) -> impl Iterator<Item = &(String, TokenProvider)> {
-    let policies = mesh.tokens.iter().filter(move |policy| policy.gateways.contains(&gateway));
-    let found: BTreeMap<_, _> = policies.flat_map(|policy| &policy.providers).map(|p| (&p.0, p)).collect();
-    found.into_values()
+    providers(mesh.tokens.iter().filter(move |policy| policy.gateways.contains(&gateway)))
 }
 
 fn frontend(

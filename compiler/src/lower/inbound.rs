@@ -8,7 +8,9 @@ use weft_bundle::body::{
 };
 
 use crate::model::callers::policies_on;
-use crate::model::{self, AccessPolicy, CallerKind, Mesh, Operation, Port, ServiceIndex, routing};
+use crate::model::{
+    self, AccessPolicy, CallerKind, Mesh, Operation, Port, ServiceIndex, TokenPolicy, routing,
+};
 
 /// The inbound ports of a body. Where two ports of a service lead to one, which resolve lets pass only if they mean the
 /// same, that is one.
@@ -39,6 +41,13 @@ pub(super) fn token_providers(
     service: ServiceIndex,
 ) -> impl Iterator<Item = &(String, TokenProvider)> {
     let policies = mesh.index.tokens(service).iter().filter_map(|place| mesh.tokens.get(*place));
+    providers(policies)
+}
+
+/// The issuers that some policies name, each once, by id.
+pub(super) fn providers<'m>(
+    policies: impl Iterator<Item = &'m TokenPolicy>,
+) -> impl Iterator<Item = &'m (String, TokenProvider)> {
     let found: BTreeMap<_, _> = policies.flat_map(|policy| &policy.providers).map(|p| (&p.0, p)).collect();
     found.into_values()
 }

@@ -48,6 +48,20 @@ impl Gateway {
     pub fn id(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
     }
+
+    /// Whether workloads of which only its own labels are known carry some: no answer if one of those is not among them and
+    /// none has another value.
+    pub fn own_labels_carry<'l>(&self, wanted: impl Iterator<Item = (&'l str, &'l str)>) -> Option<bool> {
+        let mut known = true;
+        for (key, value) in wanted {
+            match self.labels.get(key) {
+                Some(own) if own == value => {}
+                Some(_) => return Some(false),
+                None => known = false,
+            }
+        }
+        known.then_some(true)
+    }
 }
 
 /// A port and host names on which a gateway accepts.

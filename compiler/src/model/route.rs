@@ -180,6 +180,22 @@ pub struct RouteRule {
     pub settings: Arc<Settings>,
 }
 
+impl RouteRule {
+    /// A rule that does this and nothing beside it.
+    pub fn new(at: At, action: RuleAction) -> Self {
+        Self {
+            at,
+            action,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            rewrite: None,
+            mirrors: Vec::new(),
+            cors: None,
+            settings: Settings::default().shared(),
+        }
+    }
+}
+
 /// Where a share of the requests is copied to.
 #[derive(Clone, Debug)]
 pub struct MirrorRef {

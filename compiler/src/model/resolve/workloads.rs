@@ -216,21 +216,18 @@ impl<'d> Workloads<'d> {
     /// Whether the workloads of a gateway have these labels; no answer if nothing says. Of workloads that no document describes
     /// those labels are known by which their Gateways select them.
     fn is_of_gateway(&self, mesh: &Mesh, gateway: &Gateway, wanted: &[(&str, &str)]) -> Option<bool> {
-        let named = |(key, value): &(&str, &str)| match gateway.declared_by.is_empty() {
-            true => *key == GATEWAY_NAME_LABEL && *value == gateway.name,
-            false => gateway.labels.get(*key).is_some_and(|own| own == value),
-        };
-        if wanted.iter().all(named) {
-            return Some(true);
-        }
-        match gateway.service.map(|index| self.matches(mesh.service(index), wanted)) {
-            Some(found) => Some(matches!(found, Match::All)),
-            None if gateway.declared_by.is_empty() => Some(false),
-            None => {
-                let differs =
-                    |(key, value): &(&str, &str)| gateway.labels.get(*key).is_some_and(|own| own != value);
-                wanted.iter().any(differs).then_some(false)
+        let own = match gateway.declared_by.is_empty() {
+            true => {
+                let named = |label: &(&str, &str)| *label == (GATEWAY_NAME_LABEL, gateway.name.as_str());
+                Some(wanted.iter().all(named))
             }
+            false => gateway.own_labels_carry(wanted.iter().copied()),
+        };
+        match gateway.service {
+            Some(index) if own != Some(true) => {
+                Some(matches!(self.matches(mesh.service(index), wanted), Match::All))
+            }
+            Some(_) | None => own,
         }
     }
 

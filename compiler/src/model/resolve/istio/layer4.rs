@@ -9,7 +9,7 @@ use super::http::entry;
 use super::{Stage, for_mesh};
 use crate::dialect::ParsedDocument;
 use crate::dialect::istio::virtual_service::{L4Match, Network, RouteDestination, TlsMatch};
-use crate::model::{Places, RouteEntry, RouteRule, RuleAction, Settings};
+use crate::model::{Places, RouteEntry, RouteRule, RuleAction};
 use crate::yaml::{Span, Spanned};
 
 /// Entries and rules, together as a route has them.
@@ -102,16 +102,8 @@ impl Lists {
         binder: &Binder<'_>,
     ) -> usize {
         let backends = layer4_backends(context, document, route, binder);
-        self.rules.push(RouteRule {
-            at: context.at(document, span, Some(name)),
-            action: RuleAction::Forward(backends),
-            request_headers: Default::default(),
-            response_headers: Default::default(),
-            rewrite: None,
-            mirrors: Vec::new(),
-            cors: None,
-            settings: Settings::default().shared(),
-        });
+        let at = context.at(document, span, Some(name));
+        self.rules.push(RouteRule::new(at, RuleAction::Forward(backends)));
         self.rules.len() - 1
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_bundle::body::{HeaderEdits, Redirect, RequestMatch};
+use weft_bundle::body::{Redirect, RequestMatch};
 use weft_bundle::engine::HostPattern;
 
 use super::super::super::Context;
@@ -88,16 +88,7 @@ fn to_https(context: &mut Context<'_>, server: &Server<'_>, listeners: Vec<Liste
     let name = Some(server.written.name().value.clone());
     let redirect =
         Redirect { scheme: Some("https".to_owned()), host: None, port: None, path: None, status: 301 };
-    let rule = RouteRule {
-        at: context.at(server.document, span, name),
-        action: RuleAction::Redirect(redirect),
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
-        rewrite: None,
-        mirrors: Vec::new(),
-        cors: None,
-        settings: Settings::default().shared(),
-    };
+    let rule = RouteRule::new(context.at(server.document, span, name), RuleAction::Redirect(redirect));
     Route {
         at: context.at_document(server.document),
         namespace: server.document.namespace().to_owned(),

@@ -98,14 +98,11 @@ fn meets(
     if asked.namespace.is_some_and(|wanted| *wanted != *gateway.namespace) {
         return false;
     }
-    let own = |(key, value): (&String, &String)| gateway.labels.get(key) == Some(value);
     let carries = match gateway.service {
         Some(index) => mesh.service(index).workloads_carry(asked.labels),
-        None if asked.labels.iter().all(own) => Some(true),
         None => {
-            let differs =
-                |(key, value): (&String, &String)| gateway.labels.get(key).is_some_and(|own| own != value);
-            asked.labels.iter().any(differs).then_some(false)
+            let asked = asked.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            gateway.own_labels_carry(asked)
         }
     };
     carries.unwrap_or_else(|| {
