@@ -31,7 +31,7 @@
 //! costs about n look-ups instead of n² overlap tests.
 //!
 //! Read in this order: `entry` and `request` are what goes in and out, and `condition` makes the one; [`Reachability`] and `question` are the loop
-//! above; `vocabulary`, `dimension` and `automaton` turn conditions into languages, `beginning` those that are too
+//! above; `vocabulary`, `dimension`, `automaton` and `table` turn conditions into languages, `beginning` those that are too
 //! large; `plain` is what needs none of this; `theory` and `search` find strings; `sat` wraps the solver.
 
 mod entry;
@@ -42,6 +42,7 @@ mod question;
 mod vocabulary;
 mod dimension;
 mod automaton;
+mod table;
 mod beginning;
 mod theory;
 mod search;

@@ -8,8 +8,8 @@ use regex_automata::hybrid::dfa as hybrid;
 use regex_automata::util::start;
 use regex_automata::{Anchored, MatchKind};
 
-use super::automaton::compile_nfa;
 use super::entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
+use super::table::compile_nfa;
 
 /// Comparing each with each is quick up to this many entries; beyond it, the engine's index is quicker.
 const MOST_ENTRIES: usize = 256;
