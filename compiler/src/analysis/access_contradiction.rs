@@ -36,13 +36,13 @@ use super::access_entries::{entries, narrowed};
 use crate::diagnostic::Diagnostic;
 use crate::model::callers::policies_on;
 use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
-use crate::parallel;
-use crate::reach::{self, Entry, Limits, Reach, Reachability};
+use crate::reach::{self, Budget, Entry, Reach, Reachability, ration};
 use crate::yaml::Span;
 
 /// One finding per rule that allows.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
-    let judged = parallel::map(&mesh.services, |place, _| of_service(mesh, ServiceIndex(place)));
+    let judged =
+        ration::map(&mesh.services, |place, _, budget| of_service(mesh, ServiceIndex(place), budget));
     let mut verdicts: BTreeMap<Span, Option<Diagnostic>> = BTreeMap::new();
     for (span, verdict) in judged.into_iter().flatten() {
         let known = verdicts.entry(span).or_insert_with(|| verdict.clone());
@@ -54,7 +54,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 }
 
 /// What each port says of each rule that allows: one port where it lets somebody in is enough.
-fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>)> {
+fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, Option<Diagnostic>)> {
     let mut verdicts = Vec::new();
     for port in &mesh.service(index).ports {
         let denials = denials(mesh, index, port);
@@ -65,7 +65,9 @@ fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>
             let own = entries(mesh, rule, index, port.number).map(|entries| narrowed(entries, &known));
             let verdict = match own {
                 Some(own) if own.is_empty() => continue,
-                Some(own) => covered(&denials, &own).map(|(by, example)| report(policy, rule, &by, &example)),
+                Some(own) => {
+                    covered(&denials, &own, budget).map(|(by, example)| report(policy, rule, &by, &example))
+                }
                 None => None,
             };
             verdicts.push((rule.at.span, verdict));
@@ -95,17 +97,17 @@ fn denials<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &'m Port) -> Vec<Denia
 fn covered<'d, 'm>(
     denials: &'d [Denial<'m>],
     own: &[Entry],
+    budget: &Budget,
 ) -> Option<(Vec<&'d Denial<'m>>, reach::Request)> {
     if denials.is_empty() {
         return None;
     }
-    let list: Vec<Entry> = denials.iter().map(|(.., entry)| entry).chain(own).cloned().collect();
+    let entries: Vec<Entry> = denials.iter().map(|(.., entry)| entry).chain(own).cloned().collect();
+    let mut list = Reachability::new(&entries, budget);
     let mut guilty: Vec<usize> = Vec::new();
     let mut shown = None;
-    for place in 0..own.len() {
-        let before = list.iter().take(denials.len());
-        let asked: Vec<Entry> = before.chain(own.get(place)).cloned().collect();
-        match Reachability::new(&asked, &Limits::default()).reach(denials.len()) {
+    for place in denials.len()..entries.len() {
+        match list.reach_all(&[place], denials.len()) {
             Reach::Unreachable { covered_by, example, .. } => {
                 guilty.extend(covered_by);
                 shown.get_or_insert(example);

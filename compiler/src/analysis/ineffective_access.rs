@@ -30,8 +30,7 @@ use super::access_entries::{entries, meet};
 use crate::diagnostic::Diagnostic;
 use crate::model::callers::policies_on;
 use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
-use crate::parallel;
-use crate::reach::{Entry, Limits, Reach, Reachability};
+use crate::reach::{Budget, Entry, Reach, Reachability, ration};
 use crate::yaml::Span;
 
 /// More rules than this on one port are not compared with each other.
@@ -39,7 +38,8 @@ const MOST_RULES: usize = 200;
 
 /// One finding per rule.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
-    let judged = parallel::map(&mesh.services, |place, _| of_service(mesh, ServiceIndex(place)));
+    let judged =
+        ration::map(&mesh.services, |place, _, budget| of_service(mesh, ServiceIndex(place), budget));
     let mut verdicts: BTreeMap<Span, Option<Diagnostic>> = BTreeMap::new();
     for (span, verdict) in judged.into_iter().flatten() {
         let known = verdicts.entry(span).or_insert_with(|| verdict.clone());
@@ -53,7 +53,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 type Placed<'m> = (&'m AccessPolicy, &'m AccessRule);
 
 /// What each port says of each rule: one port where it matters is enough.
-fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>)> {
+fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, Option<Diagnostic>)> {
     let mut verdicts = Vec::new();
     for port in &mesh.service(index).ports {
         let policies: Vec<_> = policies_on(mesh, index, port).collect();
@@ -63,12 +63,12 @@ fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>
             rules.filter(|(_, rule)| is_for(rule, index, port)).collect::<Vec<Placed<'_>>>()
         };
         let (allowing, denying) = (of(Effect::Allow), of(Effect::Deny));
-        verdicts.extend(redundant(mesh, index, port, &denying));
+        verdicts.extend(redundant(mesh, (index, port), &denying, budget));
         match allowing.as_slice() {
             [(policy, rule)] if mesh.default_access == Verdict::Allow && is_everything(rule) => {
                 verdicts.push((rule.at.span, Some(as_by_default(mesh, policy, rule))));
             }
-            rules => verdicts.extend(redundant(mesh, index, port, rules)),
+            rules => verdicts.extend(redundant(mesh, (index, port), rules, budget)),
         }
     }
     verdicts
@@ -88,9 +88,9 @@ fn is_everything(rule: &AccessRule) -> bool {
 /// From the last rule to the first: what is left of the others when one goes must cover what goes after it.
 fn redundant(
     mesh: &Mesh,
-    index: ServiceIndex,
-    port: &Port,
+    at: (ServiceIndex, &Port),
     rules: &[Placed<'_>],
+    budget: &Budget,
 ) -> Vec<(Span, Option<Diagnostic>)> {
     if rules.len() > MOST_RULES {
         return Vec::new();
@@ -102,7 +102,7 @@ fn redundant(
             *other != place && gone.get(*other) == Some(&false) && may_cover(mesh, candidate, rule)
         });
         let others: Vec<Placed<'_>> = others.map(|(_, placed)| *placed).collect();
-        let by = covering(mesh, index, port, &others, rule);
+        let by = covering(mesh, at, &others, rule, budget);
         if let (Some(_), Some(gone)) = (&by, gone.get_mut(place)) {
             *gone = true;
         }
@@ -120,10 +120,10 @@ fn may_cover(mesh: &Mesh, wide: &AccessRule, narrow: &AccessRule) -> bool {
 /// The rules that say all that a rule says, if they do.
 fn covering<'m>(
     mesh: &Mesh,
-    index: ServiceIndex,
-    port: &Port,
+    (index, port): (ServiceIndex, &Port),
     others: &[Placed<'m>],
     rule: &AccessRule,
+    budget: &Budget,
 ) -> Option<Vec<Placed<'m>>> {
     if others.is_empty() {
         return None;
@@ -136,7 +136,7 @@ fn covering<'m>(
     let mut by = Vec::new();
     for own in entries(mesh, rule, index, port.number)? {
         let asked: Vec<Entry> = list.iter().map(|(_, entry)| entry.clone()).chain([own]).collect();
-        match Reachability::new(&asked, &Limits::default()).reach(list.len()) {
+        match Reachability::new(&asked, budget).reach(list.len()) {
             Reach::Unreachable { covered_by, .. } => {
                 by.extend(
                     covered_by.into_iter().filter_map(|entry| list.get(entry)).map(|(place, _)| *place),

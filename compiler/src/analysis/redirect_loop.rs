@@ -38,7 +38,7 @@ use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, PlannedEntry};
 use crate::model::{GatewayIndex, GatewayListener, Mesh, Port, Route, RuleAction, ServiceIndex};
-use crate::reach::{self, HOST_FACT, Limits, Reach, Reachability, entry_of};
+use crate::reach::{self, Budget, HOST_FACT, Reach, Reachability, entry_of, ration};
 use crate::yaml::Span;
 
 /// How many redirects a browser follows (Fetch standard, `redirect count`).
@@ -49,24 +49,29 @@ const SHOWN: usize = 4;
 
 /// One finding per condition.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let services =
+        ration::map(&mesh.services, |place, _, budget| of_service(mesh, ServiceIndex(place), budget));
+    let gateways = ration::map(&mesh.gateways, |place, gateway, budget| {
+        let listeners = 0..gateway.listeners.len();
+        listeners.flat_map(|listener| of_listener(mesh, GatewayIndex(place), listener, budget)).collect()
+    });
     let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
-    for (index, service) in mesh.indexed().filter(|(index, _)| redirects(mesh, *index)) {
-        for port in service.ports.iter().filter(|port| port.protocol.is_http()) {
-            for audience in routing::audiences(mesh, index, port) {
-                for (span, finding) in of_frontend(mesh, index, port, &audience.namespace) {
-                    found.entry(span).or_insert(finding);
-                }
-            }
-        }
-    }
-    for (index, gateway) in mesh.gateways.iter().enumerate() {
-        for place in 0..gateway.listeners.len() {
-            for (span, finding) in of_listener(mesh, GatewayIndex(index), place) {
-                found.entry(span).or_insert(finding);
-            }
-        }
+    for (span, finding) in services.into_iter().chain::<Vec<Vec<_>>>(gateways).flatten() {
+        found.entry(span).or_insert(finding);
     }
     found.into_values().collect()
+}
+
+fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, Diagnostic)> {
+    let mut found = Vec::new();
+    if redirects(mesh, index) {
+        for port in mesh.service(index).ports.iter().filter(|port| port.protocol.is_http()) {
+            for audience in routing::audiences(mesh, index, port) {
+                found.extend(of_frontend(mesh, index, port, &audience.namespace, budget));
+            }
+        }
+    }
+    found
 }
 
 fn redirects(mesh: &Mesh, service: ServiceIndex) -> bool {
@@ -113,10 +118,16 @@ fn is_redirect(planned: &PlannedEntry<'_>) -> bool {
     matches!(planned.rule().action, RuleAction::Redirect(_))
 }
 
-fn of_frontend(mesh: &Mesh, index: ServiceIndex, port: &Port, namespace: &str) -> Vec<(Span, Diagnostic)> {
+fn of_frontend(
+    mesh: &Mesh,
+    index: ServiceIndex,
+    port: &Port,
+    namespace: &str,
+    budget: &Budget,
+) -> Vec<(Span, Diagnostic)> {
     let service = mesh.service(index);
     let name = format!("{}.{}", service.name, service.namespace);
-    let found = loops(mesh, Place::Port(index, port.number), namespace, |witness| {
+    let found = loops(mesh, Place::Port(index, port.number), namespace, budget, |witness| {
         // A request that asks for a kind of connection is not followed.
         let plain = witness.facts.is_empty();
         plain.then(|| (witness.scheme.clone(), authority(&name, &witness.scheme, port.number)))
@@ -128,7 +139,7 @@ fn of_frontend(mesh: &Mesh, index: ServiceIndex, port: &Port, namespace: &str) -
     found.into_iter().map(about).collect()
 }
 
-fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Diagnostic)> {
+fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize, budget: &Budget) -> Vec<(Span, Diagnostic)> {
     let Some(listener) = mesh.gateway(index).listeners.get(place) else { return Vec::new() };
     let Some(scheme) = scheme_of(listener) else { return Vec::new() };
     let redirecting =
@@ -137,7 +148,7 @@ fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Dia
     if !routes.any(redirecting) {
         return Vec::new();
     }
-    let found = loops(mesh, Place::Listener(index, place), "", |witness| {
+    let found = loops(mesh, Place::Listener(index, place), "", budget, |witness| {
         let host = match witness.facts.as_slice() {
             [] => some_host(listener),
             [(name, host)] if name == HOST_FACT => String::from_utf8(host.clone()).ok()?,
@@ -194,11 +205,12 @@ fn loops<'m>(
     mesh: &'m Mesh,
     place: Place,
     namespace: &str,
+    budget: &Budget,
     address: impl Fn(&reach::Request) -> Option<(String, String)>,
 ) -> Vec<(PlannedEntry<'m>, Vec<String>)> {
     let Some(scene) = scene(mesh, place, namespace) else { return Vec::new() };
     let conditions: Vec<_> = scene.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
-    let mut list = Reachability::new(&conditions, &Limits::default());
+    let mut list = Reachability::new(&conditions, budget);
     let mut walk = Walk { mesh, namespace, scenes: BTreeMap::new() };
     let mut found = Vec::new();
     for (entry, planned) in scene.entries.iter().enumerate().filter(|(_, planned)| is_redirect(planned)) {

@@ -13,24 +13,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::reach::{self, Entry, FieldCondition, Limits, Reach, Reachability};
+use crate::reach::{self, Budget, Entry, FieldCondition, Reach, Reachability};
 
 /// Entries that a list may become at most; a larger one is not decided.
 const MOST_ENTRIES: usize = 4096;
 
 /// What [`reach::analyse`] says, for requests that may repeat headers.
-pub(super) fn analyse(entries: &[Entry], limits: &Limits) -> Vec<Reach> {
-    let single = reach::analyse(entries, limits);
-    single.into_iter().enumerate().map(|(at, reach)| again(entries, at, reach, limits)).collect()
+pub(super) fn analyse(entries: &[Entry], budget: &Budget) -> Vec<Reach> {
+    let single = reach::analyse(entries, budget);
+    single.into_iter().enumerate().map(|(at, reach)| again(entries, at, reach, budget)).collect()
 }
 
 /// The same for the last entry alone.
-pub(super) fn last(entries: &[Entry], limits: &Limits) -> Option<Reach> {
+pub(super) fn last(entries: &[Entry], budget: &Budget) -> Option<Reach> {
     let at = entries.len().checked_sub(1)?;
-    Some(again(entries, at, Reachability::new(entries, limits).reach(at), limits))
+    Some(again(entries, at, Reachability::new(entries, budget).reach(at), budget))
 }
 
-fn again(entries: &[Entry], at: usize, single: Reach, limits: &Limits) -> Reach {
+fn again(entries: &[Entry], at: usize, single: Reach, budget: &Budget) -> Reach {
     let (earlier, [target, ..]) = entries.split_at(at.min(entries.len())) else { return single };
     let Reach::Unreachable { example, taken_by, .. } = &single else { return single };
     let slots = slots(earlier);
@@ -42,7 +42,7 @@ fn again(entries: &[Entry], at: usize, single: Reach, limits: &Limits) -> Reach 
         return Reach::Unknown { why };
     };
     let spread: Vec<Entry> = list.iter().map(|(_, entry)| entry.clone()).collect();
-    match Reachability::new(&spread, limits).reach(spread.len().saturating_sub(1)) {
+    match Reachability::new(&spread, budget).reach(spread.len().saturating_sub(1)) {
         Reach::Unreachable { covered_by, .. } => {
             let origins: BTreeSet<usize> =
                 covered_by.iter().filter_map(|place| list.get(*place)).map(|(origin, _)| *origin).collect();
@@ -140,7 +140,7 @@ mod tests {
 
     fn last(entries: &[&[&str]]) -> Reach {
         let entries: Vec<Entry> = entries.iter().map(|conditions| entry(conditions)).collect();
-        analyse(&entries, &Limits::default()).pop().unwrap()
+        analyse(&entries, &Budget::default()).pop().unwrap()
     }
 
     fn covering(entries: &[&[&str]]) -> Vec<usize> {

@@ -1,10 +1,10 @@
 //! The language of one pattern, as a deterministic automaton over bytes.
 //!
 //! Literal patterns are walked as they are; only suffixes and regular expressions get a table, built by
-//! `regex-automata` under a size limit. Two sentinel states make searches short: [`DEAD`] accepts no continuation,
+//! `table` under a limit. Two sentinel states make searches short: [`DEAD`] accepts no continuation,
 //! [`FULL`] accepts every one (of the bytes that the dimension allows).
 
-use super::table::Table;
+use super::table::{Allowance, Problem, Table};
 
 /// A state of some automaton.
 pub(super) type State = u32;
@@ -30,17 +30,12 @@ pub(super) enum Pattern {
 /// A pattern without an automaton: too large, or not a regular expression.
 #[derive(Debug)]
 pub(super) struct TooLarge {
-    /// What is the matter, in words.
-    pub(super) why: String,
+    /// Which pattern, in words.
+    pub(super) pattern: String,
+    /// What is the matter with it.
+    pub(super) problem: Problem,
     /// Its matches begin like this, in lower case.
     pub(super) beginning: Vec<u8>,
-}
-
-impl TooLarge {
-    fn about(mut self, pattern: &str) -> Self {
-        self.why = format!("{pattern} {}", self.why);
-        self
-    }
 }
 
 /// A deterministic automaton.
@@ -56,7 +51,7 @@ impl Automaton {
     pub(super) fn compile(
         pattern: &Pattern,
         alphabet: &Alphabet,
-        max_bytes: usize,
+        allowance: &mut Allowance,
     ) -> Result<Self, TooLarge> {
         let literal = |text: &str, end, ignore_case| {
             Ok(Self::Literal(Literal { text: text.as_bytes().to_vec(), end, ignore_case }))
@@ -72,14 +67,25 @@ impl Automaton {
             },
             Pattern::Suffix { text } => {
                 let escaped: String = text.bytes().map(|byte| format!(r"\x{byte:02x}")).collect();
-                Table::compile(&format!("(?s:.*){escaped}"), false, alphabet, max_bytes)
-                    .map(Self::Table)
-                    .map_err(|problem| problem.about(&format!("the suffix `{text}`")))
+                let table = Table::compile(&format!("(?s:.*){escaped}"), false, alphabet, allowance);
+                Self::table(table, || format!("the suffix `{}`", abridged(text)))
             }
-            Pattern::Regex { text, ignore_case } => Table::compile(text, *ignore_case, alphabet, max_bytes)
-                .map(Self::Table)
-                .map_err(|problem| problem.about(&format!("the regular expression `{}`", abridged(text)))),
+            Pattern::Regex { text, ignore_case } => {
+                let table = Table::compile(text, *ignore_case, alphabet, allowance);
+                Self::table(table, || format!("the regular expression `{}`", abridged(text)))
+            }
         }
+    }
+
+    fn table(
+        compiled: Result<Table, (Problem, Vec<u8>)>,
+        pattern: impl Fn() -> String,
+    ) -> Result<Self, TooLarge> {
+        compiled.map(Self::Table).map_err(|(problem, beginning)| TooLarge {
+            pattern: pattern(),
+            problem,
+            beginning,
+        })
     }
 
     /// Accepts what begins like this, in any case.
@@ -217,8 +223,13 @@ mod tests {
 
     const ALL: Alphabet = [true; 256];
 
+    /// Enough for any pattern here, with a table of as many bytes.
+    fn up_to(bytes: usize) -> Allowance {
+        Allowance { bytes, steps: 10_000_000 }
+    }
+
     fn compile(pattern: &Pattern) -> Automaton {
-        Automaton::compile(pattern, &ALL, 1 << 20).unwrap()
+        Automaton::compile(pattern, &ALL, &mut up_to(1 << 20)).unwrap()
     }
 
     fn regex(text: &str) -> Pattern {
@@ -284,7 +295,7 @@ mod tests {
     fn certainty_counts_only_bytes_that_can_occur() {
         let mut alphabet = ALL;
         alphabet[usize::from(b'\n')] = false;
-        let automaton = Automaton::compile(&regex("/.*"), &alphabet, 1 << 20).unwrap();
+        let automaton = Automaton::compile(&regex("/.*"), &alphabet, &mut up_to(1 << 20)).unwrap();
         assert_eq!(automaton.step(automaton.start(), b'/'), FULL);
     }
 
@@ -301,13 +312,35 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compiled_says_why() {
-        let problem = |text: &str| Automaton::compile(&regex(text), &ALL, 1 << 16).unwrap_err().why;
-        assert_eq!(
-            problem(".*a.{20}"),
-            "the regular expression `.*a.{20}` needs an automaton of more than 65536 bytes"
-        );
-        assert!(problem("((a{1000}){1000}){1000}").contains("more than 65536 bytes"));
-        assert!(problem("a)|(b").contains("is not valid"));
-        assert!(problem(&format!("{}[", "é".repeat(100))).contains("é…` is not valid"));
+        let refused = |text: &str| Automaton::compile(&regex(text), &ALL, &mut up_to(1 << 16)).unwrap_err();
+        assert_eq!(refused(".*a.{20}").problem, Problem::Bytes);
+        assert_eq!(refused("((a{1000}){1000}){1000}").problem, Problem::Bytes);
+        let Problem::Pattern(why) = refused("a)|(b").problem else { panic!("that is no expression") };
+        assert!(why.starts_with("is not valid: "), "{why}");
+        let long = refused(&format!("{}[", "é".repeat(100))).pattern;
+        assert!(long.ends_with("é…`"), "{long}");
+    }
+
+    #[test]
+    fn steps_are_counted_and_end_the_work() {
+        let steps_of = |text: &str| {
+            let mut allowance = up_to(1 << 20);
+            let problem = Automaton::compile(&regex(text), &ALL, &mut allowance).err().map(|it| it.problem);
+            (up_to(0).steps - allowance.steps, problem)
+        };
+        let (few, none) = steps_of("/api/v[0-9]+/items(/.*)?");
+        assert!(none.is_none() && (100..20_000).contains(&few), "{few}");
+        assert_eq!(steps_of("/.*[a-k].{60}").1, Some(Problem::Bytes));
+
+        let steps = few;
+        let mut just_enough = Allowance { bytes: 1 << 20, steps };
+        let pattern = regex("/api/v[0-9]+/items(/.*)?");
+        assert!(Automaton::compile(&pattern, &ALL, &mut just_enough).is_ok());
+        assert_eq!(just_enough.steps, 0);
+        for steps in [0, few / 2, few - 1] {
+            let mut too_few = Allowance { bytes: 1 << 20, steps };
+            let refused = Automaton::compile(&pattern, &ALL, &mut too_few).unwrap_err();
+            assert_eq!((refused.problem, too_few.steps), (Problem::Steps, 0), "{steps}");
+        }
     }
 }

@@ -12,10 +12,14 @@ use std::collections::BTreeSet;
 /// The bytes, in lower case, that every text accepted by `nfa` begins with; perhaps empty.
 pub(super) fn beginning(nfa: &NFA) -> Vec<u8> {
     const LONGEST: usize = 64;
+    /// Steps looked at; what many alternatives share at length is not worth more.
+    const MOST_STEPS: usize = 20_000;
     let mut text = Vec::new();
     let mut states = BTreeSet::from([nfa.start_anchored()]);
-    while text.len() < LONGEST {
+    let mut looked_at = 0_usize;
+    while text.len() < LONGEST && looked_at < MOST_STEPS {
         let Some(steps) = steps(nfa, &states) else { break };
+        looked_at = looked_at.saturating_add(steps.len());
         let mut bytes =
             steps.iter().flat_map(|(range, _)| range.clone()).map(|byte| byte.to_ascii_lowercase());
         let Some(first) = bytes.next() else { break };

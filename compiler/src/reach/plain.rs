@@ -4,12 +4,8 @@
 //! a few texts; only what is left is a question for the engine. Both answers are one-sided: "plainly" is a proof, and
 //! its absence says nothing. A test holds them to what the engine says.
 
-use regex_automata::hybrid::dfa as hybrid;
-use regex_automata::util::start;
-use regex_automata::{Anchored, MatchKind};
-
+use super::budget::Budget;
 use super::entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
-use super::table::compile_nfa;
 
 /// Comparing each with each is quick up to this many entries; beyond it, the engine's index is quicker.
 const MOST_ENTRIES: usize = 256;
@@ -26,22 +22,19 @@ pub fn plainly_reached(entries: &[Entry]) -> Vec<bool> {
     entries.iter().enumerate().map(reached).collect()
 }
 
-/// Whether plainly no request matches both.
-pub fn plainly_apart(a: &Entry, b: &Entry) -> bool {
+/// Whether plainly no request matches both, as far as the budget goes.
+pub fn plainly_apart(a: &Entry, b: &Entry, budget: &Budget) -> bool {
     let methods = match (&a.method, &b.method) {
         (Some(StringPattern::Exact(a)), Some(StringPattern::Exact(b))) => a != b,
         _ => false,
     };
     let (Some(a), Some(b)) = (&a.path, &b.path) else { return methods };
     let (Some(own), Some(other)) = (Beginning::of(a), Beginning::of(b)) else { return methods };
-    methods || own.is_apart_from(&other) || matches_none(a, b) || matches_none(b, a)
+    methods || own.is_apart_from(&other) || matches_none(a, b, budget) || matches_none(b, a, budget)
 }
 
-/// An automaton of a pattern that is a regular expression may have this many bytes here; longer ones are for the engine.
-const MOST_BYTES: usize = 1 << 16;
-
 /// Whether a path condition is a regular expression that matches nothing of what a plain one does.
-fn matches_none(path: &PathPattern, other: &PathPattern) -> bool {
+fn matches_none(path: &PathPattern, other: &PathPattern, budget: &Budget) -> bool {
     let PathKind::Regex(pattern) = &path.kind else { return false };
     let (text, whole) = match &other.kind {
         PathKind::Exact(text) => (text.as_str(), true),
@@ -53,21 +46,7 @@ fn matches_none(path: &PathPattern, other: &PathPattern) -> bool {
     if path.ignore_case || other.ignore_case || !(text.is_empty() || is_plain_path(text)) {
         return false;
     }
-    let Ok(nfa) = compile_nfa(pattern, false, MOST_BYTES) else { return false };
-    // Of all that match, not of the first that does: an alternative that comes later counts too.
-    let config = hybrid::DFA::config().match_kind(MatchKind::All).skip_cache_capacity_check(true);
-    let Ok(dfa) = hybrid::DFA::builder().configure(config).build_from_nfa(nfa) else { return false };
-    let mut cache = dfa.create_cache();
-    let anchored = start::Config::new().anchored(Anchored::Yes);
-    let Ok(mut state) = dfa.start_state(&mut cache, &anchored) else { return false };
-    for byte in text.bytes() {
-        match dfa.next_state(&mut cache, state, byte) {
-            Ok(next) if next.is_dead() => return true,
-            Ok(next) => state = next,
-            Err(_) => return false,
-        }
-    }
-    whole && dfa.next_eoi_state(&mut cache, state).is_ok_and(|end| !end.is_match())
+    budget.refuses(pattern, text, whole)
 }
 
 /// What two plain paths of equal rank share exactly when they share a request: the path without case and closing `/`.
@@ -273,7 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reach::{Limits, Reach, Reachability, overlaps};
+    use crate::reach::{Budget, Reach, Reachability, overlaps};
 
     fn path() -> impl Strategy<Value = Option<PathPattern>> {
         let text = prop::sample::select(vec![
@@ -338,7 +317,8 @@ mod tests {
 
         #[test]
         fn what_is_plainly_reached_is_reached(entries in prop::collection::vec(entry(), 1..5)) {
-            let mut list = Reachability::new(&entries, &Limits::default());
+            let budget = Budget::default();
+            let mut list = Reachability::new(&entries, &budget);
             for (at, plainly) in plainly_reached(&entries).into_iter().enumerate() {
                 if plainly {
                     let reach = list.reach(at);
@@ -349,8 +329,8 @@ mod tests {
 
         #[test]
         fn what_is_plainly_apart_shares_no_request(a in entry(), b in entry()) {
-            if plainly_apart(&a, &b) {
-                prop_assert_eq!(overlaps(&a, &b, &Limits::default()), Ok(None));
+            if plainly_apart(&a, &b, &Budget::default()) {
+                prop_assert_eq!(overlaps(&a, &b, &Budget::default()), Ok(None));
             }
         }
     }
@@ -369,10 +349,11 @@ mod tests {
             Entry::default(),
         ];
         assert_eq!(plainly_reached(&entries), [true, true, true, true, false]);
-        assert!(plainly_apart(&entries[0], &path(PathKind::Regex("/users/[0-9]+".to_owned()))));
-        assert!(!plainly_apart(&entries[0], &path(PathKind::Regex("/item[a-z]/health".to_owned()))));
-        assert!(plainly_apart(&entries[1], &path(PathKind::Regex("/item[0-9]+(/.*)?".to_owned()))));
-        assert!(plainly_apart(&entries[0], &path(PathKind::Regex("/items|/items/health/.+".to_owned()))));
-        assert!(!plainly_apart(&entries[0], &path(PathKind::Regex("/items|/items/health".to_owned()))));
+        let apart = |a: &Entry, b: &Entry| plainly_apart(a, b, &Budget::default());
+        assert!(apart(&entries[0], &path(PathKind::Regex("/users/[0-9]+".to_owned()))));
+        assert!(!apart(&entries[0], &path(PathKind::Regex("/item[a-z]/health".to_owned()))));
+        assert!(apart(&entries[1], &path(PathKind::Regex("/item[0-9]+(/.*)?".to_owned()))));
+        assert!(apart(&entries[0], &path(PathKind::Regex("/items|/items/health/.+".to_owned()))));
+        assert!(!apart(&entries[0], &path(PathKind::Regex("/items|/items/health".to_owned()))));
     }
 }

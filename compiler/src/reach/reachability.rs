@@ -1,10 +1,11 @@
 //! The question itself, as a loop of guesses and refutations. The module page of [`super`] tells how it works.
 
 use super::{
+    budget::{Budget, Effort},
     dimension::Kind,
     entry::Entry,
     index::Index,
-    limits::{Effort, Limits, Unknown},
+    limits::Unknown,
     question::{Opaque, Outcome, Question},
     request::Request,
     theory::{Choice, Theory},
@@ -44,14 +45,14 @@ pub enum Reach {
 
 /// An ordered list of entries, compiled, of which questions can be asked.
 ///
-/// What was learnt for one question speeds up the next, and all share the total budget; hence `&mut self`.
+/// What was learnt for one question speeds up the next; hence `&mut self`. All share a budget, also with other lists.
 #[derive(Debug)]
-pub struct Reachability {
-    pub(super) vocabulary: Vocabulary,
+pub struct Reachability<'b> {
+    pub(super) vocabulary: Vocabulary<'b>,
     entries: Vec<Conditions>,
     index: Index,
     theory: Theory,
-    effort: Effort,
+    pub(super) effort: Effort<'b>,
     max_conflicts: u64,
 }
 
@@ -61,14 +62,14 @@ const STEPS_PER_ENTRY: usize = 8;
 /// A request as values; dimensions that are not named have their plain value.
 pub(super) type Values = BTreeMap<DimensionId, Value>;
 
-impl Reachability {
-    /// Compiles `entries`. Patterns that exceed `limits` make only the answers unknown that depend on them.
-    pub fn new(entries: &[Entry], limits: &Limits) -> Self {
-        let mut vocabulary = Vocabulary::new(limits);
+impl<'b> Reachability<'b> {
+    /// Compiles `entries`. Patterns that exceed the limits make only the answers unknown that depend on them.
+    pub fn new(entries: &[Entry], budget: &'b Budget) -> Self {
+        let mut vocabulary = Vocabulary::new(budget);
         let entries: Vec<Conditions> = entries.iter().map(|entry| vocabulary.read(entry)).collect();
         let index = Index::new(&vocabulary, &entries);
-        let effort = Effort::new(limits);
-        let max_conflicts = limits.conflicts_per_question;
+        let effort = Effort::new(budget);
+        let max_conflicts = budget.conflicts_per_question();
         Self { vocabulary, entries, index, theory: Theory::default(), effort, max_conflicts }
     }
 
@@ -76,8 +77,8 @@ impl Reachability {
     ///
     /// A place beyond the end has no conditions and comes last: it stands for "none of the entries".
     pub fn reach(&mut self, at: usize) -> Reach {
-        self.effort.next_question();
-        self.decide(at).unwrap_or_else(|unknown| Reach::Unknown { why: unknown.why })
+        let answer = self.effort.next_question().and_then(|()| self.decide(at));
+        answer.unwrap_or_else(|unknown| Reach::Unknown { why: unknown.why })
     }
 
     /// A request that both entries match, if there is one.
@@ -85,16 +86,18 @@ impl Reachability {
     /// # Errors
     /// [`Unknown`] if a pattern is too large or the search too long.
     pub fn overlaps(&mut self, a: usize, b: usize) -> Result<Option<Request>, Unknown> {
-        self.effort.next_question();
+        self.effort.next_question()?;
         let target = conjunction(&self.entries, &[a, b])?;
         Ok(self.any_values(&target)?.ok().map(|values| self.request(&values)))
     }
 
     /// Says whether a request that *all* of some entries match gets past the first `end` entries.
     pub fn reach_all(&mut self, all: &[usize], end: usize) -> Reach {
-        self.effort.next_question();
+        let asked = self.effort.next_question();
         let entries = std::mem::take(&mut self.entries);
-        let answer = conjunction(&entries, all).and_then(|target| self.decide_among(&entries, end, &target));
+        let answer = asked
+            .and_then(|()| conjunction(&entries, all))
+            .and_then(|target| self.decide_among(&entries, end, &target));
         self.entries = entries;
         answer.unwrap_or_else(|unknown| Reach::Unknown { why: unknown.why })
     }
@@ -104,7 +107,7 @@ impl Reachability {
     /// # Errors
     /// [`Unknown`] if a pattern is too large or the search too long.
     pub fn covers(&mut self, wide: usize, narrow: usize) -> Result<bool, Unknown> {
-        self.effort.next_question();
+        self.effort.next_question()?;
         let nothing = Conditions::default();
         let entries = std::mem::take(&mut self.entries);
         let (wide, narrow) = (entries.get(wide).unwrap_or(&nothing), entries.get(narrow).unwrap_or(&nothing));

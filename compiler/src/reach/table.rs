@@ -1,16 +1,63 @@
-//! Suffixes and regular expressions as tables, built by `regex-automata` under a size limit.
+//! Suffixes and regular expressions as tables.
+//!
+//! `regex-automata` makes one state after another as they are asked for, and what that takes is counted: a pattern whose
+//! table would be too large costs no more than what it is allowed, and the same wherever it is built.
 
 use super::{
-    automaton::{Alphabet, DEAD, FULL, State, TooLarge, index},
+    automaton::{Alphabet, DEAD, FULL, State, index},
     beginning::beginning,
 };
 use regex_automata::{
     Anchored, MatchKind,
-    dfa::{Automaton as _, StartKind, dense},
+    hybrid::{LazyStateID, dfa as lazy},
     nfa::thompson,
-    util::{primitives::StateID, start, syntax},
+    util::{start, syntax},
 };
 use std::collections::HashMap;
+
+/// What may be spent on the automaton of one pattern.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Allowance {
+    /// Bytes of its table.
+    pub(super) bytes: usize,
+    /// Steps to make it.
+    pub(super) steps: u64,
+}
+
+impl Allowance {
+    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Problem> {
+        match self.steps.checked_sub(u64::try_from(steps).unwrap_or(u64::MAX)) {
+            Some(left) => self.steps = left,
+            None => {
+                self.steps = 0;
+                return Err(Problem::Steps);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why there is no table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// It would have more bytes than are allowed.
+    Bytes,
+    /// Making it would take more steps than are allowed.
+    Steps,
+    /// It is no regular expression, or has what is not supported.
+    Pattern(String),
+}
+
+/// Steps that reading a pattern takes for each of its bytes.
+const STEPS_PER_BYTE: usize = 16;
+/// Bytes of an NFA that take a step to make.
+const NFA_BYTES_PER_STEP: usize = 1;
+/// Steps that a transition takes, beside what the NFA states do that its origin stands for.
+const STEPS_PER_TRANSITION: usize = 4;
+/// Steps that a new state takes, beside what the NFA states do that it stands for.
+const STEPS_PER_STATE: usize = 48;
+/// What `regex-automata` remembers of a state, beside its row and the NFA states that it stands for.
+const BYTES_PER_STATE: usize = 45;
 
 /// Transitions by byte class. Unreachable acceptance is folded into [`DEAD`], certain acceptance into [`FULL`].
 #[derive(Debug)]
@@ -27,59 +74,50 @@ pub(super) struct Table {
 const OUTSIDE: u16 = u16::MAX;
 
 impl Table {
+    /// Without a table, how all matches begin comes with the problem.
     pub(super) fn compile(
         regex: &str,
         ignore_case: bool,
         alphabet: &Alphabet,
-        max_bytes: usize,
-    ) -> Result<Self, TooLarge> {
-        let nfa = compile_nfa(regex, ignore_case, max_bytes)
-            .map_err(|why| TooLarge { why, beginning: Vec::new() })?;
-        let config = dense::Config::new()
-            .start_kind(StartKind::Anchored)
-            .match_kind(MatchKind::All)
-            .accelerate(false)
-            .dfa_size_limit(Some(max_bytes))
-            .determinize_size_limit(Some(max_bytes.saturating_mul(2)));
-        let built = dense::Builder::new().configure(config).build_from_nfa(&nfa);
-        built
-            .map_err(|problem| {
-                if problem.is_size_limit_exceeded() { too_large(max_bytes) } else { unsupported(&problem) }
-            })
-            .and_then(|dfa| Self::copy(&dfa, alphabet))
-            .map_err(|why| TooLarge { why, beginning: beginning(&nfa) })
+        allowance: &mut Allowance,
+    ) -> Result<Self, (Problem, Vec<u8>)> {
+        let nfa = allowed_nfa(regex, ignore_case, allowance).map_err(|problem| (problem, Vec::new()))?;
+        Self::build(&nfa, alphabet, allowance).map_err(|problem| (problem, beginning(&nfa)))
     }
 
-    /// Copies the part of `dfa` that texts over `alphabet` can visit. A text is accepted if the whole of it matches.
-    fn copy(dfa: &dense::DFA<Vec<u32>>, alphabet: &Alphabet) -> Result<Self, String> {
-        let (classes, representatives) = byte_classes(dfa, alphabet);
-        let start = dfa
-            .start_state(&start::Config::new().anchored(Anchored::Yes))
-            .map_err(|problem| unsupported(&problem))?;
-        let mut ids: HashMap<StateID, State> = HashMap::from([(start, 0)]);
-        let mut order = vec![start];
-        let mut table = Self {
-            start: 0,
-            classes,
-            stride: representatives.len(),
-            next: Vec::new(),
-            accepting: Vec::new(),
-        };
+    /// Makes the part of the DFA that texts over `alphabet` can visit. A text is accepted if the whole of it matches.
+    fn build(nfa: &thompson::NFA, alphabet: &Alphabet, allowance: &mut Allowance) -> Result<Self, Problem> {
+        let mut states = States::new(nfa)?;
+        let (classes, representatives) = byte_classes(&states.dfa, alphabet);
+        let stride = representatives.len();
+        let mut table = Self { start: 0, classes, stride, next: Vec::new(), accepting: Vec::new() };
+        let mut ids: HashMap<LazyStateID, State> = HashMap::new();
+        let (start, size) = states.start()?;
+        ids.insert(start, 0);
+        let mut order = vec![(start, size)];
         let mut at = 0;
-        while let Some(&state) = order.get(at) {
+        while let Some(&(state, size)) = order.get(at) {
             at += 1;
-            table.accepting.push(dfa.is_match_state(dfa.next_eoi_state(state)));
+            allowance.spend((stride + 1).saturating_mul(STEPS_PER_TRANSITION + size / 2))?;
+            table.accepting.push(states.accepts(state)?);
             for &byte in &representatives {
-                let target = dfa.next_state(state, byte);
-                let number = if dfa.is_dead_state(target) || dfa.is_quit_state(target) {
-                    DEAD
-                } else {
-                    *ids.entry(target).or_insert_with(|| {
-                        order.push(target);
-                        State::try_from(order.len() - 1).unwrap_or(DEAD)
-                    })
+                let (target, size) = states.next(state, byte)?;
+                let number = match ids.get(&target) {
+                    _ if target.is_dead() || target.is_quit() => DEAD,
+                    Some(known) => *known,
+                    None => {
+                        allowance.spend(STEPS_PER_STATE + size.saturating_mul(2))?;
+                        let number = State::try_from(order.len()).unwrap_or(DEAD);
+                        ids.insert(target, number);
+                        order.push((target, size));
+                        number
+                    }
                 };
                 table.next.push(number);
+            }
+            // What is made on the way is larger than what is kept.
+            if table.bytes() > allowance.bytes || states.bytes() / 3 > allowance.bytes {
+                return Err(Problem::Bytes);
             }
         }
         table.fold();
@@ -197,29 +235,103 @@ impl Table {
     }
 }
 
+/// The states of a pattern's DFA, made when they are first asked for.
+struct States {
+    dfa: lazy::DFA,
+    cache: lazy::Cache,
+    /// Bytes of the cache when last looked at.
+    known_bytes: usize,
+}
+
+impl States {
+    fn new(nfa: &thompson::NFA) -> Result<Self, Problem> {
+        // Of all that match, not of the first that does: an alternative that comes later counts too. The cache is never
+        // emptied, as states are told apart by their place in it.
+        let config = lazy::Config::new()
+            .match_kind(MatchKind::All)
+            .cache_capacity(usize::MAX / 2)
+            .minimum_cache_clear_count(Some(0));
+        let built = lazy::Builder::new().configure(config).build_from_nfa(nfa.clone());
+        let dfa = built.map_err(|problem| unsupported(&problem))?;
+        let cache = dfa.create_cache();
+        let known_bytes = cache.memory_usage();
+        Ok(Self { dfa, cache, known_bytes })
+    }
+
+    fn bytes(&self) -> usize {
+        self.known_bytes
+    }
+
+    /// The state before any text, and the size of what it stands for.
+    fn start(&mut self) -> Result<(LazyStateID, usize), Problem> {
+        let anchored = start::Config::new().anchored(Anchored::Yes);
+        let state =
+            self.dfa.start_state(&mut self.cache, &anchored).map_err(|problem| unsupported(&problem))?;
+        Ok((state, self.grown()))
+    }
+
+    /// Where a byte leads, and if that is new the size of what it stands for.
+    fn next(&mut self, state: LazyStateID, byte: u8) -> Result<(LazyStateID, usize), Problem> {
+        let next = self.dfa.next_state(&mut self.cache, state, byte).map_err(|_| Problem::Bytes)?;
+        Ok((next, self.grown()))
+    }
+
+    fn accepts(&mut self, state: LazyStateID) -> Result<bool, Problem> {
+        let end = self.dfa.next_eoi_state(&mut self.cache, state).map_err(|_| Problem::Bytes)?;
+        self.known_bytes = self.cache.memory_usage();
+        Ok(end.is_match())
+    }
+
+    /// The bytes of NFA states that a new state stands for, roughly; 0 if there is none.
+    fn grown(&mut self) -> usize {
+        let before = std::mem::replace(&mut self.known_bytes, self.cache.memory_usage());
+        let row = size_of::<LazyStateID>() << self.dfa.byte_classes().stride2();
+        self.known_bytes.saturating_sub(before).saturating_sub(row + BYTES_PER_STATE)
+    }
+}
+
+/// The NFA of a pattern, and what it takes is taken off.
+pub(super) fn allowed_nfa(
+    regex: &str,
+    ignore_case: bool,
+    allowance: &mut Allowance,
+) -> Result<thompson::NFA, Problem> {
+    allowance.spend(regex.len().saturating_mul(STEPS_PER_BYTE))?;
+    let affordable =
+        usize::try_from(allowance.steps).unwrap_or(usize::MAX).saturating_mul(NFA_BYTES_PER_STEP);
+    let most = allowance.bytes.min(affordable);
+    let nfa = compile_nfa(regex, ignore_case, most);
+    let made = nfa.as_ref().map_or(most, thompson::NFA::memory_usage);
+    match nfa {
+        Err(Problem::Bytes) if affordable < allowance.bytes => {
+            allowance.steps = 0;
+            Err(Problem::Steps)
+        }
+        Err(Problem::Pattern(why)) => Err(Problem::Pattern(why)),
+        other => allowance.spend(made / NFA_BYTES_PER_STEP).and(other),
+    }
+}
+
 /// Parsed alone, not as text between anchors: an unbalanced `)` stays the error that it is for the proxy.
-pub(super) fn compile_nfa(regex: &str, ignore_case: bool, max_bytes: usize) -> Result<thompson::NFA, String> {
+fn compile_nfa(regex: &str, ignore_case: bool, max_bytes: usize) -> Result<thompson::NFA, Problem> {
     let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(ignore_case);
-    let hir = syntax::parse_with(regex, &syntax).map_err(|problem| format!("is not valid: {problem}"))?;
+    let hir = syntax::parse_with(regex, &syntax)
+        .map_err(|problem| Problem::Pattern(format!("is not valid: {problem}")))?;
     let config = thompson::Config::new()
         .utf8(false)
         .which_captures(thompson::WhichCaptures::None)
         .nfa_size_limit(Some(max_bytes));
     thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|problem| {
-        if problem.size_limit().is_some() { too_large(max_bytes) } else { unsupported(&problem) }
+        if problem.size_limit().is_some() { Problem::Bytes } else { unsupported(&problem) }
     })
 }
 
-fn too_large(max_bytes: usize) -> String {
-    format!("needs an automaton of more than {max_bytes} bytes")
-}
-
-fn unsupported(problem: &dyn std::fmt::Display) -> String {
-    format!("is not supported: {problem}")
+fn unsupported(problem: &dyn std::fmt::Display) -> Problem {
+    Problem::Pattern(format!("is not supported: {problem}"))
 }
 
 /// Numbers the classes that have a byte in `alphabet`; gives the class of each byte and one byte of each class.
-fn byte_classes(dfa: &dense::DFA<Vec<u32>>, alphabet: &Alphabet) -> (Vec<u16>, Vec<u8>) {
+fn byte_classes(dfa: &lazy::DFA, alphabet: &Alphabet) -> (Vec<u16>, Vec<u8>) {
     let mut numbers: HashMap<u8, u16> = HashMap::new();
     let mut representatives = Vec::new();
     let mut classes = Vec::with_capacity(256);

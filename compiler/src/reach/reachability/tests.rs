@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::reach::{
-    FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern, analyse, covers, overlaps,
+    FieldCondition, FieldPattern, Limits, PathKind, PathPattern, StringPattern, analyse, covers, overlaps,
 };
 
 /// Reads an entry: `METHOD` or `*`, then a path (`=` exact, `~` regular expression, `^` leading bytes, else whole
@@ -65,7 +65,7 @@ fn show(reach: &Reach) -> String {
 /// What is said of the last of `lines`.
 fn last(lines: &[&str]) -> String {
     let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
-    show(analyse(&entries, &Limits::default()).last().unwrap())
+    show(analyse(&entries, &Budget::default()).last().unwrap())
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn entries_can_cover_together_what_none_covers_alone() {
 fn a_union_can_have_many_parts() {
     let mut entries: Vec<Entry> = (0..100).map(|at| entry(&format!("* =/{at}"))).collect();
     entries.push(entry("* ~/([0-9]|[1-9][0-9])"));
-    let Some(Reach::Unreachable { covered_by, .. }) = analyse(&entries, &Limits::default()).pop() else {
-        panic!("the parts exhaust the expression: {:?}", analyse(&entries, &Limits::default()).pop());
+    let Some(Reach::Unreachable { covered_by, .. }) = analyse(&entries, &Budget::default()).pop() else {
+        panic!("the parts exhaust the expression: {:?}", analyse(&entries, &Budget::default()).pop());
     };
     assert_eq!(covered_by, (0..100).collect::<Vec<_>>());
 }
@@ -107,7 +107,7 @@ fn a_union_can_have_many_parts() {
 #[test]
 fn values_of_a_closed_set_can_be_exhausted() {
     let scheme = |text: &str| Entry { scheme: Some(StringPattern::Exact(text.into())), ..Entry::default() };
-    let verdicts = analyse(&[scheme("https"), scheme("http"), Entry::default()], &Limits::default());
+    let verdicts = analyse(&[scheme("https"), scheme("http"), Entry::default()], &Budget::default());
     assert_eq!(show(&verdicts[2]), "covered by [0, 1], GET / goes to 1");
     assert_eq!(show(&verdicts[0]), "reached by GET / with scheme https");
     assert_eq!(last(&["GET /", "POST /", "* /"]), "reached by PUT /");
@@ -131,7 +131,7 @@ fn names_of_headers_have_no_case_but_others_do() {
 fn ports_and_authorities_are_dimensions_too() {
     let port = |port| Entry { port: Some(port), ..Entry::default() };
     let host = |text: &str| Entry { authority: Some(StringPattern::Suffix(text.into())), ..Entry::default() };
-    let verdicts = analyse(&[port(80), host(".b"), port(80), port(81), host("a.b")], &Limits::default());
+    let verdicts = analyse(&[port(80), host(".b"), port(80), port(81), host("a.b")], &Budget::default());
     let shown: Vec<String> = verdicts.iter().map(show).collect();
     assert_eq!(shown[1], "reached by GET http://.b/ with port 443");
     assert_eq!(shown[2], "covered by [0], GET http://example/ with port 80 goes to 0");
@@ -151,7 +151,7 @@ fn a_pattern_that_is_too_large_spoils_only_what_depends_on_it() {
     let last = |lines: &[&str]| {
         let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
         let limits = Limits { pattern_bytes: 1 << 14, ..Limits::default() };
-        show(analyse(&entries, &limits).last().unwrap())
+        show(analyse(&entries, &Budget::new(&limits)).last().unwrap())
     };
     let huge = "* ~/a.*b.{25}";
     let unknown = "unknown: the regular expression `/a.*b.{25}` needs an automaton of more than 16384 bytes";
@@ -174,35 +174,40 @@ fn budgets_end_in_unknown() {
     let lines = ["* ~/([ab]{7})*", "* ~/([ab]{11})*", "* ~/([ab]{13})*", "* ~/[ab]*c?"];
     let entries: Vec<Entry> = lines.iter().map(|line| entry(line)).collect();
     let question = Limits { steps_per_question: 50, ..Limits::default() };
-    let Some(Reach::Unknown { why }) = analyse(&entries, &question).pop() else {
+    let Some(Reach::Unknown { why }) = analyse(&entries, &Budget::new(&question)).pop() else {
         panic!("that took few steps")
     };
     assert_eq!(why, "no answer after 50 steps of searching");
     let list = Limits { total_steps: 50, ..Limits::default() };
-    let Some(Reach::Unknown { why }) = analyse(&entries, &list).pop() else { panic!("that took few steps") };
+    let Some(Reach::Unknown { why }) = analyse(&entries, &Budget::new(&list)).pop() else {
+        panic!("that took few steps")
+    };
     assert_eq!(why, "the list is too large to examine all of it within its budget");
     let bytes = Limits { total_pattern_bytes: 700, ..Limits::default() };
-    let Some(Reach::Unknown { why }) = analyse(&entries, &bytes).pop() else { panic!("that took few bytes") };
+    let Some(Reach::Unknown { why }) = analyse(&entries, &Budget::new(&bytes)).pop() else {
+        panic!("that took few bytes")
+    };
     assert!(why.contains("needs an automaton of more than"), "{why}");
 }
 
 #[test]
 fn pairs_can_be_compared_without_their_order() {
-    let limits = Limits::default();
-    let overlap = |a, b| overlaps(&entry(a), &entry(b), &limits).unwrap().map(|request| request.to_string());
+    let budget = Budget::default();
+    let overlap = |a, b| overlaps(&entry(a), &entry(b), &budget).unwrap().map(|request| request.to_string());
     assert_eq!(overlap("GET /a", "* ~/.*z h=2").as_deref(), Some("GET /a/z with `h: 2`"));
     assert_eq!(overlap("GET /a", "POST /a"), None);
     assert_eq!(overlap("* h?", "* !h?"), None);
-    let cover = |a, b| covers(&entry(a), &entry(b), &limits).unwrap();
+    let cover = |a, b| covers(&entry(a), &entry(b), &budget).unwrap();
     assert!(cover("* /a", "GET /a/b") && !cover("GET /a/b", "* /a"));
     assert!(cover("* h=1", "* h=1 h=2"), "nothing matches the narrow one");
-    assert!(overlaps(&entry("* ~("), &entry("* /"), &limits).is_err());
+    assert!(overlaps(&entry("* ~("), &entry("* /"), &budget).is_err());
 }
 
 #[test]
 fn the_place_after_the_last_entry_stands_for_no_match() {
     let entries = [entry("* ~/.+"), entry("* =/"), entry("* /a")];
-    let mut list = Reachability::new(&entries, &Limits::default());
+    let budget = Budget::default();
+    let mut list = Reachability::new(&entries, &budget);
     assert_eq!(show(&list.reach(3)), "covered by [0, 1], GET / goes to 1");
-    assert_eq!(show(&Reachability::new(&entries[..1], &Limits::default()).reach(1)), "reached by GET /");
+    assert_eq!(show(&Reachability::new(&entries[..1], &budget).reach(1)), "reached by GET /");
 }
