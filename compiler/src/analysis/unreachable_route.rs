@@ -235,13 +235,14 @@ const FEW: usize = 8;
 
 /// What becomes of each entry; none if it is plainly reached, as most are.
 fn reached(entries: &[Entry], budget: &Budget) -> Vec<Option<Reach>> {
-    let plainly = reach::plainly_reached(entries);
-    let open = plainly.iter().filter(|plainly| !**plainly).count();
-    if open > FEW {
-        return repeated_headers::analyse(entries, budget).into_iter().map(Some).collect();
+    let open: Vec<bool> = reach::plainly_reached(entries).into_iter().map(|plainly| !plainly).collect();
+    if open.iter().filter(|open| **open).count() > FEW {
+        return repeated_headers::analyse(entries, &open, budget);
     }
-    let plainly = plainly.into_iter().enumerate();
-    plainly.map(|(at, plainly)| if plainly { None } else { ask(entries, at, budget) }).collect()
+    open.into_iter()
+        .enumerate()
+        .map(|(at, open)| if open { ask(entries, at, budget) } else { None })
+        .collect()
 }
 
 /// What becomes of one entry. Earlier ones that plainly share no request with it are left out.

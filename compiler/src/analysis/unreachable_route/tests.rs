@@ -26,7 +26,9 @@ fn engine(list: &[RequestMatch]) -> Engine {
 
 fn verdicts(list: &[RequestMatch]) -> Vec<Reach> {
     let entries: Vec<Entry> = list.iter().map(entry_of).collect();
-    repeated_headers::analyse(&entries, &Budget::default())
+    let all = vec![true; entries.len()];
+    let verdicts = repeated_headers::analyse(&entries, &all, &Budget::default());
+    verdicts.into_iter().flatten().collect()
 }
 
 fn route(engine: &Engine, host: &str, path: &str) -> Option<usize> {
