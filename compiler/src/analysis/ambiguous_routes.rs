@@ -7,7 +7,8 @@
 //! * rules of two VirtualServices for one host of a gateway that match a common request, which is printed.
 //!
 //! Equal documents for different requests are no finding, nor are ties inside one document: there the first rule decides.
-//! A request that repeats a header or parameter with different values is not looked for.
+//! A request that repeats a header or parameter with different values is not looked for. What is too large to compare counts
+//! as a common request, with one finding for each service or listener.
 //!
 //! # Why it matters
 //! Other meshes let the older document win, by its creation time in the cluster. Git has no such time, and a restored
@@ -172,6 +173,8 @@ fn ties(
     }
     let mut list = Reachability::new(&entries, budget);
     let mut findings = Vec::new();
+    // Where the first pair is that is not decided, and how many more there are.
+    let mut undecided: Option<(usize, usize)> = None;
     for (first, second) in candidates {
         let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second)) else { continue };
         let pair = (a.route_index.min(b.route_index), a.route_index.max(b.route_index));
@@ -181,10 +184,23 @@ fn ties(
         let shared = match list.overlaps(first, second) {
             Ok(None) => continue,
             Ok(Some(request)) => format!("match {request}"),
-            Err(unknown) => format!("may match one request ({unknown})"),
+            Err(unknown) => {
+                if let Some((_, more)) = &mut undecided {
+                    *more += usize::from(seen.insert(pair));
+                    continue;
+                }
+                undecided = Some((findings.len(), 0));
+                format!("may match one request ({unknown})")
+            }
         };
         seen.insert(pair);
         findings.push((pair, report(a, b, what, &shared)));
+    }
+    if let Some((at, more @ 1..)) = undecided
+        && let Some((_, finding)) = findings.get_mut(at)
+    {
+        let plural = if more == 1 { "pair" } else { "pairs" };
+        finding.notes.push(format!("{more} more {plural} of documents there cannot be told apart either"));
     }
     if let Some((first, second)) = beyond
         && let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second))

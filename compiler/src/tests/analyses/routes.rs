@@ -304,6 +304,36 @@ spec:
   - name: rest
     route: [ { destination: { host: web } } ]
 ";
+    /// The first three have an expression that is too large; the last ranks as they do, and begins otherwise.
+    ties_that_cannot_be_excluded: "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: one }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/x.*[ab]c.{60}' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: two }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/x.*[ab]c.{60}' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: three }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/x.*[ab]c.{60}' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: apart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/health-[0-9]x' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+";
     /// What one caller's labels lead to, and what everybody's do.
     redirect_loop_of_some_callers_and_of_all: "
 apiVersion: weft.dev/v1alpha1
