@@ -13,7 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::reach::{Budget, Entry, FieldCondition, Reach, Reachability};
+use crate::reach::{Budget, Entry, FieldCondition, Reach, Reachability, Unknown};
 
 /// Entries that a list may become at most; a larger one is not decided.
 const MOST_ENTRIES: usize = 4096;
@@ -36,10 +36,11 @@ pub(super) fn last(entries: &[Entry], budget: &Budget) -> Option<Reach> {
 fn again(entries: &[Entry], at: usize, single: Reach, budget: &Budget) -> Reach {
     let (earlier, [target, ..]) = entries.split_at(at.min(entries.len())) else { return single };
     let Reach::Unreachable { example, taken_by, .. } = &single else { return single };
-    let slots = slots(earlier);
-    if slots.is_empty() {
-        return single;
-    }
+    let slots = match slots(earlier, budget) {
+        Ok(slots) if slots.is_empty() => return single,
+        Ok(slots) => slots,
+        Err(unknown) => return Reach::Unknown { why: unknown.why },
+    };
     let Some(list) = spread(earlier, target, &slots) else {
         let why = "too many earlier entries ask about headers that a request may repeat".to_owned();
         return Reach::Unknown { why };
@@ -60,15 +61,17 @@ fn again(entries: &[Entry], at: usize, single: Reach, budget: &Budget) -> Reach 
 }
 
 /// How many values each header must be able to have, for those that an entry inverts.
-fn slots(earlier: &[Entry]) -> BTreeMap<String, usize> {
+fn slots(earlier: &[Entry], budget: &Budget) -> Result<BTreeMap<String, usize>, Unknown> {
+    budget.spend(earlier.len())?;
     let mut inverted: BTreeMap<String, Vec<&FieldCondition>> = BTreeMap::new();
     for condition in earlier.iter().flat_map(|entry| &entry.headers).filter(|condition| condition.invert) {
         let different = inverted.entry(condition.name.to_ascii_lowercase()).or_default();
+        budget.spend(different.len())?;
         if different.iter().all(|other| other.value != condition.value) {
             different.push(condition);
         }
     }
-    inverted.into_iter().map(|(name, different)| (name, different.len() + 1)).collect()
+    Ok(inverted.into_iter().map(|(name, different)| (name, different.len() + 1)).collect())
 }
 
 /// The earlier entries, then the target, on slots, each with its place in the original list; none if they are too many.

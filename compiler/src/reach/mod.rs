@@ -34,8 +34,8 @@
 //!
 //! Read in this order: `entry` and `request` are what goes in and out, and `condition` makes the one; [`Reachability`]
 //! and `question` are the loop above; `vocabulary`, `dimension`, `automaton` and `table` turn conditions into languages,
-//! `beginning` those that are too large; `plain` and `walk` are what needs none of this; `theory` and `search` find strings; `sat`
-//! wraps the solver; `limits`, `budget` and `ration` say what all of it may take.
+//! `beginning` those that are too large; `plain` and `walk` are what needs none of this; `theory` and `search` find
+//! strings; `sat` wraps the solver; `limits`, `budget` and `ration` say what all of it may take.
 
 mod entry;
 mod condition;

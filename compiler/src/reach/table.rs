@@ -25,15 +25,15 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn spend(&mut self, steps: usize) -> Result<(), Problem> {
-        match self.steps.checked_sub(u64::try_from(steps).unwrap_or(u64::MAX)) {
-            Some(left) => self.steps = left,
-            None => {
-                self.steps = 0;
-                return Err(Problem::Steps);
-            }
-        }
-        Ok(())
+    fn spend(&mut self, steps: usize) -> Result<(), Problem> {
+        if self.take(steps) { Ok(()) } else { Err(Problem::Steps) }
+    }
+
+    /// Takes off so many steps, and says whether there were as many.
+    pub(super) fn take(&mut self, steps: usize) -> bool {
+        let left = self.steps.checked_sub(u64::try_from(steps).unwrap_or(u64::MAX));
+        self.steps = left.unwrap_or(0);
+        left.is_some()
     }
 }
 
@@ -82,7 +82,7 @@ impl Table {
         allowance: &mut Allowance,
     ) -> Result<Self, (Problem, Vec<u8>)> {
         let nfa = allowed_nfa(regex, ignore_case, allowance).map_err(|problem| (problem, Vec::new()))?;
-        Self::build(&nfa, alphabet, allowance).map_err(|problem| (problem, beginning(&nfa)))
+        Self::build(&nfa, alphabet, allowance).map_err(|problem| (problem, beginning(&nfa, allowance)))
     }
 
     /// Makes the part of the DFA that texts over `alphabet` can visit. A text is accepted if the whole of it matches.
