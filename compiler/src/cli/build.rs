@@ -214,7 +214,7 @@ fn render_all(directory: &Path, emitted: &[Emitted]) -> Result<(), (PathBuf, io:
     for service in emitted {
         let path = directory.join(format!("{}.yaml", service.service));
         let parent = path.parent().unwrap_or(directory);
-        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, render(&service.body)));
+        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, render(&service.bytes)));
         written.map_err(|error| (path, error))?;
     }
     Ok(())

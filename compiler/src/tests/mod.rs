@@ -141,5 +141,5 @@ fn body(text: &str, service: &str) -> String {
     assert!(!compilation.has_errors(), "{rendered}");
     let emitted = emit(&compilation.mesh).unwrap();
     let found = emitted.iter().find(|emitted| emitted.service == service).unwrap();
-    format!("{}\n\n────────\n\n{}", text.trim(), render(&found.body))
+    format!("{}\n\n────────\n\n{}", text.trim(), render(&found.bytes))
 }
