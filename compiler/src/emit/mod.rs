@@ -112,10 +112,14 @@ fn unwritable(service: String, source: JsonError) -> EmitError {
     EmitError::Unwritable { service, source }
 }
 
-/// A body as YAML, for review and for snapshots. Not read by anything.
+/// The canonical bytes of a body as YAML, in the order that [`Body`] has, for review and for snapshots. Not read by anything.
 pub fn render(bytes: &[u8]) -> String {
+    let body = match json::from_slice::<Body>(bytes) {
+        Ok(body) => body,
+        Err(error) => return format!("# this is no body: {error}\n"),
+    };
     // By way of JSON, whose enums are plain mappings; YAML would tag them.
-    let value: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let value = serde_json::to_value(body).unwrap_or_default();
     serde_yaml::to_string(&value)
         .unwrap_or_else(|error| format!("# this body cannot be shown as YAML: {error}\n"))
 }
