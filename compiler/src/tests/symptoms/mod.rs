@@ -3,6 +3,7 @@
 mod access;
 mod routes;
 mod services;
+mod views;
 
 use super::compile_text;
 

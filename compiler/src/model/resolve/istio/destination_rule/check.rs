@@ -7,7 +7,7 @@ use super::super::callers::{CallersByTarget, callers_by_target};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
 use crate::model::routing::{Audience, Viewer};
-use crate::model::{BackendTarget, Mesh, Route, RouteRule, RuleAction, Service, View};
+use crate::model::{BackendTarget, Mesh, Route, RouteRule, RuleAction, Service, Told, View};
 use crate::yaml::Span;
 
 /// Reports each caller of which nobody knows whether a `workloadSelector` means it, or that several mean; and each subset that
@@ -53,8 +53,8 @@ fn without(mesh: &Mesh, route: &Route, target: &BackendTarget, callers: &Callers
         return None;
     }
     let knows = |viewer: &dyn Viewer| {
-        let subsets = service.view(viewer).map_or(&service.subsets, |view| &view.subsets);
-        target.subset.as_ref().is_none_or(|subset| subsets.contains_key(subset))
+        let told = Told { index: target.service, service, view: service.view(viewer) };
+        target.subset.as_ref().is_none_or(|subset| told.subsets().contains_key(subset))
     };
     for attachment in &route.attachments {
         for caller in callers.get(&attachment.service).into_iter().flatten() {
