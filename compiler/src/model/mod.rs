@@ -37,6 +37,7 @@ use weft_bundle::body::{Origin, PeerTls, Verdict};
 use weft_bundle::spiffe::TrustDomain;
 
 pub use self::frontends::Frontends;
+pub(crate) use self::gateway::GATEWAY_NAME_LABEL;
 pub use self::gateway::{Gateway, GatewayIndex, GatewayListener};
 pub use self::index::Index;
 pub use self::policy::{

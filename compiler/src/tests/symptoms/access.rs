@@ -140,22 +140,52 @@ spec: {{ targetRefs: [ {{ kind: Service, name: cart }} ], action: allow, rules: 
     }
 }
 
-#[test]
-fn a_denial_that_might_be_for_a_gateway_missed_it_silently() {
-    let deny = |labels: &str| {
-        let policy = format!(
-            "apiVersion: security.istio.io/v1
+/// A policy that denies everything to the workloads with some labels.
+fn deny(labels: &str) -> String {
+    format!(
+        "apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {{ name: p }}
 spec: {{ selector: {{ matchLabels: {{ {labels} }} }}, action: DENY, rules: [ {{}} ] }}
 "
-        );
-        findings(&format!("{INGRESS}{policy}")).contains("nothing says whether this is also for the gateway")
+    )
+}
+
+#[test]
+fn a_denial_that_might_be_for_a_gateway_missed_it_silently() {
+    let text = |labels: &str| format!("{INGRESS}{}", deny(labels));
+    let unsure = |labels: &str| {
+        let shown = findings(&text(labels));
+        assert!(!shown.contains("warning[not-supported]"), "{shown}");
+        shown.contains("nothing says whether this is also for the gateway `default/public`")
     };
-    assert!(deny("app: gw"));
+    assert!(unsure("app: gw"));
+    assert_eq!(pointed(&text("app: gw"), "not-supported").len(), 1);
     // It is, or it is not.
-    assert!(!deny("istio: ingressgateway"));
-    assert!(!deny("istio: other, app: gw"));
+    assert!(!unsure("istio: ingressgateway"));
+    assert!(!unsure("istio: other, app: gw"));
+}
+
+#[test]
+fn every_policy_for_some_workloads_was_doubted_beside_a_gateway_of_istio() {
+    let pods = "apiVersion: apps/v1
+kind: Deployment
+metadata: { name: gw }
+spec: { template: { metadata: { labels: { app: gw } }, spec: { containers: [ { ports: [ { containerPort: 80 } ] } ] } } }
+---
+";
+    // Those of the Service are described, so the gateway's are others.
+    let shown = findings(&format!("{INGRESS}{pods}{}", deny("app: gw")));
+    assert!(!shown.contains("nothing says whether"), "{shown}");
+    assert!(shown.contains("policies for workloads with other labels are not for it"), "{shown}");
+    // Nobody else has the labels, so the gateway may be meant.
+    let nobody = format!("{INGRESS}{pods}{}", deny("app: other"));
+    let shown = findings(&nobody);
+    assert!(
+        shown.contains("nothing says whether the workloads of the gateway `default/public` have them"),
+        "{shown}"
+    );
+    assert_eq!(pointed(&nobody, "unknown-reference").len(), 1, "{shown}");
 }
 
 #[test]

@@ -138,3 +138,81 @@ fn a_subset_was_taken_from_the_callers_of_one_namespace_unnoticed() {
     let hidden = of(&format!("{moved}{}", subsets(&["v2"])), "v2");
     assert_eq!(transition(&of(&moved, "v1"), &hidden).len(), 1);
 }
+
+/// A rule for some workloads of the namespace of a gateway that sends requests to `cart`.
+fn selected(gateway: &str, labels: &str) -> String {
+    let rule = rule_of_team(&format!(
+        "workloadSelector: {{ matchLabels: {{ {labels} }} }}, trafficPolicy: {{ loadBalancer: {{ simple: RANDOM }} }}"
+    ));
+    format!("{gateway}{rule}")
+}
+
+const GATE_OF_ISTIO: &str = "apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: { name: public, namespace: team }
+spec:
+  selector: { istio: ingressgateway }
+  servers: [ { port: { number: 80, name: http, protocol: HTTP }, hosts: [ shop.example ] } ]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: shop, namespace: team }
+spec:
+  hosts: [ shop.example ]
+  gateways: [ public ]
+  http: [ { route: [ { destination: { host: cart.default.svc.cluster.local } } ] } ]
+";
+
+const GATE: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge, namespace: team }
+spec: { gatewayClassName: weft, listeners: [ { name: web, port: 80, protocol: HTTP } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: shop, namespace: team }
+spec: { parentRefs: [ { name: edge } ], rules: [ { backendRefs: [ { name: cart, namespace: default, port: 80 } ] } ] }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: ReferenceGrant
+metadata: { name: g }
+spec:
+  from: [ { group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: team } ]
+  to: [ { group: '', kind: Service } ]
+";
+
+#[test]
+fn a_rule_for_some_workloads_left_a_gateway_out_silently() {
+    let unsure = |text: &str| findings(text).contains("nothing says whether the workloads of the gateway");
+    let nobody =
+        |text: &str| findings(text).contains("no workload in namespace `team` is known to have the labels");
+    assert!(unsure(&selected(GATE_OF_ISTIO, "app: front")));
+    // It is meant, or it is not.
+    for labels in ["istio: ingressgateway", "istio: other, app: front"] {
+        let text = selected(GATE_OF_ISTIO, labels);
+        assert!(!unsure(&text), "{}", findings(&text));
+    }
+    assert!(nobody(&selected(GATE_OF_ISTIO, "istio: other")));
+    // Others have the labels, and cannot be the gateway's.
+    let front = "---
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: front, namespace: team }
+spec: { ports: [ { name: http, port: 80, protocol: http } ], endpoints: { static: [ { address: 10.0.0.5, labels: { app: front } } ] } }
+";
+    let text = format!("{}{front}", selected(GATE_OF_ISTIO, "app: front"));
+    assert!(!unsure(&text) && !nobody(&text), "{}", findings(&text));
+    // The pods of a Gateway of the Gateway API have one label.
+    let text = selected(GATE, "app: front");
+    assert!(!unsure(&text) && nobody(&text), "{}", findings(&text));
+}
+
+#[test]
+fn a_rule_for_a_gateway_of_the_gateway_api_was_not_for_it() {
+    let text = selected(GATE, "gateway.networking.k8s.io/gateway-name: edge");
+    let (_, compilation) = crate::tests::compile_text(&text);
+    assert!(!compilation.has_errors(), "{}", findings(&text));
+    let edge = compilation.mesh.find_gateway("team", "edge").unwrap();
+    let body = crate::lower::lower_gateway(&compilation.mesh, edge);
+    assert_eq!(body.clusters["default/cart:80"].load_balancer, weft_bundle::body::LoadBalancer::Random);
+}
