@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 /// The deepest nesting of arrays and objects that is read. A scalar has depth 0, `{}` has depth 1.
 pub const MAX_DEPTH: usize = 32;
@@ -77,7 +78,18 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     // Two passes, because a type that ignores unknown fields would not look inside them, and because types may
     // read into maps, where the last of two equal keys would silently win.
-    check(text)?;
+    check(text, Numbers::Integers)?;
+    serde_json::from_str(text).map_err(|error| JsonError::Shape { message: error.to_string() })
+}
+
+/// Reads an object that others wrote, such as the claims of a token (RFC 7519, section 4): as [`from_slice`], with any number
+/// that fits a float of 64 bits.
+///
+/// # Errors
+/// Every [`JsonError`] but [`JsonError::NotInteger`].
+pub fn foreign_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    check(text, Numbers::Any)?;
     serde_json::from_str(text).map_err(|error| JsonError::Shape { message: error.to_string() })
 }
 
@@ -119,10 +131,11 @@ impl Serialize for Canonical {
 }
 
 /// Walks the whole text without keeping it.
-fn check(text: &str) -> Result<(), JsonError> {
+fn check(text: &str, numbers: Numbers) -> Result<(), JsonError> {
     let refusal = Cell::new(None);
     let mut reader = serde_json::Deserializer::from_str(text);
-    let walked = Strict { depth: 0, refusal: &refusal }.deserialize(&mut reader).and_then(|()| reader.end());
+    let walked =
+        Strict { depth: 0, numbers, refusal: &refusal }.deserialize(&mut reader).and_then(|()| reader.end());
     walked.map_err(|error| {
         refusal.take().unwrap_or_else(|| match error.classify() {
             Category::Eof => JsonError::Truncated,
@@ -133,11 +146,20 @@ fn check(text: &str) -> Result<(), JsonError> {
     })
 }
 
+/// Which numbers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// Those that have one spelling and one meaning everywhere.
+    Integers,
+    Any,
+}
+
 /// Accepts any value that keeps the rules; leaves the rule that was broken in `refusal`, because the reader's own error
 /// can only carry text.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,
+    numbers: Numbers,
     refusal: &'a Cell<Option<JsonError>>,
 }
 
@@ -184,7 +206,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
-        if number < INTEGER_BOUND { Ok(()) } else { Err(self.refuse(JsonError::NotInteger)) }
+        match self.numbers {
+            Numbers::Integers if number >= INTEGER_BOUND => Err(self.refuse(JsonError::NotInteger)),
+            Numbers::Integers | Numbers::Any => Ok(()),
+        }
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<(), E> {
@@ -192,7 +217,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        Err(self.refuse(JsonError::NotInteger))
+        match self.numbers {
+            Numbers::Integers => Err(self.refuse(JsonError::NotInteger)),
+            Numbers::Any => Ok(()),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
@@ -219,7 +247,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -339,6 +367,18 @@ mod tests {
         }
         assert!(matches!(from_slice::<u8>(b"\"x\""), Err(JsonError::Shape { .. })));
         assert_eq!(read(" {} \n").unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_others_wrote_may_have_any_number() {
+        let read = |text: &str| foreign_object(text.as_bytes());
+        for number in ["1.5", "1e3", "-0", "9007199254740992", "123456789012345678901234"] {
+            assert!(read(&format!(r#"{{"a":[{number}]}}"#)).is_ok(), "{number}");
+        }
+        assert!(matches!(read(r#"{"a":1e999}"#), Err(JsonError::Syntax { .. })));
+        assert_eq!(read(r#"{"a":1.5,"a":1.5}"#), Err(JsonError::DuplicateKey { key: "a".to_owned() }));
+        assert_eq!(read(&r#"{"a":"#.repeat(33)), Err(JsonError::TooDeep));
+        assert!(matches!(read("[]"), Err(JsonError::Shape { .. })));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weft_bundle::body::{Cors, Fraction, HeaderEdits, Protocol, Redirect, RequestMatch, Rewrite};
 use weft_bundle::engine::HostPattern;
 
-use super::{At, GatewayIndex, ServiceIndex, Settings};
+use super::{At, GatewayIndex, Mesh, ServiceIndex, Settings};
 use crate::yaml::Span;
 
 /// A document that decides where requests to a service go.
@@ -62,6 +62,15 @@ impl RouteKind {
     }
 }
 
+impl Route {
+    /// Whether callers of some namespace that fits may take it, to whatever service or listener it is attached.
+    pub fn is_taken(&self, mesh: &Mesh, fits: impl Fn(&str) -> bool) -> bool {
+        let mut gateways = self.listeners.iter().map(|listener| mesh.gateway(listener.gateway));
+        self.attachments.iter().any(|attachment| attachment.scope.has(&fits))
+            || gateways.any(|gateway| fits(&gateway.namespace))
+    }
+}
+
 /// A listener of a gateway that a route decides for.
 #[derive(Clone, Debug)]
 pub struct ListenerAttachment {
@@ -102,10 +111,15 @@ pub enum Scope {
 impl Scope {
     /// Whether callers of a namespace are among them. That consumer routes replace producer routes is another matter.
     pub fn includes(&self, namespace: &str) -> bool {
+        self.has(|own| own == namespace)
+    }
+
+    /// Whether callers of some namespace that fits are among them; all namespaces are taken to have one that does.
+    pub fn has(&self, fits: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Consumers(own) => own == namespace,
-            Self::Namespaces(own) => own.iter().any(|own| own == namespace),
+            Self::Consumers(own) => fits(own),
+            Self::Namespaces(own) => own.iter().any(|own| fits(own)),
         }
     }
 }

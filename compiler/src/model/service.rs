@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use weft_bundle::body::{Discovery, Limits, PeerTls, Protocol, ServerTls};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::routing::Viewer;
+use super::routing::{Audience, Viewer};
 use super::{At, Settings};
 use crate::yaml::Span;
 
@@ -183,7 +183,7 @@ pub struct View {
     pub namespace: String,
     /// Labels that their workloads must carry; such a view comes before one without.
     pub labels: BTreeMap<String, String>,
-    /// Where the labels are written.
+    /// Where it is written whom that is for: the labels, else the host that it is about. None if it is that nothing is told.
     pub at: Option<At>,
     /// As [`Service::subsets`].
     pub subsets: BTreeMap<String, Subset>,
@@ -194,6 +194,11 @@ pub struct View {
 }
 
 impl View {
+    /// The callers that are told this.
+    pub fn audience(&self) -> Audience {
+        Audience { namespace: self.namespace.clone(), labels: self.labels.clone() }
+    }
+
     /// A view in which the service is as it is here.
     pub fn of(service: Service, namespace: &str, labels: BTreeMap<String, String>) -> Self {
         let ports = service.ports.into_iter().map(|port| (port.number, (port.settings, port.server_tls)));
