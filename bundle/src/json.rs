@@ -13,10 +13,12 @@ mod canonical;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 /// The deepest nesting of arrays and objects that is read. A scalar has depth 0, `{}` has depth 1.
 pub const MAX_DEPTH: usize = 32;
@@ -76,7 +78,18 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
     // Two passes, because a type that ignores unknown fields would not look inside them, and because types may
     // read into maps, where the last of two equal keys would silently win.
-    check(text)?;
+    check(text, Numbers::Integers)?;
+    serde_json::from_str(text).map_err(|error| JsonError::Shape { message: error.to_string() })
+}
+
+/// Reads an object that others wrote, such as the claims of a token (RFC 7519, section 4): as [`from_slice`], with any number
+/// that fits a float of 64 bits.
+///
+/// # Errors
+/// Every [`JsonError`] but [`JsonError::NotInteger`].
+pub fn foreign_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    check(text, Numbers::Any)?;
     serde_json::from_str(text).map_err(|error| JsonError::Shape { message: error.to_string() })
 }
 
@@ -91,11 +104,38 @@ pub fn to_canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, JsonErr
     Ok(out)
 }
 
+/// A value in canonical form, which [`to_canonical`] copies: for what many values hold alike. Other serializers see its
+/// bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canonical(Arc<[u8]>);
+
+impl Canonical {
+    /// The canonical form of a value.
+    ///
+    /// # Errors
+    /// As [`to_canonical`].
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
+        Ok(Self(to_canonical(value)?.into()))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Serialize for Canonical {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(canonical::AS_IT_IS, &canonical::AsItIs(&self.0))
+    }
+}
+
 /// Walks the whole text without keeping it.
-fn check(text: &str) -> Result<(), JsonError> {
+fn check(text: &str, numbers: Numbers) -> Result<(), JsonError> {
     let refusal = Cell::new(None);
     let mut reader = serde_json::Deserializer::from_str(text);
-    let walked = Strict { depth: 0, refusal: &refusal }.deserialize(&mut reader).and_then(|()| reader.end());
+    let walked =
+        Strict { depth: 0, numbers, refusal: &refusal }.deserialize(&mut reader).and_then(|()| reader.end());
     walked.map_err(|error| {
         refusal.take().unwrap_or_else(|| match error.classify() {
             Category::Eof => JsonError::Truncated,
@@ -106,11 +146,20 @@ fn check(text: &str) -> Result<(), JsonError> {
     })
 }
 
+/// Which numbers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbers {
+    /// Those that have one spelling and one meaning everywhere.
+    Integers,
+    Any,
+}
+
 /// Accepts any value that keeps the rules; leaves the rule that was broken in `refusal`, because the reader's own error
 /// can only carry text.
 #[derive(Clone, Copy)]
 struct Strict<'a> {
     depth: usize,
+    numbers: Numbers,
     refusal: &'a Cell<Option<JsonError>>,
 }
 
@@ -157,7 +206,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
-        if number < INTEGER_BOUND { Ok(()) } else { Err(self.refuse(JsonError::NotInteger)) }
+        match self.numbers {
+            Numbers::Integers if number >= INTEGER_BOUND => Err(self.refuse(JsonError::NotInteger)),
+            Numbers::Integers | Numbers::Any => Ok(()),
+        }
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<(), E> {
@@ -165,7 +217,10 @@ impl<'de> Visitor<'de> for Strict<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<(), E> {
-        Err(self.refuse(JsonError::NotInteger))
+        match self.numbers {
+            Numbers::Integers => Err(self.refuse(JsonError::NotInteger)),
+            Numbers::Any => Ok(()),
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
@@ -192,7 +247,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
@@ -213,6 +268,15 @@ mod tests {
             r#"","é":"é😀"},"z":[1,-2,0,9007199254740991,null,true,false]}"#
         );
         assert_eq!(String::from_utf8(to_canonical(&value).unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_canonical_already_is_copied() {
+        let inner = json!({ "b": "\u{1}", "a": [1] });
+        let made = Canonical::of(&inner).unwrap();
+        let parts = BTreeMap::from([("x", vec![made.clone(), made.clone()]), ("a", vec![made])]);
+        let whole = json!({ "x": [inner, inner], "a": [inner] });
+        assert_eq!(to_canonical(&parts).unwrap(), to_canonical(&whole).unwrap());
     }
 
     /// Every shape that serde knows, and keys that are not texts, as `serde_json` has them.
@@ -303,6 +367,18 @@ mod tests {
         }
         assert!(matches!(from_slice::<u8>(b"\"x\""), Err(JsonError::Shape { .. })));
         assert_eq!(read(" {} \n").unwrap(), json!({}));
+    }
+
+    #[test]
+    fn what_others_wrote_may_have_any_number() {
+        let read = |text: &str| foreign_object(text.as_bytes());
+        for number in ["1.5", "1e3", "-0", "9007199254740992", "123456789012345678901234"] {
+            assert!(read(&format!(r#"{{"a":[{number}]}}"#)).is_ok(), "{number}");
+        }
+        assert!(matches!(read(r#"{"a":1e999}"#), Err(JsonError::Syntax { .. })));
+        assert_eq!(read(r#"{"a":1.5,"a":1.5}"#), Err(JsonError::DuplicateKey { key: "a".to_owned() }));
+        assert_eq!(read(&r#"{"a":"#.repeat(33)), Err(JsonError::TooDeep));
+        assert!(matches!(read("[]"), Err(JsonError::Shape { .. })));
     }
 
     #[test]

@@ -19,9 +19,11 @@ use weft_bundle::body::{Action, Backend, Fraction, Mirror, Origin, Rule, Target,
 use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{self, BuildError, Engine, Request, Routed};
 
+use self::access::Answer;
 pub use self::answer::{Access, Arriving, BackendShare, Decision, Place, Step, Trace};
 use self::outside::Entrance;
 pub use self::question::{From, Question, QuestionError, Stranger};
+use self::token::Passed;
 use crate::diagnostic::did_you_mean;
 use crate::lower::{Subject, lower_subject};
 use crate::model::callers::dependencies;
@@ -53,7 +55,8 @@ impl<'m> Tracer<'m> {
     /// # Errors
     /// When a body cannot be loaded, which is a fault of the compiler.
     pub fn trace(&mut self, question: &Question) -> Result<Trace, BuildError> {
-        let mut run = Run { tracer: self, question, steps: Vec::new(), admission: None, audits: Vec::new() };
+        let (steps, audits) = (Vec::new(), Vec::new());
+        let mut run = Run { tracer: self, question, steps, admission: None, audits, passed: None };
         let mut trace = match question.scheme.as_str() {
             "tcp" | "tls" => run.connection()?,
             _ => run.run()?,
@@ -88,6 +91,8 @@ struct Run<'t, 'm> {
     /// What the gateway says, for a caller from outside, and its audit rules that record it.
     admission: Option<Access>,
     audits: Vec<Place>,
+    /// What the gateway passes on, if it reads tokens.
+    passed: Option<Passed>,
 }
 
 impl Run<'_, '_> {
@@ -117,6 +122,8 @@ impl Run<'_, '_> {
             Ok(frontend) => frontend,
             Err(trace) => return Ok(*trace),
         };
+        let passed = self.passed.take();
+        let request = passed.as_ref().map_or(request, |passed| passed.request(&request));
         let routed = engine.route(frontend, &request);
         self.say_route(&routed);
         match &routed.rule.action {
@@ -256,15 +263,19 @@ impl Run<'_, '_> {
             UpstreamTls::Mutual(_) => Some(&engine.body().identity),
             UpstreamTls::Off | UpstreamTls::Server(_) => None,
         };
-        let (access, audits) = match weight {
-            0 => (None, Vec::new()),
-            // Outside the mesh there is nobody of ours to ask.
-            _ if cluster.external => (None, Vec::new()),
-            _ => self.ask(&cluster.service, cluster.port, identity, request)?,
-        };
         let mut response = HeaderMap::new();
         engine::edit_headers(&backend.response_headers, &mut response);
         engine::edit_headers(&rule.response_headers, &mut response);
+        let Answer { access, audits, passed } = match weight {
+            0 => Answer::default(),
+            // Outside the mesh there is nobody of ours to ask.
+            _ if cluster.external => Answer::default(),
+            _ => self.ask(&cluster.service, cluster.port, identity, request)?,
+        };
+        let passed = |request: &Request<'_>| match &passed {
+            Some(passed) => arriving(&passed.request(request), &response),
+            None => arriving(request, &response),
+        };
         Ok(BackendShare {
             service: cluster.service.clone(),
             subset: cluster.subset.clone(),
@@ -273,7 +284,7 @@ impl Run<'_, '_> {
             status: cluster.endpoints.is_empty().then_some(503),
             access,
             audits,
-            arriving: request.map(|request| arriving(request, &response)),
+            arriving: request.map(passed),
         })
     }
 

@@ -25,11 +25,12 @@ pub struct TokenProvider {
     /// Whether the token stays in the request that is forwarded.
     #[serde(default, skip_serializing_if = "is_false")]
     pub forward: bool,
-    /// The header field, lower case, that carries the payload as base64url to the application.
+    /// The header field, lower case, that carries the payload to the application, as the token spells it. What a caller sends
+    /// in it is dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_header: Option<String>,
-    /// Header fields, lower case, and the claims that they carry to the application, as paths. What a caller sends in
-    /// these fields is dropped.
+    /// Header fields, lower case, and the claims that they carry to the application, as paths: texts, numbers and truths as
+    /// they are, lists and objects as their JSON in base64url. What a caller sends in these fields is dropped.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claim_headers: BTreeMap<String, Vec<String>>,
     /// Claims that are lists written as text with spaces, beside `scope`.

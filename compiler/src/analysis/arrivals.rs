@@ -5,12 +5,13 @@
 //! at the caller's proxy (GAMMA): a backend's own routes are for those who call it by its name. A rule that redirects or
 //! answers leads nowhere. Where several rules lead to one place there is one edge, with a weight that is merged.
 //!
-//! Cost: one plan for each port and audience, then one edge for each call and place.
+//! Cost: one plan for each port and audience (also of callers that are told something else of the service), then one edge for each call and place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::levels::Passage;
 use crate::model::routing::{self, Audience};
-use crate::model::{Call, Mesh, Port, RuleAction, ServiceIndex};
+use crate::model::{Call, Mesh, Port, RuleAction, ServiceIndex, Told, View};
 use crate::parallel;
 use crate::yaml::Span;
 
@@ -40,21 +41,10 @@ pub(super) struct Arrival<W> {
     pub(super) weight: W,
 }
 
-/// The way through one rule, or through none, to be weighed.
-#[derive(Clone, Copy)]
-pub(super) struct Passage {
-    /// What is called.
-    pub(super) service: ServiceIndex,
-    /// Its port.
-    pub(super) port: u16,
-    /// Route and rule.
-    pub(super) rule: Option<(usize, usize)>,
-}
-
 /// For each service, by place: where its calls arrive.
-pub(super) fn all<W: Copy + Send + Sync>(
-    mesh: &Mesh,
-    weigh: impl Fn(Passage) -> W + Sync,
+pub(super) fn all<'m, W: Copy + Send + Sync>(
+    mesh: &'m Mesh,
+    weigh: impl Fn(Passage<'m>) -> W + Sync,
     merge: impl Fn(W, W) -> W + Sync,
 ) -> Vec<Vec<Arrival<W>>> {
     let fronts = parallel::map(&mesh.services, |place, _| front(mesh, ServiceIndex(place), &weigh, &merge));
@@ -73,21 +63,23 @@ pub(super) fn all<W: Copy + Send + Sync>(
 /// What is behind a name, by the namespace of the caller; `""` for all that are not listed.
 type Front<W> = BTreeMap<String, Vec<Arrival<W>>>;
 
-fn front<W: Copy>(
-    mesh: &Mesh,
-    service: ServiceIndex,
-    weigh: &impl Fn(Passage) -> W,
+fn front<'m, W: Copy>(
+    mesh: &'m Mesh,
+    index: ServiceIndex,
+    weigh: &impl Fn(Passage<'m>) -> W,
     merge: &impl Fn(W, W) -> W,
 ) -> Front<W> {
-    let ports = &mesh.service(service).ports;
-    let names = ports.iter().flat_map(|port| routing::audiences(mesh, service, port));
-    let audiences: BTreeSet<&Audience> = names.collect();
+    let service = mesh.service(index);
+    let names = service.ports.iter().flat_map(|port| routing::audiences(mesh, index, port));
+    let of_views: Vec<Audience> = service.views.iter().map(View::audience).collect();
+    let audiences: BTreeSet<&Audience> = names.chain(&of_views).collect();
     let mut front: Front<W> = BTreeMap::new();
     for audience in audiences {
         let arrivals = front.entry(audience.namespace.clone()).or_default();
-        for port in ports {
-            for rule in rules(mesh, service, port, audience) {
-                let passage = Passage { service, port: port.number, rule };
+        let told = Told { index, service, view: service.view(audience) };
+        for port in &service.ports {
+            for rule in rules(mesh, index, port, audience) {
+                let passage = Passage { told, port, rule };
                 let mut weight = None;
                 for (to, via) in targets(mesh, passage) {
                     let weight = *weight.get_or_insert_with(|| weigh(passage));
@@ -101,7 +93,7 @@ fn front<W: Copy>(
 
 fn add<W: Copy>(
     arrivals: &mut Vec<Arrival<W>>,
-    passage: Passage,
+    passage: Passage<'_>,
     to: ServiceIndex,
     via: Via,
     weight: W,
@@ -111,7 +103,7 @@ fn add<W: Copy>(
     match arrivals.iter_mut().find(|known| known.to == to && is_copy(known.via) == is_copy(via)) {
         Some(known) => known.weight = merge(known.weight, weight),
         None => {
-            let call = Call { service: passage.service, span: mesh_span(via), by_pattern: false };
+            let call = Call { service: passage.told.index, span: mesh_span(via), by_pattern: false };
             arrivals.push(Arrival { call, to, via, route: passage.rule.map(|(route, _)| route), weight });
         }
     }
@@ -145,8 +137,8 @@ fn rules(
     rules
 }
 
-fn targets(mesh: &Mesh, passage: Passage) -> Vec<(ServiceIndex, Via)> {
-    let Some((route, number)) = passage.rule else { return vec![(passage.service, Via::Itself)] };
+fn targets(mesh: &Mesh, passage: Passage<'_>) -> Vec<(ServiceIndex, Via)> {
+    let Some((route, number)) = passage.rule else { return vec![(passage.told.index, Via::Itself)] };
     let rule = mesh.routes.get(route).and_then(|route| route.rules.get(number));
     let Some((rule, RuleAction::Forward(backends))) = rule.map(|rule| (rule, &rule.action)) else {
         return Vec::new();

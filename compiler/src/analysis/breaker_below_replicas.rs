@@ -25,46 +25,33 @@ use std::collections::BTreeMap;
 
 use super::levels::{Level, Levels, Place};
 use crate::diagnostic::Diagnostic;
-use crate::model::{Mesh, ServiceIndex, Settings};
+use crate::model::{Mesh, Part, Settings};
 use crate::yaml::Span;
 
 /// One finding per place that sets the limit.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
-    for (index, service) in mesh.indexed().filter(|(_, service)| service.discovery.is_none()) {
-        let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
-        for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
-        {
-            if let Some((place, why)) = judge(mesh, index, subset, port.number) {
-                found.entry(place.span).or_insert_with(|| report(place, &why));
-            }
+    for part in mesh.parts().filter(|part| part.told.service.discovery.is_none()) {
+        if let Some((place, why)) = judge(mesh, part) {
+            found.entry(place.span).or_insert_with(|| report(place, &why));
         }
     }
     found.into_values().collect()
 }
 
-fn judge<'m>(
-    mesh: &'m Mesh,
-    index: ServiceIndex,
-    subset: Option<&str>,
-    port: u16,
-) -> Option<(Place<'m>, String)> {
-    let levels = Levels::of(mesh, index, port, subset, None);
+fn judge<'m>(mesh: &'m Mesh, part: Part<'m>) -> Option<(Place<'m>, String)> {
+    let levels = Levels::of_part(mesh, part);
     let limits = [
         (Settings::MAX_CONNECTIONS.name, levels.get(Settings::MAX_CONNECTIONS)),
         (Settings::MAX_REQUESTS.name, levels.get(Settings::MAX_REQUESTS)),
     ];
-    let service = mesh.service(index);
-    let count = service.endpoints_of(subset.and_then(|name| service.subsets.get(name))).count();
-    let name = match subset {
-        Some(subset) => format!("subset `{subset}` of `{}`", service.id()),
-        None => format!("`{}`", service.id()),
-    };
+    let count = part.endpoints().count();
     limits.into_iter().find_map(|(field, said)| {
         // What holds for the whole mesh was not chosen for this service.
         let said = said.filter(|said| said.level == Level::Near)?;
         let low = usize::try_from(*said.value).is_ok_and(|value| value < count);
         low.then(|| {
+            let name = part.spoken();
             (said.place, format!("`{field}: {}` is less than the {count} endpoints of {name}", said.value))
         })
     })

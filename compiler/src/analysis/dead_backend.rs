@@ -23,16 +23,28 @@
 use weft_bundle::body::Discovery;
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{BackendRef, BackendTarget, Mesh, Route, RuleAction, Service, Subset, Workload};
+use crate::model::{BackendRef, Mesh, Route, Service, Subset, Workload};
 
-/// One finding per backend.
+/// One finding per backend, and per declaration of its subset if callers know several.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let rules = mesh.routes.iter().flat_map(|route| route.rules.iter().map(move |rule| (route, rule)));
-    let backends = rules.flat_map(|(route, rule)| match &rule.action {
-        RuleAction::Forward(backends) => backends.iter().map(|backend| (route, backend)).collect(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => Vec::new(),
-    });
-    backends.filter_map(|(route, backend)| report(mesh, route, backend)).collect()
+    let backends =
+        rules.flat_map(|(route, rule)| rule.action.backends().iter().map(move |backend| (route, backend)));
+    backends.flat_map(|(route, backend)| of_backend(mesh, route, backend)).collect()
+}
+
+fn of_backend(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Vec<Diagnostic> {
+    let Some(target) = backend.target.as_ref().filter(|_| backend.weight > 0) else { return Vec::new() };
+    let service = mesh.service(target.service);
+    let Some(name) = &target.subset else {
+        return report(route, backend, service, None).into_iter().collect();
+    };
+    let callers = mesh.told(target.service).filter(|told| told.takes(mesh, route));
+    let mut declared: Vec<(&String, &Subset)> =
+        callers.filter_map(|told| told.subsets().get_key_value(name)).collect();
+    declared.sort_by_key(|(_, subset)| subset.at.span);
+    declared.dedup_by_key(|(_, subset)| subset.at.span);
+    declared.into_iter().filter_map(|subset| report(route, backend, service, Some(subset))).collect()
 }
 
 /// Whether endpoints may be found when a proxy looks for them. Addresses of a name carry no labels for a subset.
@@ -50,10 +62,12 @@ fn is_carried(service: &Service, subset: &Subset) -> bool {
     service.workloads.iter().any(carries)
 }
 
-fn report(mesh: &Mesh, route: &Route, backend: &BackendRef) -> Option<Diagnostic> {
-    let BackendTarget { service, subset, .. } = backend.target.as_ref().filter(|_| backend.weight > 0)?;
-    let service = mesh.service(*service);
-    let subset = subset.as_ref().and_then(|name| service.subsets.get_key_value(name));
+fn report(
+    route: &Route,
+    backend: &BackendRef,
+    service: &Service,
+    subset: Option<(&String, &Subset)>,
+) -> Option<Diagnostic> {
     if service.endpoints_of(subset.map(|(_, subset)| subset)).next().is_some()
         || found_later(service, subset.map(|(_, subset)| subset))
     {

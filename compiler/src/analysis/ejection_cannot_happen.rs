@@ -30,31 +30,22 @@ use std::collections::BTreeMap;
 use super::levels::{Level, Levels, Place, Said};
 use crate::diagnostic::Diagnostic;
 use crate::model::settings::Setting;
-use crate::model::{Mesh, Service, ServiceIndex, Settings};
+use crate::model::{Mesh, Part, Settings};
 use crate::yaml::Span;
 
 /// One finding per place that asks for it.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
-    for (index, service) in mesh.indexed() {
-        let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
-        for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
-        {
-            if let Some((place, why)) = judge(mesh, index, subset, port.number) {
-                found.entry(place.span).or_insert_with(|| report(place, &why));
-            }
+    for part in mesh.parts() {
+        if let Some((place, why)) = judge(mesh, part) {
+            found.entry(place.span).or_insert_with(|| report(place, &why));
         }
     }
     found.into_values().collect()
 }
 
-fn judge<'m>(
-    mesh: &'m Mesh,
-    index: ServiceIndex,
-    subset: Option<&str>,
-    port: u16,
-) -> Option<(Place<'m>, String)> {
-    let levels = Levels::of(mesh, index, port, subset, None);
+fn judge<'m>(mesh: &'m Mesh, part: Part<'m>) -> Option<(Place<'m>, String)> {
+    let levels = Levels::of_part(mesh, part);
     let said: Vec<Said<'m, u32>> = THRESHOLDS.into_iter().filter_map(|number| levels.get(number)).collect();
     let base = levels.get(Settings::BASE_EJECTION);
     let Some(threshold) = first_threshold(&levels) else {
@@ -67,17 +58,13 @@ fn judge<'m>(
     if let Some(base) = base.filter(|base| base.value.is_zero()) {
         return Some((base.place, "endpoints are left out for no time at all".to_owned()));
     }
-    let service = mesh.service(index);
     // What is said for the whole service was not chosen for a subset of it.
-    let whole = first_threshold(&Levels::of(mesh, index, port, None, None));
-    if subset.is_some() && whole.is_some_and(|whole| whole.place == threshold.place) {
+    let whole = first_threshold(&Levels::of_part(mesh, Part { subset: None, ..part }));
+    if part.subset.is_some() && whole.is_some_and(|whole| whole.place == threshold.place) {
         return None;
     }
-    let count = listed(service, subset)?;
-    let name = match subset {
-        Some(subset) => format!("subset `{subset}` of `{}`", service.id()),
-        None => format!("`{}`", service.id()),
-    };
+    let count = listed(part)?;
+    let name = part.spoken();
     if count == 1 && threshold.level == Level::Near {
         return Some((
             threshold.place,
@@ -109,10 +96,9 @@ fn first_threshold<'m>(levels: &Levels<'m>) -> Option<Said<'m, u32>> {
 }
 
 /// How many endpoints there are; none if that is not written here.
-fn listed(service: &Service, subset: Option<&str>) -> Option<usize> {
-    let subset = subset.and_then(|name| service.subsets.get(name));
-    let count = service.endpoints_of(subset).count();
-    (service.discovery.is_none() && count > 0).then_some(count)
+fn listed(part: Part<'_>) -> Option<usize> {
+    let count = part.endpoints().count();
+    (part.told.service.discovery.is_none() && count > 0).then_some(count)
 }
 
 fn report(place: Place<'_>, why: &str) -> Diagnostic {

@@ -34,9 +34,10 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         return Vec::new();
     }
     for (index, service) in mesh.indexed() {
-        for (port, rule) in passages(mesh, index) {
+        for passage in passages(mesh, index) {
+            let rule = passage.rule;
             let used = rule.is_some() || mesh.index.routes(index).is_empty();
-            let said = Levels::of(mesh, index, port.number, None, rule).get(Settings::FAULT);
+            let said = Levels::of(mesh, passage).get(Settings::FAULT);
             let what = said.and_then(|said| Some((said.place, for_all(said.value)?)));
             if let Some((place, what)) = what.filter(|_| used && !is_limited(mesh, rule)) {
                 found.entry(place.span).or_insert_with(|| report(place, what, &service.id()));
@@ -50,14 +51,10 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 /// Faults are rare, and looking at every rule of a mesh is not free.
 fn asks_for_faults(mesh: &Mesh) -> bool {
     let rules = mesh.routes.iter().flat_map(|route| &route.rules).any(|rule| rule.settings.fault.is_some());
-    let services = || mesh.services.iter();
     rules
         || mesh.traffic.iter().any(|policy| policy.settings.fault.is_some())
         || mesh.defaults.fault.is_some()
-        || services().any(|service| service.settings.fault.is_some())
-        || services()
-            .flat_map(|service| &service.ports)
-            .any(|p| p.settings.as_ref().is_some_and(|s| s.fault.is_some()))
+        || mesh.parts().any(|part| part.told.settings(part.port.number).fault.is_some())
 }
 
 /// Rules that only gateways use.

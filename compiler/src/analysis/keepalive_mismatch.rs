@@ -35,14 +35,10 @@ const CALLEE_MILLIS: u128 = 60_000;
 /// One finding per place that sets it.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
-    for (index, service) in mesh.indexed().filter(|(_, service)| !service.external) {
-        let subsets = std::iter::once(None).chain(service.subsets.keys().map(|name| Some(name.as_str())));
-        for (subset, port) in subsets.flat_map(|subset| service.ports.iter().map(move |port| (subset, port)))
-        {
-            let said = Levels::of(mesh, index, port.number, subset, None).get(Settings::POOL_IDLE);
-            if let Some(said) = said.filter(|said| is_too_long(said)) {
-                found.entry(said.place.span).or_insert_with(|| report(service, &said));
-            }
+    for part in mesh.parts().filter(|part| !part.told.service.external) {
+        let said = Levels::of_part(mesh, part).get(Settings::POOL_IDLE);
+        if let Some(said) = said.filter(|said| is_too_long(said)) {
+            found.entry(said.place.span).or_insert_with(|| report(part.told.service, &said));
         }
     }
     found.into_values().collect()

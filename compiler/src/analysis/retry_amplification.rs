@@ -30,8 +30,8 @@ use petgraph::algo::tarjan_scc;
 use petgraph::graph::DiGraph;
 use weft_bundle::body::RetryOn;
 
-use super::arrivals::{self, Arrival, Passage, Via};
-use super::levels::{Levels, Place};
+use super::arrivals::{self, Arrival, Via};
+use super::levels::{Levels, Passage, Place};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Mesh, ServiceIndex, Settings};
 
@@ -57,8 +57,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     ends.map(|(end, product)| report(mesh, &paths.to(end), product)).collect()
 }
 
-fn tries(mesh: &Mesh, passage: Passage) -> Tries<'_> {
-    let levels = Levels::of(mesh, passage.service, passage.port, None, passage.rule);
+fn tries<'m>(mesh: &'m Mesh, passage: Passage<'m>) -> Tries<'m> {
+    let levels = Levels::of(mesh, passage);
     let attempts = levels.get(Settings::RETRY_ATTEMPTS).filter(|said| *said.value > 0);
     let repeats = |on: &RetryOn| !matches!(on, RetryOn::ConnectFailure | RetryOn::RefusedStream);
     let on = levels.get(Settings::RETRY_ON);

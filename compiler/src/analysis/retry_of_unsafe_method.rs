@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 
 use weft_bundle::body::{Protocol, RetryOn, StringMatch};
 
-use super::levels::{Levels, passages};
+use super::levels::{Levels, Passage, passages};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Mesh, Port, ServiceIndex, Settings};
 use crate::parallel;
@@ -46,8 +46,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 
 fn of_service(mesh: &Mesh, service: ServiceIndex) -> Vec<(Span, Diagnostic)> {
     let http = |port: &Port| port.protocol.is_http() && port.protocol != Protocol::Grpc;
-    let passages = passages(mesh, service).filter(|(port, rule)| http(port) && !is_idempotent(mesh, *rule));
-    passages.filter_map(|(port, rule)| judge(mesh, service, port, rule)).collect()
+    let risky = |passage: &Passage<'_>| http(passage.port) && !is_idempotent(mesh, passage.rule);
+    passages(mesh, service).filter(risky).filter_map(|passage| judge(mesh, passage)).collect()
 }
 
 /// Whether all conditions that lead to the rule ask for an idempotent method.
@@ -58,13 +58,8 @@ fn is_idempotent(mesh: &Mesh, rule: Option<(usize, usize)>) -> bool {
     entries.into_iter().filter(|entry| entry.rule == rule).all(|entry| safe(&entry.condition.method))
 }
 
-fn judge(
-    mesh: &Mesh,
-    service: ServiceIndex,
-    port: &Port,
-    rule: Option<(usize, usize)>,
-) -> Option<(Span, Diagnostic)> {
-    let levels = Levels::of(mesh, service, port.number, None, rule);
+fn judge<'m>(mesh: &'m Mesh, passage: Passage<'m>) -> Option<(Span, Diagnostic)> {
+    let levels = Levels::of(mesh, passage);
     let attempts = levels.get(Settings::RETRY_ATTEMPTS).filter(|said| *said.value > 0)?;
     let on = levels.get(Settings::RETRY_ON)?;
     let methods = levels.get(Settings::RETRY_METHODS)?;
@@ -81,7 +76,7 @@ fn judge(
     let place = if methods.level <= attempts.level { methods.place } else { attempts.place };
     let message = format!(
         "requests to `{}` with {} are repeated after `{after}`, which may come after they were carried out",
-        mesh.service(service).id(),
+        passage.told.service.id(),
         risky.join(" or ")
     );
     let finding = Diagnostic::warning("retry-of-unsafe-method", message)

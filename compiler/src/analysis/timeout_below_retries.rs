@@ -40,8 +40,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 }
 
 fn of_service(mesh: &Mesh, service: ServiceIndex) -> Vec<(Span, Diagnostic)> {
-    let judge = |(port, rule): (&crate::model::Port, Option<(usize, usize)>)| {
-        let levels = Levels::of(mesh, service, port.number, None, rule);
+    let judge = |passage| {
+        let levels = Levels::of(mesh, passage);
         let attempts = levels.get(Settings::RETRY_ATTEMPTS).filter(|said| *said.value > 0)?;
         let per_try = levels.get(Settings::PER_TRY)?;
         let request = levels.get(Settings::REQUEST)?;

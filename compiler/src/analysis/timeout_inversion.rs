@@ -22,8 +22,8 @@
 //! # References
 //! B. Beyer et al., Site Reliability Engineering (2016), chapter 22, "Latency and deadlines"; gRPC, deadline propagation.
 
-use super::arrivals::{self, Arrival, Passage, Via};
-use super::levels::{Level, Levels, Place, limit};
+use super::arrivals::{self, Arrival, Via};
+use super::levels::{Level, Levels, Passage, Place, limit};
 use crate::diagnostic::Diagnostic;
 use crate::model::{Mesh, ServiceIndex, Settings};
 
@@ -65,8 +65,8 @@ fn is_copy(arrival: &Arrival<Patience<'_>>) -> bool {
     matches!(arrival.via, Via::Mirror(_))
 }
 
-fn patience(mesh: &Mesh, passage: Passage) -> Patience<'_> {
-    let said = Levels::of(mesh, passage.service, passage.port, None, passage.rule).get(Settings::REQUEST);
+fn patience<'m>(mesh: &'m Mesh, passage: Passage<'m>) -> Patience<'m> {
+    let said = Levels::of(mesh, passage).get(Settings::REQUEST);
     let value = said.and_then(|said| limit(*said.value));
     let at = said.map_or_else(|| Place::from(&mesh.at), |said| said.place);
     let meant = said.is_some_and(|said| said.level == Level::Near);

@@ -1,13 +1,14 @@
 //! # What it finds
 //! A change from a base to its head during which proxies cannot work together. Each proxy takes its new bundle when it gets it,
 //! so for a while some follow the base and some the head. For services that somebody calls in the base:
-//! * the service, one of its ports, or a subset that a route of the base sends to, is gone;
+//! * the service, one of its ports, or a subset that a route of the base sends to, is gone, if only for some of its callers;
 //! * its identity changes: callers expect one identity, and workloads show the other;
 //! * a port begins to ask for TLS (`off` to `strict`), or ceases to take it, without `permissive` in between;
 //! * a port's protocol or the port of its workloads changes.
 //!
 //! What one edit does to all services of the mesh, such as another trust domain or default of `peerTLS`, is one finding about
-//! the Mesh document. A waiver stands in the document of the service in the head, or in the Mesh document.
+//! the Mesh document. A waiver stands in the document of the service in the head, in the DestinationRule by which callers no
+//! longer know a subset, or in the Mesh document.
 //!
 //! A service that nobody in the base declares, routes to, or lets be called is no finding, nor is one that is new. Only
 //! `weft check --base` runs this: it compares two meshes.
@@ -35,7 +36,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use weft_bundle::body::{PeerTls, Verdict};
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{Mesh, Port, RouteRule, RuleAction, Service, ServiceIndex};
+use crate::model::routing::Audience;
+use crate::model::{At, Mesh, Port, Route, RouteRule, Service, ServiceIndex, Told};
+use crate::yaml::Span;
 
 /// One finding per service and cause, at its place in the head, or at the Mesh document's if it is gone; one at the Mesh
 /// document for a cause that all services have. None if either has no Mesh document.
@@ -50,13 +53,20 @@ pub fn between(base: &Mesh, head: &Mesh) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     for (index, old) in base.indexed().filter(|(_, service)| !service.external) {
         let new = head.find(&old.namespace, &old.name).map(|index| head.service(index));
-        let breaks = breaks(old, new);
+        let breaks = breaks(base, index, new);
         if breaks.is_empty() {
             continue;
         }
         let users = used.get_or_insert_with(|| Users::of(base));
+        let mut told = BTreeSet::new();
         for broken in breaks {
             let Some(user) = users.of_part(base, index, &broken) else { continue };
+            // One declaration may be for the callers of many namespaces.
+            if let Broken::Subset(gone) = &broken
+                && !told.insert(gone.declared)
+            {
+                continue;
+            }
             let of_all = everywhere.iter().position(|edit| edit.explains(&broken));
             match of_all.and_then(|place| met.get_mut(place)) {
                 Some(count) => *count += 1,
@@ -104,7 +114,7 @@ fn everywhere(base: &Mesh, head: &Mesh) -> Vec<Everywhere> {
 
 impl Everywhere {
     /// Whether it is why something of one service breaks.
-    fn explains(&self, broken: &Broken) -> bool {
+    fn explains(&self, broken: &Broken<'_>) -> bool {
         match (self, broken) {
             (Self::TrustDomain(from, to), Broken::Identity(old, new)) => {
                 let path = |id: &str, domain: &str| {
@@ -161,16 +171,39 @@ fn tls_word(tls: PeerTls) -> &'static str {
 }
 
 /// What a change takes away.
-enum Broken {
+enum Broken<'m> {
     Service,
     Identity(String, String),
     Port(u16),
     Tls(u16, PeerTls, PeerTls),
     Spoken(u16, String),
-    Subset(String),
+    Subset(Gone<'m>),
 }
 
-fn breaks(old: &Service, new: Option<&Service>) -> Vec<Broken> {
+/// A subset that some callers know in the base, and not in the head.
+struct Gone<'m> {
+    name: &'m str,
+    /// Where the base declares it.
+    declared: Span,
+    /// What the callers are told in the base.
+    told: Told<'m>,
+    /// Their namespace; none for those who have no view in either mesh.
+    namespace: Option<String>,
+    /// The rule by which they are told something else in the head, if there is one.
+    at: Option<&'m At>,
+}
+
+impl Gone<'_> {
+    fn is_missed_on(&self, base: &Mesh, route: &Route) -> bool {
+        match &self.namespace {
+            Some(namespace) => route.is_taken(base, |own| own == namespace),
+            None => self.told.takes(base, route),
+        }
+    }
+}
+
+fn breaks<'m>(base: &'m Mesh, index: ServiceIndex, new: Option<&'m Service>) -> Vec<Broken<'m>> {
+    let old = base.service(index);
     let Some(new) = new else { return vec![Broken::Service] };
     let mut broken = Vec::new();
     if old.identity != new.identity {
@@ -182,12 +215,35 @@ fn breaks(old: &Service, new: Option<&Service>) -> Vec<Broken> {
             Some(other) => broken.extend(port_breaks(port, other)),
         }
     }
-    let gone = old.subsets.keys().filter(|name| !new.subsets.contains_key(*name));
-    broken.extend(gone.map(|name| Broken::Subset(name.clone())));
+    broken.extend(gone_subsets(base, index, new).into_iter().map(Broken::Subset));
     broken
 }
 
-fn port_breaks(old: &Port, new: &Port) -> Vec<Broken> {
+/// The subsets that callers no longer know: of callers without a view in either mesh, then of those who have one.
+fn gone_subsets<'m>(base: &'m Mesh, index: ServiceIndex, new: &'m Service) -> Vec<Gone<'m>> {
+    let old = base.service(index);
+    let views = old.views.iter().chain(&new.views).map(|view| Some(view.audience()));
+    let audiences: BTreeSet<Option<Audience>> = std::iter::once(None).chain(views).collect();
+    let mut gone = Vec::new();
+    for audience in audiences {
+        let view = |service: &'m Service| audience.as_ref().and_then(|audience| service.view(audience));
+        let (before, after) = (view(old), view(new));
+        let kept = after.map_or(&new.subsets, |view| &view.subsets);
+        let told = Told { index, service: old, view: before };
+        for (name, subset) in told.subsets().iter().filter(|(name, _)| !kept.contains_key(*name)) {
+            gone.push(Gone {
+                name,
+                declared: subset.at.span,
+                told,
+                namespace: audience.as_ref().map(|audience| audience.namespace.clone()),
+                at: after.and_then(|view| view.at.as_ref()),
+            });
+        }
+    }
+    gone
+}
+
+fn port_breaks(old: &Port, new: &Port) -> Vec<Broken<'static>> {
     let mut broken = Vec::new();
     if UNSAFE_TLS.contains(&(old.peer_tls, new.peer_tls)) {
         broken.push(Broken::Tls(old.number, old.peer_tls, new.peer_tls));
@@ -209,7 +265,7 @@ fn port_breaks(old: &Port, new: &Port) -> Vec<Broken> {
 /// Who uses what in the base, in words.
 struct Users<'m> {
     callers: BTreeMap<ServiceIndex, &'m Service>,
-    subsets: BTreeMap<(ServiceIndex, &'m str), String>,
+    subsets: BTreeMap<(ServiceIndex, &'m str), Vec<&'m Route>>,
     targets: BTreeMap<ServiceIndex, String>,
 }
 
@@ -223,10 +279,9 @@ impl<'m> Users<'m> {
         }
         for route in &base.routes {
             for target in route.rules.iter().flat_map(targets) {
-                let place = || format!("{} sends requests there", route.at.origin);
-                users.targets.entry(target.service).or_insert_with(place);
+                users.targets.entry(target.service).or_insert_with(|| sends(route));
                 if let Some(subset) = &target.subset {
-                    users.subsets.entry((target.service, subset)).or_insert_with(place);
+                    users.subsets.entry((target.service, subset)).or_default().push(route);
                 }
             }
         }
@@ -234,9 +289,10 @@ impl<'m> Users<'m> {
     }
 
     /// Somebody who uses the part that breaks.
-    fn of_part(&self, base: &Mesh, index: ServiceIndex, broken: &Broken) -> Option<String> {
-        if let Broken::Subset(name) = broken {
-            return self.subsets.get(&(index, name.as_str())).cloned();
+    fn of_part(&self, base: &Mesh, index: ServiceIndex, broken: &Broken<'_>) -> Option<String> {
+        if let Broken::Subset(gone) = broken {
+            let mut routes = self.subsets.get(&(index, gone.name)).into_iter().flatten();
+            return routes.find(|route| gone.is_missed_on(base, route)).map(|route| sends(route));
         }
         let caller =
             self.callers.get(&index).map(|caller| format!("`{}` declares that it calls it", caller.id()));
@@ -253,17 +309,18 @@ impl<'m> Users<'m> {
     }
 }
 
+fn sends(route: &Route) -> String {
+    format!("{} sends requests there", route.at.origin)
+}
+
 fn targets(rule: &RouteRule) -> BTreeSet<&crate::model::BackendTarget> {
-    let backends = match &rule.action {
-        RuleAction::Forward(backends) => backends.as_slice(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-    };
+    let backends = rule.action.backends();
     let sent =
         backends.iter().filter(|backend| backend.weight > 0).filter_map(|backend| backend.target.as_ref());
     sent.chain(rule.mirrors.iter().filter_map(|mirror| mirror.target.as_ref())).collect()
 }
 
-fn report(head: &Mesh, old: &Service, new: Option<&Service>, broken: &Broken, user: &str) -> Diagnostic {
+fn report(head: &Mesh, old: &Service, new: Option<&Service>, broken: &Broken<'_>, user: &str) -> Diagnostic {
     let id = old.id();
     let at_port = |number: u16| new.and_then(|new| new.port(number)).map(|port| port.span);
     let (message, span) = match broken {
@@ -289,11 +346,22 @@ fn report(head: &Mesh, old: &Service, new: Option<&Service>, broken: &Broken, us
             format!("port {number} of `{id}` {how}, and callers do either the one or the other"),
             at_port(*number),
         ),
-        Broken::Subset(name) => {
+        Broken::Subset(Gone { name, namespace: None, .. }) => {
             (format!("subset `{name}` of `{id}` is gone while proxies still send requests to it"), None)
         }
+        Broken::Subset(Gone { name, namespace: Some(namespace), .. }) => (
+            format!(
+                "subset `{name}` of `{id}` is gone for callers of the namespace `{namespace}` while their proxies still \
+                 send requests to it"
+            ),
+            None,
+        ),
     };
-    let place = new.map_or(&head.at, |new| &new.at);
+    let ruled = match broken {
+        Broken::Subset(gone) => gone.at,
+        _ => None,
+    };
+    let place = ruled.unwrap_or_else(|| new.map_or(&head.at, |new| &new.at));
     let help = match broken {
         Broken::Tls(..) => PERMISSIVE_FIRST,
         Broken::Identity(..) => {

@@ -27,14 +27,14 @@ use weft_bundle::feature::Feature;
 use super::levels::Place;
 use crate::diagnostic::Diagnostic;
 use crate::model::settings::Setting;
-use crate::model::{Mesh, RouteRule, Service, Settings};
+use crate::model::{Mesh, RouteRule, ServiceIndex, Settings, Told};
 use crate::yaml::Span;
 
 /// One finding per document and feature.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut asked = Asked::default();
     asked.settings(&mesh.defaults, Place::from(&mesh.at));
-    mesh.services.iter().for_each(|service| asked.service(service));
+    mesh.indexed().for_each(|(index, _)| asked.service(mesh, index));
     for gateway in &mesh.gateways {
         asked.add(true, Feature::Gateway, &gateway.at.origin.object, gateway.at.span);
     }
@@ -73,32 +73,21 @@ impl<'m> Asked<'m> {
         }
     }
 
-    fn service(&mut self, service: &'m Service) {
+    fn service(&mut self, mesh: &'m Mesh, index: ServiceIndex) {
+        let service = mesh.service(index);
         let (object, span) = (&service.at.origin.object, service.at.span);
         let by_pattern = service.hosts.iter().any(|host| host.contains('*'));
         self.add(service.discovery.is_some(), Feature::Discovery, object, span);
         self.add(by_pattern || !service.addresses.is_empty(), Feature::Addresses, object, span);
-        self.settings(&service.settings, Place::from(&service.at));
         for port in &service.ports {
             self.add(port.protocol == Protocol::Udp, Feature::Udp, object, port.span);
             self.add(port.server_tls.is_some(), Feature::ServerTls, object, port.span);
-            if let Some(settings) = &port.settings {
-                self.settings(settings, Place { object, span: port.span });
-            }
         }
-        let told = service.views.iter().flat_map(|view| view.subsets.values());
-        for subset in service.subsets.values().chain(told) {
-            self.settings(&subset.settings, Place::from(&subset.at));
-            subset.ports.values().for_each(|own| self.settings(own, Place::from(&subset.at)));
-        }
-        for view in &service.views {
-            self.settings(&view.settings, Place { object, span });
-            for (settings, server_tls) in view.ports.values() {
-                self.add(server_tls.is_some(), Feature::ServerTls, object, span);
-                if let Some(settings) = settings {
-                    self.settings(settings, Place { object, span });
-                }
-            }
+        for part in mesh.told(index).flat_map(Told::parts) {
+            self.settings(part.settings(), Place::from(part.at()));
+            let (own, told) = (part.port.server_tls.as_ref(), part.told.server_tls(part.port.number));
+            let at = part.told.at();
+            self.add(told.is_some() && told != own, Feature::ServerTls, &at.origin.object, at.span);
         }
     }
 

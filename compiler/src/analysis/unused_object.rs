@@ -22,12 +22,13 @@
 //! # References
 //! Kiali KIA0004 (no matching workload found for the selector), KIA1301; istioctl IST0127 (no matching workloads).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use weft_bundle::body::Effect;
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, Route, RouteRule, RuleAction, ServiceIndex, TrafficTarget};
+use crate::model::{At, Mesh, Route, ServiceIndex, Subset, TrafficTarget};
+use crate::yaml::Span;
 
 /// One finding per document and subset.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
@@ -53,7 +54,7 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     for policy in &mesh.traffic {
         let nothing = policy.settings.is_empty().then_some("it sets nothing");
         let idle = |target: &TrafficTarget| match target {
-            TrafficTarget::Subset(service, subset) => !sent.contains(&(*service, subset.as_str())),
+            TrafficTarget::Subset(service, subset) => !sent.contains_key(&(*service, subset.as_str())),
             _ => false,
         };
         let why = if policy.targets.is_empty() {
@@ -65,21 +66,32 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         };
         found.extend(unused(&policy.at, why));
     }
-    for (index, service) in mesh.indexed() {
-        let idle = service
-            .subsets
-            .iter()
-            .filter(|(name, subset)| !subset.settings.is_empty() && !sent.contains(&(index, name.as_str())));
-        found.extend(idle.filter_map(|(name, subset)| {
-            let mut finding = unused(&subset.at, Some("no route sends requests to it"))?;
-            finding.message = format!(
-                "the settings of subset `{name}` of `{}` have no effect: no route sends requests to it",
-                service.id()
-            );
-            Some(finding)
-        }));
-    }
+    found.extend(mesh.indexed().flat_map(|(index, _)| idle_subsets(mesh, index, &sent)));
     found
+}
+
+/// Subsets with settings that none of the callers who know them are sent to; each once, whoever knows it.
+fn idle_subsets(mesh: &Mesh, index: ServiceIndex, sent: &Sent<'_>) -> Vec<Diagnostic> {
+    let mut declared: BTreeMap<Span, (&str, &Subset, bool)> = BTreeMap::new();
+    for told in mesh.told(index) {
+        let sets =
+            |subset: &Subset| !subset.settings.is_empty() || subset.ports.values().any(|own| !own.is_empty());
+        for (name, subset) in told.subsets().iter().filter(|(_, subset)| sets(subset)) {
+            let routes = sent.get(&(index, name.as_str())).into_iter().flatten();
+            let used = routes.into_iter().any(|route| told.takes(mesh, route));
+            declared.entry(subset.at.span).or_insert((name, subset, false)).2 |= used;
+        }
+    }
+    let idle = declared.into_values().filter(|(.., used)| !used);
+    let report = |(name, subset, _): (&str, &Subset, bool)| {
+        let mut finding = unused(&subset.at, Some("no route sends requests to it"))?;
+        finding.message = format!(
+            "the settings of subset `{name}` of `{}` have no effect: no route sends requests to it",
+            mesh.service(index).id()
+        );
+        Some(finding)
+    };
+    idle.filter_map(report).collect()
 }
 
 const NOWHERE: &str = "it is for nothing that exists";
@@ -99,16 +111,23 @@ fn unused(at: &At, why: Option<&str>) -> Option<Diagnostic> {
     Some(finding)
 }
 
-/// The subsets that some rule sends requests or copies to.
-fn subsets_in_use(mesh: &Mesh) -> BTreeSet<(ServiceIndex, &str)> {
-    let rules = mesh.routes.iter().flat_map(|route| &route.rules);
-    let targets = rules.flat_map(|rule: &RouteRule| {
-        let backends = match &rule.action {
-            RuleAction::Forward(backends) => backends.as_slice(),
-            RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-        };
-        let sent = backends.iter().filter_map(|backend| backend.target.as_ref());
-        sent.chain(rule.mirrors.iter().filter_map(|mirror| mirror.target.as_ref()))
-    });
-    targets.filter_map(|target| Some((target.service, target.subset.as_deref()?))).collect()
+/// The routes that send requests or copies to each subset.
+type Sent<'m> = BTreeMap<(ServiceIndex, &'m str), Vec<&'m Route>>;
+
+fn subsets_in_use(mesh: &Mesh) -> Sent<'_> {
+    let mut sent = Sent::new();
+    for (route, rule) in
+        mesh.routes.iter().flat_map(|route| route.rules.iter().map(move |rule| (route, rule)))
+    {
+        let targets = rule.action.backends().iter().filter_map(|backend| backend.target.as_ref());
+        let targets = targets.chain(rule.mirrors.iter().filter_map(|mirror| mirror.target.as_ref()));
+        for target in targets {
+            let Some(subset) = target.subset.as_deref() else { continue };
+            let routes = sent.entry((target.service, subset)).or_default();
+            if routes.last().is_none_or(|last| !std::ptr::eq(*last, route)) {
+                routes.push(route);
+            }
+        }
+    }
+    sent
 }

@@ -28,6 +28,8 @@ pub mod policy_test;
 pub mod resolve;
 mod index;
 mod frontends;
+mod told;
+pub mod levels;
 
 use std::collections::BTreeMap;
 
@@ -35,6 +37,7 @@ use weft_bundle::body::{Origin, PeerTls, Verdict};
 use weft_bundle::spiffe::TrustDomain;
 
 pub use self::frontends::Frontends;
+pub(crate) use self::gateway::GATEWAY_NAME_LABEL;
 pub use self::gateway::{Gateway, GatewayIndex, GatewayListener};
 pub use self::index::Index;
 pub use self::policy::{
@@ -42,13 +45,14 @@ pub use self::policy::{
     TelemetryTarget, TokenPolicy, TrafficPolicy, TrafficTarget,
 };
 pub use self::route::{
-    Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Places, Route, RouteEntry,
-    RouteKind, RouteRule, RuleAction, Scope,
+    Attachment, BackendRef, BackendTarget, Headers, ListenerAttachment, MirrorRef, Order, Places, Route,
+    RouteEntry, RouteKind, RouteRule, RuleAction, Scope,
 };
 pub(crate) use self::service::is_added_later;
 pub use self::service::{Accounts, Call, Endpoint, Port, Service, ServiceIndex, Subset, View, Workload};
 pub use self::settings::Settings;
 pub use self::telemetry::TelemetrySettings;
+pub use self::told::{Part, Told};
 use crate::yaml::Span;
 
 /// Where something is written: for people ([`Origin`]) and for excerpts ([`Span`]).

@@ -23,9 +23,10 @@ use std::sync::Arc;
 use weft_bundle::body::{PathMatch, RequestMatch};
 use weft_bundle::engine::HostPattern;
 
+use super::levels::Levels;
 use super::{
     GatewayIndex, Mesh, Order, Port, Route, RouteEntry, RouteKind, RouteRule, Scope, Service, ServiceIndex,
-    Settings, TrafficTarget, View,
+    Settings, Told, View,
 };
 
 /// What a caller's namespace sees of one port of a service.
@@ -487,56 +488,36 @@ pub fn settings(
 pub fn settings_in(
     mesh: &Mesh,
     view: Option<&View>,
-    (service, port): (ServiceIndex, u16),
+    (index, port): (ServiceIndex, u16),
     subset: Option<&str>,
     rule: Option<(usize, usize)>,
 ) -> Settings {
-    let (mut merged, dialect) = rule.map(|rule| of_rule(mesh, rule)).unwrap_or_default();
-    if let Some(name) = subset {
-        let subsets = view.map_or(&mesh.service(service).subsets, |view| &view.subsets);
-        let own = subsets.get(name).map(|subset| subset.ports.get(&port).unwrap_or(&subset.settings).clone());
-        let own = own.unwrap_or_default();
-        merged = merged.or(&at_level(mesh, &TrafficTarget::Subset(service, name.to_owned()))).or(&own);
-    }
-    merged.or(&below_rules(mesh, view, (service, port), &dialect))
-}
-
-/// The settings that hold for requests to a port, through rules that set nothing and have these defaults of their dialect.
-fn below_rules(
-    mesh: &Mesh,
-    view: Option<&View>,
-    (service, port): (ServiceIndex, u16),
-    dialect: &Settings,
-) -> Settings {
-    at_level(mesh, &TrafficTarget::Port(service, port))
-        .or(&at_level(mesh, &TrafficTarget::Service(service)))
-        .or(service_settings(mesh, view, service, port))
-        .or(dialect)
-        .or(&at_level(mesh, &TrafficTarget::Mesh))
-        .or(&mesh.defaults)
-        .or(Settings::built_in())
+    let told = Told { index, service: mesh.service(index), view };
+    Levels::of(mesh, told, port, subset, rule).merged()
 }
 
 /// The settings for requests to a port, rule by rule. Most rules set nothing, and share what holds below them.
 pub struct RuleSettings<'m> {
     mesh: &'m Mesh,
-    view: Option<&'m View>,
-    target: (ServiceIndex, u16),
+    told: Told<'m>,
+    port: u16,
     /// By route, whose dialect has its say.
     below: BTreeMap<usize, Arc<Settings>>,
 }
 
 impl<'m> RuleSettings<'m> {
     /// For requests to a port of a service; `view` is what the caller is told of it.
-    pub fn new(mesh: &'m Mesh, view: Option<&'m View>, target: (ServiceIndex, u16)) -> Self {
-        Self { mesh, view, target, below: BTreeMap::new() }
+    pub fn new(mesh: &'m Mesh, view: Option<&'m View>, (index, port): (ServiceIndex, u16)) -> Self {
+        let told = Told { index, service: mesh.service(index), view };
+        Self { mesh, told, port, below: BTreeMap::new() }
     }
 
     /// Those of a rule, given as its route and place: as [`settings_in`] gives them.
     pub fn of(&mut self, rule: (usize, usize)) -> Arc<Settings> {
-        let (own, dialect) = of_rule(self.mesh, rule);
-        let make = || Arc::new(below_rules(self.mesh, self.view, self.target, &dialect));
+        let (mesh, told, port) = (self.mesh, self.told, self.port);
+        let make = || Arc::new(Levels::below_rules(mesh, told, port, rule.0).merged());
         let below = self.below.entry(rule.0).or_insert_with(make);
+        let own = Levels::of_rule(mesh, rule).merged();
         if own.is_empty() { Arc::clone(below) } else { Arc::new(own.or(below)) }
     }
 }
@@ -544,38 +525,7 @@ impl<'m> RuleSettings<'m> {
 /// The settings that hold for the requests of a rule on a listener, nearest level first: of the rule, of its route, of the
 /// mesh. Callers outside name no service, whose settings could count.
 pub fn listener_settings(mesh: &Mesh, rule: (usize, usize)) -> Settings {
-    let (own, dialect) = of_rule(mesh, rule);
-    own.or(&dialect).or(&at_level(mesh, &TrafficTarget::Mesh)).or(&mesh.defaults).or(Settings::built_in())
-}
-
-/// The settings of a rule and its route, and the defaults of its dialect.
-fn of_rule(mesh: &Mesh, (route_index, rule_index): (usize, usize)) -> (Settings, Settings) {
-    let Some(route) = mesh.routes.get(route_index) else { return Default::default() };
-    let own = route.rules.get(rule_index).map(|rule| Settings::clone(&rule.settings)).unwrap_or_default();
-    let own = own
-        .or(&at_level(mesh, &TrafficTarget::Rule(route_index, rule_index)))
-        .or(&at_level(mesh, &TrafficTarget::Route(route_index)));
-    (own, Settings::clone(&route.dialect_defaults))
-}
-
-/// What a dialect attaches to a port, else to its service.
-fn service_settings<'m>(
-    mesh: &'m Mesh,
-    view: Option<&'m View>,
-    service: ServiceIndex,
-    port: u16,
-) -> &'m Settings {
-    if let Some(view) = view {
-        return view.ports.get(&port).and_then(|(settings, _)| settings.as_ref()).unwrap_or(&view.settings);
-    }
-    let service = mesh.service(service);
-    service.port(port).and_then(|port| port.settings.as_ref()).unwrap_or(&service.settings)
-}
-
-/// What the traffic policies on one target set; the first wins where two clash, which resolve has reported.
-fn at_level(mesh: &Mesh, target: &TrafficTarget) -> Settings {
-    let here = mesh.index.traffic(target).iter().filter_map(|place| mesh.traffic.get(*place));
-    here.fold(Settings::default(), |merged, policy| merged.or(&policy.settings))
+    Levels::on_listener(mesh, rule).merged()
 }
 
 /// The routes on a port that callers of a namespace see, as (specific, listed).

@@ -1,7 +1,7 @@
 //! Traffic settings as people set them: each field on its own, nearest level first.
 //!
-//! Levels, nearest first: rule, route, subset, port, service, dialect default, mesh. A field that is not set at one level is
-//! taken from the next. [`Settings::or`] is that step; the order is [`super::routing::settings`]'s.
+//! A field that is not set at one level is taken from the next. [`Settings::or`] is that step; which levels there are, and in
+//! which order, is in [`super::levels`].
 //!
 //! Settings know where each of their fields is written, for findings to point there.
 

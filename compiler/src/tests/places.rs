@@ -108,7 +108,7 @@ spec: {{ targetRefs: [ {{ kind: Service, name: cart }} ], {settings} }}
 }
 
 /// What is wrong with the change from one text to another: objects and messages.
-fn transition(base: &str, head: &str) -> Vec<(String, String)> {
+pub(super) fn transition(base: &str, head: &str) -> Vec<(String, String)> {
     let compiled = |text: &str| crate::compile(&crate::source::Sources::in_memory([("m.yaml", text)])).mesh;
     let found = crate::analysis::unsafe_transition::between(&compiled(base), &compiled(head));
     found.into_iter().map(|finding| (finding.object.unwrap(), finding.message)).collect()

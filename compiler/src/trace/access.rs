@@ -6,36 +6,56 @@ use weft_bundle::body::{Body, Origin};
 use weft_bundle::engine::{BuildError, Facts, Peer, Request, Token};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::token::{self, Judged};
+use super::token::{self, Judged, Passed};
 use super::{Access, From, Place, Run};
 
+/// What a proxy says of a request that comes to it.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// Whether it lets it in; none if there is no such proxy.
+    pub(super) access: Option<Access>,
+    /// The audit rules that record it.
+    pub(super) audits: Vec<Place>,
+    /// What it passes on, if it read tokens.
+    pub(super) passed: Option<Passed>,
+}
+
+/// What reading its tokens makes of a request.
+#[derive(Default)]
+pub(super) struct Read {
+    /// The token, verified, if it brings one.
+    pub(super) token: Option<Token>,
+    /// What is passed on, if anybody read tokens.
+    pub(super) passed: Option<Passed>,
+}
+
 impl Run<'_, '_> {
-    /// What the callee's proxy says, and the audit rules that record it.
+    /// What the callee's proxy says.
     pub(super) fn ask(
         &mut self,
         service: &str,
         port: u16,
         identity: Option<&SpiffeId>,
         request: Option<&Request<'_>>,
-    ) -> Result<(Option<Access>, Vec<Place>), BuildError> {
-        let nobody = (None, Vec::new());
+    ) -> Result<Answer, BuildError> {
         let mesh = self.tracer.mesh;
         let found = service.split_once('/').and_then(|(namespace, name)| mesh.find(namespace, name));
-        let Some(callee) = found else { return Ok(nobody) };
-        let Some(number) = mesh.service(callee).port(port).map(|port| port.target) else { return Ok(nobody) };
+        let Some(callee) = found else { return Ok(Answer::default()) };
+        let Some(number) = mesh.service(callee).port(port).map(|port| port.target) else {
+            return Ok(Answer::default());
+        };
         let engine = self.tracer.engine(callee)?;
-        let Some(inbound) = engine.inbound(number) else { return Ok(nobody) };
+        let Some(inbound) = engine.inbound(number) else { return Ok(Answer::default()) };
         let address = match self.question.from {
             From::Service(_) | From::Peer(_) => self.question.address,
             // The callee sees the gateway, whose address nobody knows here.
             From::Gateway(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
-        let token =
-            match request.map(|request| self.token(service, engine.body(), &inbound.get().tokens, request)) {
-                Some(Err(refusal)) => return Ok((Some(refusal), Vec::new())),
-                Some(Ok(token)) => token,
-                None => None,
-            };
+        let read = request.map(|request| self.token(service, engine.body(), &inbound.get().tokens, request));
+        let Read { token, passed } = match read.transpose() {
+            Ok(read) => read.unwrap_or_default(),
+            Err(refusal) => return Ok(Answer { access: Some(refusal), ..Answer::default() }),
+        };
         let facts = Facts { request, token: token.as_ref(), ..Facts::of(Peer { identity, address }) };
         let answer = engine.decide(inbound, &facts);
         for audit in &answer.audits {
@@ -60,10 +80,11 @@ impl Run<'_, '_> {
         };
         self.say("access", text, Some(origin));
         let Origin { object, rule, file, line } = origin.clone();
-        Ok((Some(Access { allowed, policy: object, rule, file, line, status: None }), audits))
+        let access = Access { allowed, policy: object, rule, file, line, status: None };
+        Ok(Answer { access: Some(access), audits, passed })
     }
 
-    /// The token of a request, verified, if it brings one; says what becomes of it.
+    /// Reads the tokens of a request, and says what becomes of them.
     ///
     /// # Errors
     /// The refusal, where it brings one that does not hold.
@@ -73,9 +94,14 @@ impl Run<'_, '_> {
         body: &Body,
         providers: &[String],
         request: &Request<'_>,
-    ) -> Result<Option<Token>, Access> {
-        match token::judge(body, providers, request, self.question.now) {
-            Judged::Unread => Ok(None),
+    ) -> Result<Read, Access> {
+        let judged = token::judge(body, providers, request, self.question.now);
+        let passed = match judged {
+            Judged::Unread => None,
+            _ => Some(Passed::of(body, providers, request, &judged)),
+        };
+        match judged {
+            Judged::Unread => Ok(Read::default()),
             Judged::Missing(providers) => {
                 let issuers: Vec<_> = providers.iter().map(|p| format!("`{}`", p.issuer)).collect();
                 let text = format!(
@@ -83,9 +109,9 @@ impl Run<'_, '_> {
                     issuers.join(" or ")
                 );
                 self.say("token", text, providers.first().map(|provider| &provider.origin));
-                Ok(None)
+                Ok(Read { token: None, passed })
             }
-            Judged::Valid(provider, token) => {
+            Judged::Valid(provider, token::Bearer { claims: token, .. }) => {
                 let whose = token.subject().map(|subject| format!(" for `{subject}`")).unwrap_or_default();
                 let times = match self.question.now {
                     Some(_) => "",
@@ -93,7 +119,7 @@ impl Run<'_, '_> {
                 };
                 let text = format!("`{who}` accepts the token of `{}`{whose}{times}", provider.issuer);
                 self.say("token", text, Some(&provider.origin));
-                Ok(Some(token))
+                Ok(Read { token: Some(token), passed })
             }
             Judged::Refused(origin, why) => {
                 self.say("token", format!("`{who}` refuses the token with 401: {why}"), Some(origin));

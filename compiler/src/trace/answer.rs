@@ -75,7 +75,7 @@ pub struct BackendShare {
     pub arriving: Option<Arriving>,
 }
 
-/// A request as a backend gets it, and what becomes of the headers of its response.
+/// A request as the application behind a backend gets it, and what becomes of the headers of its response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Arriving {
     /// Host and port.

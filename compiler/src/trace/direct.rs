@@ -5,6 +5,7 @@ use weft_bundle::body::{Origin, PeerTls};
 use weft_bundle::engine::BuildError;
 use weft_bundle::engine::path::CanonicalPath;
 
+use super::access::Answer;
 use super::{
     Access, BackendShare, Decision, Run, Stranger, Trace, arriving, named, no_such_port, respond,
     unknown_host,
@@ -38,19 +39,22 @@ impl Run<'_, '_> {
             return Ok(respond(502, None));
         };
         self.say("frontend", format!("a client connects to port {port} of `{}` itself", service.id()), None);
-        let (access, audits) = match (found.peer_tls, &stranger.identity) {
+        let request = self.question.request(path);
+        let answer = match (found.peer_tls, &stranger.identity) {
             (PeerTls::Strict, None) => {
                 let text = format!("`{}` takes no connection without a certificate", service.id());
                 self.say("access", text, Some(&service.at.origin));
                 let Origin { object, rule, file, line } = service.at.origin.clone();
-                let status = None;
-                (Some(Access { allowed: false, policy: object, rule, file, line, status }), Vec::new())
+                let access = Access { allowed: false, policy: object, rule, file, line, status: None };
+                Answer { access: Some(access), ..Answer::default() }
             }
-            (PeerTls::Off, _) => self.ask(&service.id(), port, None, Some(&self.question.request(path)))?,
+            (PeerTls::Off, _) => self.ask(&service.id(), port, None, Some(&request))?,
             (PeerTls::Strict | PeerTls::Permissive, identity) => {
-                self.ask(&service.id(), port, identity.as_ref(), Some(&self.question.request(path)))?
+                self.ask(&service.id(), port, identity.as_ref(), Some(&request))?
             }
         };
+        let Answer { access, audits, passed } = answer;
+        let passed = passed.as_ref().map_or(request, |passed| passed.request(&request));
         let connects = found.peer_tls != PeerTls::Strict || stranger.identity.is_some();
         let allowed = access.as_ref().is_none_or(|access| access.allowed);
         let share = BackendShare {
@@ -61,7 +65,7 @@ impl Run<'_, '_> {
             status: None,
             access: access.clone(),
             audits,
-            arriving: Some(arriving(&self.question.request(path), &HeaderMap::new())),
+            arriving: Some(arriving(&passed, &HeaderMap::new())),
         };
         Ok(Trace {
             decision: if allowed { Decision::Forward } else { Decision::Deny },

@@ -37,8 +37,8 @@ impl Run<'_, '_> {
             self.say("listener", format!("listener `{name}` speaks {speaks}"), None);
             return Err(Box::new(respond(400, None)));
         }
-        let token = match self.token(&gateway.id(), engine.body(), &listener.get().tokens, request) {
-            Ok(token) => token,
+        let read = match self.token(&gateway.id(), engine.body(), &listener.get().tokens, request) {
+            Ok(read) => read,
             Err(refusal) => {
                 let status = Some(refusal.refusal());
                 self.admission = Some(refusal.clone());
@@ -50,9 +50,11 @@ impl Run<'_, '_> {
                 }));
             }
         };
-        let facts = Facts { request: Some(request), token: token.as_ref(), ..Facts::of(self.outsider()) };
+        let facts =
+            Facts { request: Some(request), token: read.token.as_ref(), ..Facts::of(self.outsider()) };
         let answer = engine.decide_listener(listener, &facts);
         self.judge(gateway, &answer, Some(403))?;
+        self.passed = read.passed;
         Ok(listener.frontend())
     }
 

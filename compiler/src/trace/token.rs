@@ -5,6 +5,8 @@
 //! network. Its times are judged where the question says what time it is. Of a key set, every key is tried that fits the
 //! token's `alg` and, where both name one, its `kid`.
 
+mod passed;
+
 use aws_lc_rs::signature::{
     self, EcdsaVerificationAlgorithm, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -14,6 +16,8 @@ use weft_bundle::body::{Body, Origin, TokenLocation, TokenProvider};
 use weft_bundle::engine::{Request, Token};
 use weft_bundle::json;
 
+pub(super) use self::passed::Passed;
+
 /// What is said of the tokens of a request.
 #[derive(Clone, Debug)]
 pub(super) enum Judged<'b> {
@@ -22,9 +26,18 @@ pub(super) enum Judged<'b> {
     /// None came, and these issuers would be believed.
     Missing(Vec<&'b TokenProvider>),
     /// One came that is what it says.
-    Valid(&'b TokenProvider, Token),
+    Valid(&'b TokenProvider, Bearer),
     /// One came that is refused, and why.
     Refused(&'b Origin, String),
+}
+
+/// A token that is what it says.
+#[derive(Clone, Debug)]
+pub(super) struct Bearer {
+    /// What it claims.
+    pub(super) claims: Token,
+    /// As it came.
+    text: String,
 }
 
 /// Judges the tokens of a request by some providers of a body. `now` is in seconds since 1970.
@@ -65,7 +78,9 @@ pub(super) fn judge<'b>(
         return Judged::Refused(&first.origin, format!("nobody here believes the issuer `{issuer}`"));
     };
     match parsed.verify(provider).and_then(|()| parsed.holds(provider, now)) {
-        Ok(()) => Judged::Valid(provider, Token::new(parsed.claims)),
+        Ok(()) => {
+            Judged::Valid(provider, Bearer { claims: Token::new(parsed.claims), text: token.to_owned() })
+        }
         Err(why) => Judged::Refused(&provider.origin, why),
     }
 }
@@ -82,16 +97,18 @@ fn found(location: &TokenLocation, request: &Request<'_>) -> Vec<String> {
     };
     match location {
         TokenLocation::Header { name, prefix } => {
-            let values = values(name).into_iter();
-            values
-                .filter_map(|value| value.strip_prefix(prefix).map(|token| token.trim().to_owned()))
-                .collect()
+            values(name).iter().filter_map(|value| text_of(value, prefix)).map(str::to_owned).collect()
         }
         TokenLocation::Query(name) => named(request.query.unwrap_or_default(), '&', name),
         TokenLocation::Cookie(name) => {
             values("cookie").iter().flat_map(|cookies| named(cookies, ';', name)).collect()
         }
     }
+}
+
+/// The token in a header field, after its prefix.
+fn text_of<'v>(value: &'v str, prefix: &str) -> Option<&'v str> {
+    value.strip_prefix(prefix).map(str::trim)
 }
 
 /// A token that could be read, and is not verified.
@@ -109,7 +126,7 @@ impl<'t> Parsed<'t> {
         let (header, payload) = signed.split_once('.').ok_or(NO_TOKEN)?;
         let object = |part: &str| {
             let bytes = BASE64URL_NOPAD.decode(part.as_bytes()).ok()?;
-            json::from_slice::<Map<String, Value>>(&bytes).ok()
+            json::foreign_object(&bytes).ok()
         };
         let header = object(header).ok_or(NO_TOKEN)?;
         if header.contains_key("crit") {

@@ -5,7 +5,8 @@
 //! endpoint, and those that its service names for all of them, which are the `selector` of a Kubernetes Service and the
 //! `metadata.labels` of a Weft Service. A pod behind a Kubernetes Service may have more, so a label that its `selector`
 //! does not name is *not known*, unless the documents have its workloads, or the endpoint says so.
-//! A gateway has the label that Istio gives its pods, and those of the service that it is.
+//! A gateway has the label that Istio gives its pods, or those by which its Gateways select it, and those of the service
+//! that it is.
 //!
 //! A selector that takes some workloads of a service and leaves others is an error: one bundle serves them all.
 
@@ -18,9 +19,6 @@ use crate::dialect::istio::{ReferredKind, TargetReference, WorkloadSelector};
 use crate::dialect::{Kind, NOT_SUPPORTED, ParsedDocument};
 use crate::model::{Gateway, GatewayIndex, Mesh, Service, ServiceIndex, is_added_later};
 use crate::yaml::{Span, Spanned};
-
-/// The label that Istio gives the pods of a Gateway of the Gateway API.
-const GATEWAY_NAME_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 
 type Labels = BTreeMap<String, String>;
 
@@ -109,7 +107,7 @@ impl<'d> Workloads<'d> {
     ) -> Selected {
         let wanted: Vec<(&str, &str)> = selector.map(|s| labels(s)).unwrap_or_default();
         let mut selected = Selected::default();
-        let (mut unsure, mut parted) = (Vec::new(), false);
+        let (mut unsure, mut parted, mut gateway_unsure) = (Vec::new(), false, None);
         for (index, service) in mesh.indexed().filter(|(_, s)| !s.external && reach.includes(&s.namespace)) {
             match self.matches(service, &wanted) {
                 Match::All => selected.services.push(index),
@@ -129,7 +127,10 @@ impl<'d> Workloads<'d> {
             }
             match (self.is_of_gateway(mesh, gateway, &wanted), selector) {
                 (Some(true), _) => selected.gateways.push(GatewayIndex(place)),
-                (None, Some(selector)) => context.unsure_of_gateway(document, selector, gateway),
+                (None, Some(selector)) => match self.perhaps_its(mesh, reach, gateway, &wanted) {
+                    Some(service) => context.unsure_of_gateway(document, selector, gateway, service),
+                    None => drop(gateway_unsure.get_or_insert(gateway)),
+                },
                 (Some(false), _) | (None, None) => {}
             }
         }
@@ -143,7 +144,7 @@ impl<'d> Workloads<'d> {
             };
             match found.into_iter().find(carries) {
                 Some(pods) => context.without_service(document, selector, pods),
-                None => context.selects_nothing(document, selector, reach),
+                None => context.selects_nothing(document, selector, reach, gateway_unsure),
             }
         }
         selected
@@ -216,19 +217,31 @@ impl<'d> Workloads<'d> {
     /// Whether the workloads of a gateway have these labels; no answer if nothing says. Of workloads that no document describes
     /// those labels are known by which their Gateways select them.
     fn is_of_gateway(&self, mesh: &Mesh, gateway: &Gateway, wanted: &[(&str, &str)]) -> Option<bool> {
-        let own = match gateway.declared_by.is_empty() {
-            true => {
-                let named = |label: &(&str, &str)| *label == (GATEWAY_NAME_LABEL, gateway.name.as_str());
-                Some(wanted.iter().all(named))
-            }
-            false => gateway.own_labels_carry(wanted.iter().copied()),
-        };
+        let own = gateway.own_labels_carry(wanted.iter().copied());
         match gateway.service {
             Some(index) if own != Some(true) => {
                 Some(matches!(self.matches(mesh.service(index), wanted), Match::All))
             }
             Some(_) | None => own,
         }
+    }
+
+    /// A service with the labels of a selector whose workloads may be those of a gateway, which no document describes. Where
+    /// there is none, the labels are taken to be those of others, and the Gateway's own finding says that.
+    fn perhaps_its<'m>(
+        &self,
+        mesh: &'m Mesh,
+        reach: Reach<'_>,
+        gateway: &Gateway,
+        wanted: &[(&str, &str)],
+    ) -> Option<&'m Service> {
+        let own: Vec<(&str, &str)> =
+            gateway.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let may = |service: &Service, labels: &[(&str, &str)]| {
+            !labels.is_empty() && !matches!(self.matches(service, labels), Match::None)
+        };
+        let here = |service: &&Service| !service.external && reach.includes(&service.namespace);
+        mesh.services.iter().filter(here).find(|service| may(service, wanted) && may(service, &own))
     }
 
     /// What `targetRefs` name. What is not there is a finding.
@@ -331,23 +344,29 @@ impl Context<'_> {
         self.report(finding);
     }
 
-    /// Reports that nothing says whether a policy is for a gateway.
+    /// Reports that nothing says whether a policy for a service is for a gateway too.
     fn unsure_of_gateway(
         &mut self,
         document: &ParsedDocument,
         selector: &Spanned<WorkloadSelector>,
         gateway: &Gateway,
+        service: &Service,
     ) {
         let message = format!(
-            "nothing says whether this is also for the gateway `{}`; it is not applied there",
-            gateway.id()
+            "nothing says whether this is also for the gateway `{}`, whose workloads may be those of `{}`",
+            gateway.id(),
+            service.id()
         );
-        let finding = Diagnostic::warning(NOT_SUPPORTED, message)
+        let finding = Diagnostic::error(NOT_SUPPORTED, message)
             .object(document.object())
             .at(selector.span)
             .label("no document describes the gateway's workloads")
             .related(gateway.at.span, "of which only the labels here are known")
-            .help("add the gateway's Deployment to the documents, or select it by the labels of its Gateway");
+            .related(service.at.span, "of these nobody knows whether they have them")
+            .help(format!(
+                "add the Deployment of `{}` to the documents, or select by the labels of the Gateway",
+                service.id()
+            ));
         self.report(finding);
     }
 
@@ -383,6 +402,7 @@ impl Context<'_> {
         document: &ParsedDocument,
         selector: &Spanned<WorkloadSelector>,
         reach: Reach<'_>,
+        gateway: Option<&Gateway>,
     ) {
         let place = match reach {
             Reach::Mesh => "the mesh".to_owned(),
@@ -397,7 +417,15 @@ impl Context<'_> {
                 "the labels of workloads are those of Deployments and other workloads, of endpoints, of a Kubernetes \
                  Service's `selector`, and of a Weft Service's `metadata.labels`",
             );
-        self.report(finding);
+        self.report(match gateway {
+            None => finding,
+            Some(gateway) => finding
+                .related(
+                    gateway.at.span,
+                    format!("nothing says whether the workloads of the gateway `{}` have them", gateway.id()),
+                )
+                .help("add the gateway's Deployment to the documents, or select it by the labels of its Gateway"),
+        });
     }
 
     /// Reports a policy for workloads that no service leads to.

@@ -22,6 +22,11 @@ fn token(claims: &str) -> String {
 
 /// `cart` and a gateway read tokens; `cart` lets in who has one, and `web` lets everybody in.
 fn documents() -> String {
+    documents_with("")
+}
+
+/// The same, with more fields in what is said of tokens.
+fn documents_with(more: &str) -> String {
     let x = BASE64URL_NOPAD.encode(key().public_key().as_ref());
     let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"1","x":"{x}"}}]}}"#);
     let reads = |name: &str, target: &str| {
@@ -31,7 +36,7 @@ kind: RequestAuthentication
 metadata: {{ name: {name} }}
 spec:
   targetRefs: [ {target} ]
-  jwtRules: [ {{ issuer: https://id.example, audiences: [ shop ], jwks: '{jwks}' }} ]
+  jwtRules: [ {{ issuer: https://id.example, audiences: [ shop ], jwks: '{jwks}'{more} }} ]
 ---
 "
         )
@@ -64,14 +69,20 @@ spec: {{ parentRefs: [ {{ name: edge }} ], rules: [ {{ backendRefs: [ {{ name: w
 }
 
 fn ask(gateway: bool, method: &str, headers: &[String], now: Option<i64>) -> Trace {
-    let (_, compilation) = compile_text(&documents());
+    ask_of(&documents(), gateway, &format!("{method} /"), headers, now)
+}
+
+/// Asks for a method and a path.
+fn ask_of(documents: &str, gateway: bool, request: &str, headers: &[String], now: Option<i64>) -> Trace {
+    let (_, compilation) = compile_text(documents);
     assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
     let mesh = &compilation.mesh;
     let (from, host) = match gateway {
         true => (From::Gateway(mesh.find_gateway("default", "edge").unwrap()), "shop.example"),
         false => (From::Service(mesh.find("default", "web").unwrap()), "cart"),
     };
-    let text = format!("{method} http://{host}/");
+    let (method, path) = request.split_once(' ').unwrap();
+    let text = format!("{method} http://{host}{path}");
     let question = Question::parse(from, "10.0.0.1".parse().unwrap(), &text, headers).unwrap();
     trace(mesh, &Question { now, ..question }).unwrap()
 }
@@ -149,4 +160,76 @@ fn of_two_tokens_neither_counts() {
         ask(false, "GET", &[bearer(&one), bearer(&one)].concat(), Some(NOW)).decision,
         Decision::Forward
     );
+}
+
+#[test]
+fn a_token_with_a_fraction_of_a_second_was_none() {
+    let claims = r#"{"iss":"https://id.example","sub":"jo","aud":"shop","iat":1799999999.5,"exp":1800000000.5,"n":1e3}"#;
+    assert_eq!(ask(false, "GET", &bearer(&token(claims)), Some(NOW)).decision, Decision::Forward);
+    let late = claims.replace("1800000000.5", "1799999999.9");
+    let (_, status, said) = outcome(&ask(false, "GET", &bearer(&token(&late)), Some(NOW)));
+    assert_eq!(status, Some(401));
+    assert!(said.ends_with("it has expired"), "{said}");
+    // A key twice would mean two things (RFC 7519, section 4).
+    let twice = claims.replace("\"sub\":\"jo\"", "\"sub\":\"jo\",\"sub\":\"mo\"");
+    assert_eq!(outcome(&ask(false, "GET", &bearer(&token(&twice)), Some(NOW))).1, Some(401));
+}
+
+/// The header fields that arrive at the one backend.
+fn arriving(trace: &Trace) -> Vec<(String, String)> {
+    trace.backends[0].arriving.clone().unwrap().headers
+}
+
+#[test]
+fn a_token_that_is_not_forwarded_arrived_all_the_same() {
+    let jo = token(r#"{"iss":"https://id.example","sub":"jo","aud":"shop"}"#);
+    let headers = [bearer(&jo), vec!["x-other: 1".to_owned()]].concat();
+    let other = ("x-other".to_owned(), "1".to_owned());
+    for gateway in [false, true] {
+        let kept =
+            ask_of(&documents_with(", forwardOriginalToken: true"), gateway, "GET /", &headers, Some(NOW));
+        let bearer = ("authorization".to_owned(), format!("Bearer {jo}"));
+        assert_eq!(arriving(&kept), [bearer, other.clone()]);
+        assert_eq!(arriving(&ask(gateway, "GET", &headers, Some(NOW))), [other.clone()]);
+    }
+    // Only the token goes.
+    let cookies = ", fromCookies: [ t ]";
+    let brought = [format!("cookie: a=1; t={jo}; b=2"), "authorization: Basic x".to_owned()];
+    let trace = ask_of(&documents_with(cookies), false, "GET /", &brought, Some(NOW));
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(arriving(&trace), [pair("authorization", "Basic x"), pair("cookie", "a=1; b=2")]);
+}
+
+#[test]
+fn what_the_application_is_told_of_a_token_did_not_arrive() {
+    let claims = r#"{"iss":"https://id.example","sub":"jo","aud":"shop","age":1.5,"realm":{"roles":["a"]}}"#;
+    let jo = token(claims);
+    let more = ", outputPayloadToHeader: x-payload, outputClaimToHeaders: [ { header: x-sub, claim: sub }, { header: x-age, claim: age }, \
+                { header: x-roles, claim: realm.roles }, { header: x-none, claim: none } ]";
+    let forged = ["x-sub: mo".to_owned(), "x-none: mo".to_owned(), "x-payload: mo".to_owned()];
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let roles = BASE64URL_NOPAD.encode(br#"["a"]"#);
+    let told = [
+        pair("x-age", "1.5"),
+        pair("x-payload", &BASE64URL_NOPAD.encode(claims.as_bytes())),
+        pair("x-roles", &roles),
+        pair("x-sub", "jo"),
+    ];
+    for gateway in [false, true] {
+        let ask = |headers: &[String]| ask_of(&documents_with(more), gateway, "GET /", headers, Some(NOW));
+        assert_eq!(arriving(&ask(&[bearer(&jo), forged.to_vec()].concat())), told);
+        assert_eq!(arriving(&ask(&forged)), [], "what callers say of tokens is dropped, also without any");
+    }
+}
+
+#[test]
+fn a_token_that_the_gateway_keeps_was_seen_behind_it() {
+    let jo = token(r#"{"iss":"https://id.example","sub":"jo","aud":"shop"}"#);
+    let to_cart = |more: &str| documents_with(more).replace("name: web, port", "name: cart, port");
+    let request = format!("GET /?a=1&access_token={jo}");
+    let decided = |more: &str| outcome(&ask_of(&to_cart(more), true, &request, &[], Some(NOW)));
+    let (decision, status, said) = decided("");
+    assert_eq!((decision, status), (Decision::Deny, Some(403)), "{said}");
+    assert!(said.contains("no token of `https://id.example` came"), "{said}");
+    assert_eq!(decided(", forwardOriginalToken: true").0, Decision::Forward);
 }

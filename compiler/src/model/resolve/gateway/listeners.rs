@@ -15,7 +15,7 @@ use crate::dialect::gateway::{
 };
 use crate::dialect::kubernetes::secret::{CERTIFICATE_KEY, PRIVATE_KEY, TLS_TYPE};
 use crate::dialect::{Kind, ParsedDocument};
-use crate::model::{At, Gateway, GatewayIndex, GatewayListener, Mesh};
+use crate::model::{At, GATEWAY_NAME_LABEL, Gateway, GatewayIndex, GatewayListener, Mesh};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 /// A listener that a route may be attached to.
@@ -214,7 +214,7 @@ fn gateway(context: &mut Context<'_>, facts: &Facts<'_>, mesh: &Mesh, draft: &Dr
         identity,
         service,
         declared_by: Vec::new(),
-        labels: BTreeMap::new(),
+        labels: BTreeMap::from([(GATEWAY_NAME_LABEL.to_owned(), document.name().to_owned())]),
         listeners,
         client_certificate,
     })

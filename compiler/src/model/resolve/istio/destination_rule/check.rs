@@ -1,30 +1,35 @@
 //! Callers that DestinationRules leave in doubt, or without what a route sends them to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::super::Context;
 use super::super::callers::{CallersByTarget, callers_by_target};
 use crate::diagnostic::Diagnostic;
-use crate::dialect::NOT_SUPPORTED;
+use crate::dialect::{NO_EFFECT, NOT_SUPPORTED};
 use crate::model::routing::{Audience, Viewer};
-use crate::model::{BackendTarget, Mesh, Route, RouteRule, RuleAction, Service, View};
+use crate::model::{
+    At, BackendTarget, Gateway, GatewayIndex, Mesh, Route, RouteRule, Service, ServiceIndex, Told, View,
+};
 use crate::yaml::Span;
 
-/// Reports each caller of which nobody knows whether a `workloadSelector` means it, or that several mean; and each subset that
-/// some of those who are sent to it do not know.
+/// Reports each caller of which nobody knows whether a `workloadSelector` means it, or that several mean, and each selector that
+/// means nobody; and each subset that some of those who are sent to it do not know.
 pub(in crate::model::resolve) fn check(context: &mut Context<'_>, mesh: &Mesh) {
     if mesh.services.iter().all(|service| service.views.is_empty()) {
         return;
     }
     let callers = callers_by_target(mesh);
-    for (target, service) in mesh.indexed().filter(|(_, service)| !service.views.is_empty()) {
-        for caller in callers.get(&target).into_iter().flatten() {
-            undecided(context, mesh.service(*caller), service);
+    for (target, asking) in asking(mesh, &callers) {
+        for caller in asking {
+            undecided(context, &caller, mesh.service(target));
         }
     }
+    nobody(context, mesh);
     let mut seen = BTreeSet::new();
     for route in &mesh.routes {
-        for (span, target) in route.rules.iter().flat_map(subsets) {
+        for (span, target) in
+            route.rules.iter().flat_map(targets).filter(|(_, target)| target.subset.is_some())
+        {
             if !seen.contains(&span)
                 && let Some(caller) = without(mesh, route, target, &callers)
             {
@@ -35,15 +40,43 @@ pub(in crate::model::resolve) fn check(context: &mut Context<'_>, mesh: &Mesh) {
     }
 }
 
-/// The backends of a rule that are subsets, with their places.
-fn subsets(rule: &RouteRule) -> impl Iterator<Item = (Span, &BackendTarget)> {
-    let backends = match &rule.action {
-        RuleAction::Forward(backends) => backends.as_slice(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-    };
-    let backends = backends.iter().filter_map(|backend| Some((backend.span, backend.target.as_ref()?)));
-    let mirrors = rule.mirrors.iter().filter_map(|mirror| Some((mirror.span, mirror.target.as_ref()?)));
-    backends.chain(mirrors).filter(|(_, target)| target.subset.is_some())
+/// Who is told something of each service that tells some callers something else: whoever may call it, or is sent there by a
+/// route of what it may call.
+fn asking<'m>(mesh: &'m Mesh, callers: &CallersByTarget) -> BTreeMap<ServiceIndex, Vec<Caller<'m>>> {
+    let mut services: BTreeMap<ServiceIndex, BTreeSet<ServiceIndex>> = BTreeMap::new();
+    let mut gateways: BTreeMap<ServiceIndex, BTreeSet<GatewayIndex>> = BTreeMap::new();
+    for (target, _) in mesh.indexed().filter(|(_, service)| !service.views.is_empty()) {
+        services.insert(target, callers.get(&target).into_iter().flatten().copied().collect());
+    }
+    for route in &mesh.routes {
+        for (_, target) in route.rules.iter().flat_map(targets) {
+            let Some(told) = services.get_mut(&target.service) else { continue };
+            for attachment in &route.attachments {
+                let sent = callers.get(&attachment.service).into_iter().flatten().copied();
+                told.extend(sent.filter(|own| attachment.scope.includes(&mesh.service(*own).namespace)));
+            }
+            for gateway in route.listeners.iter().map(|listener| listener.gateway) {
+                match mesh.gateway(gateway).service {
+                    Some(own) => drop(told.insert(own)),
+                    None => drop(gateways.entry(target.service).or_default().insert(gateway)),
+                }
+            }
+        }
+    }
+    let all = services.into_iter().map(|(target, own)| {
+        let outside = gateways.get(&target).into_iter().flatten();
+        let outside = outside.map(|gateway| Caller::gateway(mesh, mesh.gateway(*gateway)));
+        let own = own.into_iter().map(|caller| Caller::service(mesh.service(caller)));
+        (target, own.chain(outside).collect())
+    });
+    all.collect()
+}
+
+/// The backends and mirrors of a rule, with their places.
+fn targets(rule: &RouteRule) -> impl Iterator<Item = (Span, &BackendTarget)> {
+    let backends =
+        rule.action.backends().iter().filter_map(|backend| Some((backend.span, backend.target.as_ref()?)));
+    backends.chain(rule.mirrors.iter().filter_map(|mirror| Some((mirror.span, mirror.target.as_ref()?))))
 }
 
 /// A caller that the route sends to a subset which it does not know.
@@ -53,8 +86,8 @@ fn without(mesh: &Mesh, route: &Route, target: &BackendTarget, callers: &Callers
         return None;
     }
     let knows = |viewer: &dyn Viewer| {
-        let subsets = service.view(viewer).map_or(&service.subsets, |view| &view.subsets);
-        target.subset.as_ref().is_none_or(|subset| subsets.contains_key(subset))
+        let told = Told { index: target.service, service, view: service.view(viewer) };
+        target.subset.as_ref().is_none_or(|subset| told.subsets().contains_key(subset))
     };
     for attachment in &route.attachments {
         for caller in callers.get(&attachment.service).into_iter().flatten() {
@@ -98,35 +131,108 @@ fn unknown(
     context.report(finding);
 }
 
-fn undecided(context: &mut Context<'_>, caller: &Service, target: &Service) {
+/// Who calls: a service, or a gateway.
+struct Caller<'m> {
+    id: String,
+    namespace: &'m str,
+    at: &'m At,
+    is_gateway: bool,
+    /// Whether all its workloads carry some labels.
+    carries: Box<dyn Fn(&BTreeMap<String, String>) -> Option<bool> + 'm>,
+}
+
+impl<'m> Caller<'m> {
+    fn service(service: &'m Service) -> Self {
+        let carries = Box::new(|labels: &_| service.workloads_carry(labels));
+        let (namespace, at) = (service.namespace.as_str(), &service.at);
+        Self { id: service.id(), namespace, at, is_gateway: false, carries }
+    }
+
+    fn gateway(mesh: &'m Mesh, gateway: &'m Gateway) -> Self {
+        let carries = Box::new(|labels: &_| carried_by_gateway(mesh, gateway, labels));
+        let (namespace, at) = (gateway.namespace.as_str(), &gateway.at);
+        Self { id: gateway.id(), namespace, at, is_gateway: true, carries }
+    }
+}
+
+/// Whether the workloads of a gateway carry some labels. If no document describes them and others are known to carry the
+/// labels, who cannot be them, those are meant.
+fn carried_by_gateway(mesh: &Mesh, gateway: &Gateway, labels: &BTreeMap<String, String>) -> Option<bool> {
+    if let Some(known) = mesh.gateway_carries(gateway, labels) {
+        return Some(known);
+    }
+    let is_its = |service: &Service| service.workloads_carry(&gateway.labels) != Some(false);
+    let mut others =
+        mesh.in_namespace(&gateway.namespace).filter(|s| s.workloads_carry(labels) == Some(true));
+    let first = others.next()?;
+    (!is_its(first) && !others.any(is_its)).then_some(false)
+}
+
+/// Reports each `workloadSelector` with labels that no workload of its namespace can have.
+fn nobody(context: &mut Context<'_>, mesh: &Mesh) {
+    let views = mesh.services.iter().flat_map(|service| &service.views);
+    for view in views.filter(|view| !view.labels.is_empty()) {
+        let may = |carries: Option<bool>| carries != Some(false);
+        let here = mesh.gateways.iter().filter(|gateway| gateway.namespace == view.namespace);
+        let known =
+            mesh.in_namespace(&view.namespace).any(|service| may(service.workloads_carry(&view.labels)))
+                || here.into_iter().any(|gateway| may(mesh.gateway_carries(gateway, &view.labels)));
+        if let Some(at) = view.at.as_ref().filter(|_| !known) {
+            let message = format!(
+                "no workload in namespace `{}` is known to have the labels `{}`",
+                view.namespace,
+                shown(&view.labels)
+            );
+            let finding = Diagnostic::warning(NO_EFFECT, message)
+                .object(at.origin.object.clone())
+                .at(at.span)
+                .label("selects nobody")
+                .with_note(
+                    "the selector is about the callers, which are workloads of the rule's own namespace",
+                )
+                .help("correct the labels, or declare the service whose workloads have them");
+            context.report(finding);
+        }
+    }
+}
+
+fn shown(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn undecided(context: &mut Context<'_>, caller: &Caller<'_>, target: &Service) {
     let mut first: Option<&View> = None;
     let views = target.views.iter().filter(|view| view.namespace == caller.namespace);
     for view in views.filter(|view| !view.labels.is_empty()) {
-        let labels = view.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>();
-        let labels = labels.join(", ");
-        let (message, help) = match (caller.workloads_carry(&view.labels), first) {
+        let (labels, id) = (shown(&view.labels), &caller.id);
+        let (message, help) = match ((caller.carries)(&view.labels), first) {
             (Some(false), _) => continue,
             (Some(true), None) => {
                 first = Some(view);
                 continue;
             }
             (Some(true), Some(_)) => (
-                format!(
-                    "the workloads of `{}` carry `{labels}`, and the labels of another rule too",
-                    caller.id()
-                ),
+                format!("the workloads of `{id}` carry `{labels}`, and the labels of another rule too"),
                 "let the selectors exclude each other",
             ),
+            (None, _) if caller.is_gateway => (
+                format!("nothing says whether the workloads of the gateway `{id}` carry `{labels}`"),
+                "add the gateway's Deployment to the documents, or select it by the labels of its Gateway",
+            ),
             (None, _) => (
-                format!("nothing says whether all workloads of `{}` carry `{labels}`, or none", caller.id()),
+                format!("nothing says whether all workloads of `{id}` carry `{labels}`, or none"),
                 "give its endpoints the labels, or declare a service of its own for the workloads that are meant",
             ),
         };
         let Some(at) = &view.at else { continue };
+        let who = match caller.is_gateway {
+            true => format!("this gateway sends requests to `{}`", target.id()),
+            false => format!("this service may send requests to `{}`", target.id()),
+        };
         let finding = Diagnostic::error(NOT_SUPPORTED, message)
             .object(at.origin.object.clone())
             .at(at.span)
-            .related(caller.at.span, format!("this service may call `{}`", target.id()))
+            .related(caller.at.span, who)
             .with_note("one bundle holds for all workloads of a service, so one rule is for all of them")
             .help(help);
         context.report(finding);

@@ -115,10 +115,12 @@ fn scoped(
         for labels in labels.into_iter().map(Some).chain([None]) {
             let told = applied(context, bare.clone(), &pick(rules, &own, labels), used);
             let selected = own.iter().filter_map(|place| rules.get(*place));
-            let selected = selected.filter(|rule| rule.labels() == labels);
-            let at =
-                selected.filter_map(|rule| Some((rule.document, rule.spec.workload_selector.as_ref()?.span)));
-            let at = at.map(|(document, span)| context.at(document, span, None)).next();
+            let mut selected = selected.filter(|rule| rule.labels() == labels);
+            let place = |rule: &Rule<'_>| match &rule.spec.workload_selector {
+                Some(selector) => selector.span,
+                None => rule.spec.host.span,
+            };
+            let at = selected.next().map(|rule| context.at(rule.document, place(rule), None));
             let view = View::of(told, &namespace, labels.cloned().unwrap_or_default());
             views.push(View { at, ..view });
         }

@@ -98,14 +98,7 @@ fn meets(
     if asked.namespace.is_some_and(|wanted| *wanted != *gateway.namespace) {
         return false;
     }
-    let carries = match gateway.service {
-        Some(index) => mesh.service(index).workloads_carry(asked.labels),
-        None => {
-            let asked = asked.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-            gateway.own_labels_carry(asked)
-        }
-    };
-    carries.unwrap_or_else(|| {
+    mesh.gateway_carries(gateway, asked.labels).unwrap_or_else(|| {
         let labels = asked.labels.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>();
         let message =
             format!("nothing says whether the workloads of `{}` carry `{}`", gateway.id(), labels.join(", "));

@@ -163,7 +163,8 @@ fn nobody_known(context: &mut Context<'_>, document: &ParsedDocument, selector: 
         .object(document.object())
         .at(selector.span)
         .with_note(format!(
-            "so the gateway has a bundle of its own, `{}/{}`, for whichever proxy is started with that name",
+            "so the gateway has a bundle of its own, `{}/{}`, for whichever proxy is started with that name; policies for \
+             workloads with other labels are not for it",
             document.namespace(),
             document.name()
         ))
