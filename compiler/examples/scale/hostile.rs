@@ -191,7 +191,7 @@ fn open_mesh(at: &Path) -> Outcome {
 
 /// A thousand services, each with a list that exhausts the budget of one.
 fn many_lists(at: &Path) -> Outcome {
-    let mut text = MESH.to_owned();
+    let mut text = MESH.to_owned() + &service("shop", "web");
     for number in 0..1_000 {
         let name = format!("s{number}");
         text.push_str(&service("shop", &name));

@@ -7,8 +7,8 @@
 //! It is exact: specific rules before general ones are never reported, and no covered rule is missed; requests that
 //! repeat a header are taken into account. Authority and host are looked at as if one did not follow from the other. A rule that is limited to a port or a namespace where its document does not
 //! hold is found too. Where expressions or lists are too large to decide, it says so in a note instead of guessing: one for
-//! each document, for the first twenty. What is too large depends on the documents alone: a list may take as many steps as
-//! the others of the mesh leave, not a time.
+//! each document, for the first twenty. That depends on the documents alone, as work is counted and not time; lists that
+//! are hard to decide share what a mesh may take.
 //!
 //! # Why it matters
 //! A rule that never runs looks like policy and is none: a canary that gets no traffic, a deny that denies nobody.

@@ -182,8 +182,8 @@ fn hard_lists(count: usize) -> Mesh {
         text += &(service(&name) + &route(&name, &paths));
     }
     let sources = Sources::in_memory([("mesh.yaml", text)]);
-    let parsed = parse_with(&sources, &mut Known::default(), &Silent);
-    resolve(&sources, &parsed).0
+    let mut parsed = parse_with(&sources, &mut Known::default(), &Silent);
+    resolve(&sources, &mut parsed).0
 }
 
 fn shown(findings: &[Diagnostic]) -> Vec<String> {
