@@ -13,9 +13,10 @@ mod canonical;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
-use serde::Serialize;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
@@ -101,6 +102,32 @@ pub fn to_canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, JsonErr
     let mut out = Vec::new();
     canonical::write(value, &mut out)?;
     Ok(out)
+}
+
+/// A value in canonical form, which [`to_canonical`] copies: for what many values hold alike. Other serializers see its
+/// bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Canonical(Arc<[u8]>);
+
+impl Canonical {
+    /// The canonical form of a value.
+    ///
+    /// # Errors
+    /// As [`to_canonical`].
+    pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
+        Ok(Self(to_canonical(value)?.into()))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Serialize for Canonical {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(canonical::AS_IT_IS, &canonical::AsItIs(&self.0))
+    }
 }
 
 /// Walks the whole text without keeping it.
@@ -241,6 +268,15 @@ mod tests {
             r#"","é":"é😀"},"z":[1,-2,0,9007199254740991,null,true,false]}"#
         );
         assert_eq!(String::from_utf8(to_canonical(&value).unwrap()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_canonical_already_is_copied() {
+        let inner = json!({ "b": "\u{1}", "a": [1] });
+        let made = Canonical::of(&inner).unwrap();
+        let parts = BTreeMap::from([("x", vec![made.clone(), made.clone()]), ("a", vec![made])]);
+        let whole = json!({ "x": [inner, inner], "a": [inner] });
+        assert_eq!(to_canonical(&parts).unwrap(), to_canonical(&whole).unwrap());
     }
 
     /// Every shape that serde knows, and keys that are not texts, as `serde_json` has them.

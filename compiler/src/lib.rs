@@ -100,23 +100,16 @@ impl Compilation {
 
 /// Parses, resolves and analyses documents, with nothing said beside them.
 pub fn compile(sources: &Sources) -> Compilation {
-    compile_with(sources, &Checks::default(), &mut Known::default(), &Silent)
+    compile_with(sources, &Checks::default(), &Silent)
 }
 
-/// Parses, resolves and analyses documents. `checks` says how findings count; `progress` is told how far it has come; files
-/// that are the same as in the revision that was compiled last with `known` are not read again (see
-/// [`source::Sources::align`]).
-pub fn compile_with(
-    sources: &Sources,
-    checks: &Checks,
-    known: &mut Known,
-    progress: &dyn Progress,
-) -> Compilation {
-    let parsed = dialect::parse_with(sources, known, progress);
-    compile_parsed(sources, parsed, checks, progress)
+/// Parses, resolves and analyses documents. `checks` says how findings count; `progress` is told how far it has come.
+pub fn compile_with(sources: &Sources, checks: &Checks, progress: &dyn Progress) -> Compilation {
+    compile_parsed(sources, dialect::parse_watched(sources, progress), checks, progress)
 }
 
-/// The same for documents that have been read.
+/// The same for documents that have been read, such as those of one of two revisions, which share what is equal
+/// ([`dialect::parse_with`]).
 pub fn compile_parsed(
     sources: &Sources,
     mut parsed: Parsed,
@@ -125,8 +118,7 @@ pub fn compile_parsed(
 ) -> Compilation {
     let mut diagnostics = std::mem::take(&mut parsed.diagnostics);
     progress.begin(Stage::Resolving, 0);
-    let (mesh, found) = model::resolve::resolve(sources, &parsed);
-    parsed.forget_specs();
+    let (mesh, found) = model::resolve::resolve(sources, &mut parsed);
     // A name that is none is not also an unknown one: what was found while reading says it.
     let refused = [dialect::INVALID_NAME, dialect::NOT_SUPPORTED, yaml::INVALID_VALUE, yaml::TEMPLATE];
     let misread = diagnostics.iter().filter(|finding| refused.contains(&finding.analysis));

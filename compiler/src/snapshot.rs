@@ -66,7 +66,7 @@ pub fn of(sources: &Sources) -> Result<Vec<Part>, EmitError> {
     let mut parts = vec![Part { name: "findings".to_owned(), text: findings(&compilation, sources) }];
     if !compilation.has_errors() {
         let bodies = emit(&compilation.mesh)?;
-        parts.extend(bodies.into_iter().map(|body| Part { text: render(&body.body), name: body.service }));
+        parts.extend(bodies.into_iter().map(|body| Part { text: render(&body.bytes), name: body.service }));
     }
     Ok(parts)
 }

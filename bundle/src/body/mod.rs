@@ -65,9 +65,12 @@ use crate::spiffe::{SpiffeId, TrustDomain};
 pub const SCHEMA: u32 = 1;
 
 /// The compiled policy of one service.
+///
+/// Its frontends and clusters are the same in the bodies of many services, so a writer of many bodies may put others in
+/// their place, such as [`crate::json::Canonical`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Body {
+#[serde(deny_unknown_fields, bound(deserialize = "F: Deserialize<'de>, C: Deserialize<'de>"))]
+pub struct Body<F = Frontend, C = Cluster> {
     /// The mesh, as in the release that carries this body.
     pub mesh: String,
     /// The service this body is for, `namespace/name`.
@@ -88,14 +91,50 @@ pub struct Body {
     pub token_providers: BTreeMap<String, TokenProvider>,
     /// The services this one may call, sorted by service, then port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outbound: Vec<Frontend>,
+    pub outbound: Vec<F>,
     /// The clusters that backends name, by cluster id: `namespace/name:port` or `namespace/name:port/subset`; with
     /// `@gateway` behind it where listeners reach a cluster in another way than the workloads' own calls do.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub clusters: BTreeMap<String, Cluster>,
+    pub clusters: BTreeMap<String, C>,
     /// What the proxy tells about requests.
     #[serde(default, skip_serializing_if = "Telemetry::is_empty")]
     pub telemetry: Telemetry,
+}
+
+impl Body {
+    /// The body of a service that accepts nothing, trusts nobody and calls nobody.
+    pub fn new(mesh: &str, service: String, identity: SpiffeId) -> Self {
+        Self {
+            mesh: mesh.to_owned(),
+            service,
+            identity,
+            trust_anchors: BTreeMap::new(),
+            inbound: Vec::new(),
+            listeners: Vec::new(),
+            token_providers: BTreeMap::new(),
+            outbound: Vec::new(),
+            clusters: BTreeMap::new(),
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl<F, C> Body<F, C> {
+    /// The same body with other frontends and clusters.
+    pub fn with<G, D>(self, outbound: Vec<G>, clusters: BTreeMap<String, D>) -> Body<G, D> {
+        Body {
+            mesh: self.mesh,
+            service: self.service,
+            identity: self.identity,
+            trust_anchors: self.trust_anchors,
+            inbound: self.inbound,
+            listeners: self.listeners,
+            token_providers: self.token_providers,
+            outbound,
+            clusters,
+            telemetry: self.telemetry,
+        }
+    }
 }
 
 /// The document, and the line in it, that something was compiled from.

@@ -23,7 +23,19 @@ impl ser::Error for JsonError {
 
 /// Writes a value behind what is there.
 pub(super) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    value.serialize(Writer { out })
+    value.serialize(Writer { out, as_it_is: false })
+}
+
+/// The newtype name by which a writer knows that bytes are canonical already.
+pub(super) const AS_IT_IS: &str = "$weft::Canonical";
+
+/// Such bytes.
+pub(super) struct AsItIs<'b>(pub(super) &'b [u8]);
+
+impl Serialize for AsItIs<'_> {
+    fn serialize<S: ser::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
 }
 
 fn write_text(text: &str, out: &mut Vec<u8>) {
@@ -62,6 +74,8 @@ fn write_number(magnitude: u128, negative: bool, out: &mut Vec<u8>) -> Result<()
 
 struct Writer<'o> {
     out: &'o mut Vec<u8>,
+    /// Whether bytes are copied, because they are canonical already.
+    as_it_is: bool,
 }
 
 /// Methods that write an integer.
@@ -136,6 +150,10 @@ impl<'o> ser::Serializer for Writer<'o> {
     }
 
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), JsonError> {
+        if self.as_it_is {
+            self.out.extend_from_slice(bytes);
+            return Ok(());
+        }
         self.collect_seq(bytes)
     }
 
@@ -161,10 +179,10 @@ impl<'o> ser::Serializer for Writer<'o> {
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         value: &T,
     ) -> Result<(), JsonError> {
-        value.serialize(self)
+        value.serialize(Self { as_it_is: name == AS_IT_IS, ..self })
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

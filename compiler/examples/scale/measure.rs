@@ -70,9 +70,9 @@ pub(crate) fn stages(directory: &Path) -> Outcome {
     let mut watch = Watch::start()?;
     let sources = Directory::new(directory).read()?;
     watch.lap("read")?;
-    let parsed = weft::dialect::parse(&sources);
+    let mut parsed = weft::dialect::parse(&sources);
     watch.lap("parse")?;
-    let (mesh, _) = weft::model::resolve::resolve(&sources, &parsed);
+    let (mesh, _) = weft::model::resolve::resolve(&sources, &mut parsed);
     watch.lap("resolve")?;
     let found = weft::analysis::analyse(&mesh);
     watch.lap("analyse")?;

@@ -1,10 +1,9 @@
 //! Conditions and requests as the decision engine takes them: what an analysis says of a request is what proxies do.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use weft_bundle::body::{Action, Body, Frontend, Origin, Protocol, Rule, Telemetry};
+use weft_bundle::body::{Action, Body, Frontend, Origin, Protocol, Rule};
 use weft_bundle::body::{Entry, RequestMatch};
 use weft_bundle::engine::path::CanonicalPath;
 use weft_bundle::engine::{self, Engine};
@@ -33,18 +32,9 @@ pub(super) fn engine(entries: Vec<(RequestMatch, Action)>) -> Option<Engine> {
         otherwise: rule(respond()),
     };
     let trust_domain = "scene".parse::<TrustDomain>().ok()?;
-    let body = Body {
-        mesh: "scene".to_owned(),
-        service: frontend.service.clone(),
-        identity: SpiffeId::for_service_account(&trust_domain, "scene", "scene").ok()?,
-        trust_anchors: BTreeMap::new(),
-        inbound: Vec::new(),
-        listeners: Vec::new(),
-        token_providers: BTreeMap::new(),
-        outbound: vec![frontend],
-        clusters: BTreeMap::new(),
-        telemetry: Telemetry::default(),
-    };
+    let identity = SpiffeId::for_service_account(&trust_domain, "scene", "scene").ok()?;
+    let mut body = Body::new("scene", frontend.service.clone(), identity);
+    body.outbound.push(frontend);
     Engine::build(Arc::new(body)).ok()
 }
 

@@ -20,7 +20,7 @@ use crate::model::Mesh;
 use crate::progress::{Progress, Stage};
 use crate::publish::{KeyDir, Options, Publication, PublishError, Published};
 use crate::source::{Revision, is_ancestor};
-use crate::{Compilation, Known, compile_with};
+use crate::{Compilation, compile_with};
 
 /// Compiles policy documents into a signed release, one bundle per service
 #[derive(clap::Args, Debug)]
@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> ExitCode {
             return fail(&error);
         }
     };
-    let compilation = compile_with(&sources, &args.levels.checks(), &mut Known::default(), &bar);
+    let compilation = compile_with(&sources, &args.levels.checks(), &bar);
     // It ends before anything is printed over it.
     drop(bar);
     if !compilation.diagnostics.is_empty() {
@@ -214,7 +214,7 @@ fn render_all(directory: &Path, emitted: &[Emitted]) -> Result<(), (PathBuf, io:
     for service in emitted {
         let path = directory.join(format!("{}.yaml", service.service));
         let parent = path.parent().unwrap_or(directory);
-        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, render(&service.body)));
+        let written = fs::create_dir_all(parent).and_then(|()| fs::write(&path, render(&service.bytes)));
         written.map_err(|error| (path, error))?;
     }
     Ok(())

@@ -19,7 +19,7 @@ use crate::diagnostic::human::Style;
 use crate::diagnostic::{
     self, Change, Diagnostic, Report, Severity, Summary, github, human, json, junit, sarif,
 };
-use crate::dialect::parse_with;
+use crate::dialect::{parse_watched, parse_with};
 use crate::findings::levels::anything_broken;
 use crate::findings::{Baseline, Checks, Comparison, Levels, Waivers, compare};
 use crate::model::Mesh;
@@ -163,11 +163,8 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let checks = args.levels.checks();
     progress.begin(Stage::Reading, 0);
     let mut sources = args.place.read()?;
-    let mut known = Known::default();
     let Some(revision) = &args.base else {
-        let parsed = parse_with(&sources, &mut known, progress);
-        // Nothing else will be read, so what is known need not outlive what it came to.
-        drop(known);
+        let parsed = parse_watched(&sources, progress);
         let Found { diagnostics, summary, skipped, .. } =
             findings_of(&sources, parsed, &checks, baseline.as_ref(), progress);
         return Ok(Checked { sources, diagnostics, summary, skipped, base: None });
@@ -178,6 +175,7 @@ fn check(args: &Args, progress: &dyn Progress) -> Result<Checked, Box<dyn Error>
     let of = |sources: &Sources, parsed, progress: &dyn Progress| {
         findings_of(sources, parsed, &checks, baseline.as_ref(), progress)
     };
+    let mut known = Known::default();
     let parsed = parse_with(&sources, &mut known, progress);
     // What is equal has equal findings, and need not be compiled again.
     let equal = same(&old, &sources);

@@ -165,7 +165,7 @@ type Failed = (PathBuf, io::Error);
 /// What became of every body, and of every one that is kept and has no service.
 fn compare(directory: &Path, emitted: &[Emitted]) -> Result<Vec<Outcome>, Failed> {
     let rendered: BTreeMap<&str, String> =
-        emitted.iter().map(|emitted| (emitted.service.as_str(), render(&emitted.body))).collect();
+        emitted.iter().map(|emitted| (emitted.service.as_str(), render(&emitted.bytes))).collect();
     let kept = kept(directory)?;
     let services: BTreeSet<&str> = rendered.keys().copied().chain(kept.iter().map(String::as_str)).collect();
     services
@@ -188,7 +188,7 @@ fn update(directory: &Path, emitted: &[Emitted]) -> Result<usize, Failed> {
     let mut changed = 0;
     for service in emitted {
         let path = directory.join(bodies::file_name(&service.service));
-        let text = render(&service.body);
+        let text = render(&service.bytes);
         if fs::read(&path).is_ok_and(|kept| kept == text.as_bytes()) {
             continue;
         }

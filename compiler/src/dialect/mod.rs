@@ -35,7 +35,7 @@ pub mod istio;
 pub mod kubernetes;
 
 pub use metadata::{DEFAULT_NAMESPACE, Metadata};
-pub use parse::{Known, parse, parse_with};
+pub use parse::{Known, parse, parse_watched, parse_with};
 
 /// A kind, or a version of one, that is not read.
 pub const UNKNOWN_KIND: &str = "unknown-kind";
@@ -87,83 +87,91 @@ pub struct ParsedDocument {
     pub sound: bool,
 }
 
-/// What a document says, by kind. The largest are boxed: most documents are others.
+/// What a document says, by kind. Boxed, as heads outlive what they say (see [`crate::model::resolve`]).
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// `weft.dev/v1alpha1 Mesh`.
-    Mesh(Spanned<weft::Mesh>),
+    Mesh(Box<Spanned<weft::Mesh>>),
     /// `weft.dev/v1alpha1 Service`.
-    Service(Spanned<weft::Service>),
+    Service(Box<Spanned<weft::Service>>),
     /// `weft.dev/v1alpha1 ExternalService`.
-    ExternalService(Spanned<weft::ExternalService>),
+    ExternalService(Box<Spanned<weft::ExternalService>>),
     /// `weft.dev/v1alpha1 AccessPolicy`.
-    AccessPolicy(Spanned<weft::AccessPolicy>),
+    AccessPolicy(Box<Spanned<weft::AccessPolicy>>),
     /// `weft.dev/v1alpha1 TrafficPolicy`.
     TrafficPolicy(Box<Spanned<weft::TrafficPolicy>>),
     /// `weft.dev/v1alpha1 PolicyTest`.
-    PolicyTest(Spanned<weft::PolicyTest>),
+    PolicyTest(Box<Spanned<weft::PolicyTest>>),
     /// `gateway.networking.k8s.io/v1 HTTPRoute`.
-    HttpRoute(Spanned<gateway::HttpRoute>),
+    HttpRoute(Box<Spanned<gateway::HttpRoute>>),
     /// `gateway.networking.k8s.io/v1 GRPCRoute`.
-    GrpcRoute(Spanned<gateway::GrpcRoute>),
+    GrpcRoute(Box<Spanned<gateway::GrpcRoute>>),
     /// `gateway.networking.k8s.io/v1 TLSRoute`.
-    TlsRoute(Spanned<gateway::TlsRoute>),
+    TlsRoute(Box<Spanned<gateway::TlsRoute>>),
     /// `gateway.networking.k8s.io/v1 TCPRoute`.
-    TcpRoute(Spanned<gateway::TcpRoute>),
+    TcpRoute(Box<Spanned<gateway::TcpRoute>>),
     /// `gateway.networking.k8s.io/v1 UDPRoute`.
-    UdpRoute(Spanned<gateway::UdpRoute>),
+    UdpRoute(Box<Spanned<gateway::UdpRoute>>),
     /// `gateway.networking.k8s.io/v1 GatewayClass`.
-    GatewayClass(Spanned<gateway::GatewayClass>),
+    GatewayClass(Box<Spanned<gateway::GatewayClass>>),
     /// `gateway.networking.k8s.io/v1 Gateway`.
-    Gateway(Spanned<gateway::Gateway>),
+    Gateway(Box<Spanned<gateway::Gateway>>),
     /// `gateway.networking.k8s.io/v1 ListenerSet`.
-    ListenerSet(Spanned<gateway::ListenerSet>),
+    ListenerSet(Box<Spanned<gateway::ListenerSet>>),
     /// `gateway.networking.k8s.io/v1 ReferenceGrant`.
-    ReferenceGrant(Spanned<gateway::ReferenceGrant>),
+    ReferenceGrant(Box<Spanned<gateway::ReferenceGrant>>),
     /// `gateway.networking.k8s.io/v1 BackendTLSPolicy`.
-    BackendTlsPolicy(Spanned<gateway::BackendTlsPolicy>),
+    BackendTlsPolicy(Box<Spanned<gateway::BackendTlsPolicy>>),
     /// `networking.istio.io/v1 VirtualService`.
-    VirtualService(Spanned<istio::VirtualService>),
+    VirtualService(Box<Spanned<istio::VirtualService>>),
     /// `networking.istio.io/v1 DestinationRule`.
     DestinationRule(Box<Spanned<istio::DestinationRule>>),
     /// `networking.istio.io/v1 ServiceEntry`.
-    ServiceEntry(Spanned<istio::ServiceEntry>),
+    ServiceEntry(Box<Spanned<istio::ServiceEntry>>),
     /// `networking.istio.io/v1 WorkloadEntry`.
-    WorkloadEntry(Spanned<istio::WorkloadEntry>),
+    WorkloadEntry(Box<Spanned<istio::WorkloadEntry>>),
     /// `networking.istio.io/v1 WorkloadGroup`.
-    WorkloadGroup(Spanned<istio::WorkloadGroup>),
+    WorkloadGroup(Box<Spanned<istio::WorkloadGroup>>),
     /// `networking.istio.io/v1 Sidecar`.
-    Sidecar(Spanned<istio::Sidecar>),
+    Sidecar(Box<Spanned<istio::Sidecar>>),
     /// `networking.istio.io/v1 Gateway`.
-    IstioGateway(Spanned<istio::Gateway>),
+    IstioGateway(Box<Spanned<istio::Gateway>>),
     /// `security.istio.io/v1 AuthorizationPolicy`.
-    AuthorizationPolicy(Spanned<istio::AuthorizationPolicy>),
+    AuthorizationPolicy(Box<Spanned<istio::AuthorizationPolicy>>),
     /// `security.istio.io/v1 PeerAuthentication`.
-    PeerAuthentication(Spanned<istio::PeerAuthentication>),
+    PeerAuthentication(Box<Spanned<istio::PeerAuthentication>>),
     /// `security.istio.io/v1 RequestAuthentication`.
-    RequestAuthentication(Spanned<istio::RequestAuthentication>),
+    RequestAuthentication(Box<Spanned<istio::RequestAuthentication>>),
     /// `weft.dev/v1alpha1 TokenProvider`.
-    TokenProvider(Spanned<weft::TokenProvider>),
+    TokenProvider(Box<Spanned<weft::TokenProvider>>),
     /// `weft.dev/v1alpha1 Telemetry`.
-    Telemetry(Spanned<weft::Telemetry>),
+    Telemetry(Box<Spanned<weft::Telemetry>>),
     /// `telemetry.istio.io/v1 Telemetry`.
-    IstioTelemetry(Spanned<istio::Telemetry>),
+    IstioTelemetry(Box<Spanned<istio::Telemetry>>),
     /// `v1 Service`.
-    KubeService(Spanned<kubernetes::Service>),
+    KubeService(Box<Spanned<kubernetes::Service>>),
     /// `discovery.k8s.io/v1 EndpointSlice`.
-    EndpointSlice(Spanned<kubernetes::EndpointSlice>),
+    EndpointSlice(Box<Spanned<kubernetes::EndpointSlice>>),
     /// `v1 Namespace`, of which only the labels are needed.
     Namespace,
     /// `v1 ConfigMap` with certificates.
-    ConfigMap(Spanned<kubernetes::ConfigMap>),
+    ConfigMap(Box<Spanned<kubernetes::ConfigMap>>),
     /// What makes pods: one of [`kubernetes::workload::KINDS`].
-    Workload(Spanned<kubernetes::Workload>),
+    Workload(Box<Spanned<kubernetes::Workload>>),
     /// `v1 Pod`.
-    Pod(Spanned<kubernetes::Pod>),
+    Pod(Box<Spanned<kubernetes::Pod>>),
     /// `v1 ServiceAccount`, of which only the name is needed.
     ServiceAccount,
     /// `v1 Secret` with certificates.
-    Secret(Spanned<kubernetes::Secret>),
+    Secret(Box<Spanned<kubernetes::Secret>>),
+}
+
+impl Kind {
+    /// Whether it is a route of the Gateway API.
+    fn is_route(&self) -> bool {
+        use Kind::{GrpcRoute, HttpRoute, TcpRoute, TlsRoute, UdpRoute};
+        matches!(self, HttpRoute(_) | GrpcRoute(_) | TlsRoute(_) | TcpRoute(_) | UdpRoute(_))
+    }
 }
 
 impl ParsedDocument {
@@ -220,8 +228,17 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// Leaves of the documents that nobody else holds only their heads: what they say is in the mesh now, and at ten
-    /// thousand services takes as much memory again.
+    /// Takes what routes of the Gateway API say, which is most of what a large mesh says, out of the documents that nobody
+    /// else holds, by the places of these.
+    pub(crate) fn take_routes(&mut self) -> Vec<Option<Kind>> {
+        let take = |document: &mut Arc<ParsedDocument>| {
+            let document = Arc::get_mut(document).filter(|document| document.spec.is_route())?;
+            Some(std::mem::replace(&mut document.spec, Kind::Namespace))
+        };
+        self.documents.iter_mut().map(take).collect()
+    }
+
+    /// Leaves of the documents that nobody else holds only their heads.
     pub(crate) fn forget_specs(&mut self) {
         for document in self.documents.iter_mut().filter_map(Arc::get_mut) {
             document.spec = Kind::Namespace;

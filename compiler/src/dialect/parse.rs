@@ -21,7 +21,13 @@ use crate::yaml::{self, Document, Fields, MISSING_FIELD, NodeId, Opaque, Span, S
 
 /// Reads every document of every file. What was wrong with the sources themselves comes along.
 pub fn parse(sources: &Sources) -> Parsed {
-    parse_with(sources, &mut Known::default(), &Silent)
+    parse_watched(sources, &Silent)
+}
+
+/// The same. Each file is a step of progress.
+pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
+    let read = each_file(sources, progress, |file, source| Arc::new(parse_file(file, source)));
+    joined(sources, read.iter())
 }
 
 /// The files that were read last, with what was in them: two revisions of a repository have nearly all in common.
@@ -36,25 +42,41 @@ type Content = [u8; 32];
 /// Reads documents, except those of files that are known: same number, same bytes. Then these files are the known ones.
 /// [`Sources::align`] gives the files of two revisions the same numbers. Each file is a step of progress.
 pub fn parse_with(sources: &Sources, known: &mut Known, progress: &dyn Progress) -> Parsed {
+    let read = each_file(sources, progress, |file, source| {
+        let content = content(&source.bytes);
+        let before = known.files.get(&file).filter(|(known, _)| *known == content);
+        let parsed = before.map(|(_, parsed)| Arc::clone(parsed));
+        (content, parsed.unwrap_or_else(|| Arc::new(parse_file(file, source))))
+    });
+    let parsed = joined(sources, read.iter().map(|(_, parsed)| parsed));
+    known.files = sources.iter().map(|(file, _)| file).zip(read).collect();
+    parsed
+}
+
+fn each_file<R: Send>(
+    sources: &Sources,
+    progress: &dyn Progress,
+    read: impl Fn(FileId, &SourceFile) -> R + Sync,
+) -> Vec<R> {
     progress.begin(Stage::Parsing, sources.files.len());
     let files: Vec<(FileId, &SourceFile)> = sources.iter().collect();
-    let read = parallel::map(&files, |_, (file, source)| {
-        let content = content(&source.bytes);
-        let before = known.files.get(file).filter(|(known, _)| *known == content);
-        let parsed =
-            before.map_or_else(|| Arc::new(parse_file(*file, source)), |(_, parsed)| Arc::clone(parsed));
+    parallel::map(&files, |_, (file, source)| {
+        let read = read(*file, source);
         progress.step();
-        (content, parsed)
-    });
+        read
+    })
+}
+
+fn joined<'p>(sources: &Sources, files: impl Iterator<Item = &'p Arc<Parsed>>) -> Parsed {
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
-    let patches = kustomize::patched(sources, read.iter().flat_map(|(_, file)| &file.patches));
-    for ((file, _), (_, own)) in files.iter().zip(&read) {
-        match patches.contains(file) {
-            true => parsed.leave(*file, own),
+    let files: Vec<&Arc<Parsed>> = files.collect();
+    let patches = kustomize::patched(sources, files.iter().flat_map(|file| &file.patches));
+    for ((file, _), own) in sources.iter().zip(files) {
+        match patches.contains(&file) {
+            true => parsed.leave(file, own),
             false => parsed.add(own),
         }
     }
-    known.files = files.iter().map(|(file, _)| *file).zip(read).collect();
     diagnostic::sort(&mut parsed.diagnostics);
     parsed
 }
@@ -138,7 +160,7 @@ const KINDS: &[Entry] = &[
         group: "weft.dev",
         versions: &["v1alpha1"],
         kind: "TrafficPolicy",
-        read: |r, n| r.weft(n, |spec| Kind::TrafficPolicy(Box::new(spec)), weft::TrafficPolicy::check),
+        read: |r, n| r.weft(n, Kind::TrafficPolicy, weft::TrafficPolicy::check),
     },
     Entry {
         group: "weft.dev",
@@ -216,7 +238,7 @@ const KINDS: &[Entry] = &[
         group: istio::GROUP,
         versions: ISTIO_VERSIONS,
         kind: "DestinationRule",
-        read: |r, n| r.custom(n, |spec| Kind::DestinationRule(Box::new(spec)), istio::DestinationRule::check),
+        read: |r, n| r.custom(n, Kind::DestinationRule, istio::DestinationRule::check),
     },
     Entry {
         group: istio::GROUP,
@@ -350,8 +372,9 @@ const KINDS: &[Entry] = &[
 ];
 
 /// What makes pods in a way of its own.
-fn workload<W: Into<kubernetes::Workload>>(written: Spanned<W>) -> Kind {
-    Kind::Workload(Spanned::new(written.value.into(), written.span))
+fn workload<W: Into<kubernetes::Workload>>(written: Box<Spanned<W>>) -> Kind {
+    let Spanned { value, span } = *written;
+    Kind::Workload(Box::new(Spanned::new(value.into(), span)))
 }
 
 /// An object with a `spec` and nothing else.
@@ -469,7 +492,7 @@ impl<'a> Reader<'a> {
     fn weft<T: Deserialize<'a>>(
         &mut self,
         node: NodeId,
-        kind: fn(Spanned<T>) -> Kind,
+        kind: fn(Box<Spanned<T>>) -> Kind,
         check: fn(&Spanned<T>, &mut Checker<'_>),
     ) {
         if let Some(Closed { api_version, kind: name, metadata, spec }) =
@@ -482,7 +505,7 @@ impl<'a> Reader<'a> {
     fn custom<T: Deserialize<'a>>(
         &mut self,
         node: NodeId,
-        kind: fn(Spanned<T>) -> Kind,
+        kind: fn(Box<Spanned<T>>) -> Kind,
         check: fn(&Spanned<T>, &mut Checker<'_>),
     ) {
         if let Some(Open { api_version, kind: name, metadata, spec, .. }) =
@@ -493,7 +516,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What belongs to the API server, which has checked it: unknown fields are no concern of ours.
-    fn fact<T: Deserialize<'a>>(&mut self, node: NodeId, kind: fn(Spanned<T>) -> Kind) {
+    fn fact<T: Deserialize<'a>>(&mut self, node: NodeId, kind: fn(Box<Spanned<T>>) -> Kind) {
         if let Some(Open { api_version, kind: name, metadata, spec, .. }) =
             self.read::<Open<T>>(node, Fields::Lenient)
         {
@@ -502,7 +525,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A fact that has its fields beside `metadata`, so that the object is read twice.
-    fn beside_metadata<T: Deserialize<'a>>(&mut self, node: NodeId, kind: fn(Spanned<T>) -> Kind) {
+    fn beside_metadata<T: Deserialize<'a>>(&mut self, node: NodeId, kind: fn(Box<Spanned<T>>) -> Kind) {
         let header = self.read::<Header>(node, Fields::Lenient);
         let fields = self.read::<Spanned<T>>(node, Fields::Lenient);
         if let (Some(header), Some(fields)) = (header, fields) {
@@ -511,7 +534,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A fact of which only the metadata is needed.
-    fn header_only(&mut self, node: NodeId, kind: fn(Spanned<()>) -> Kind) {
+    fn header_only(&mut self, node: NodeId, kind: fn(Box<Spanned<()>>) -> Kind) {
         if let Some(header) = self.read::<Header>(node, Fields::Lenient) {
             let nothing = Spanned::new((), self.document.span(node));
             self.checked(node, header, nothing, kind, |_, _| ());
@@ -564,7 +587,7 @@ impl<'a> Reader<'a> {
         node: NodeId,
         header: Header,
         spec: Spanned<T>,
-        kind: fn(Spanned<T>) -> Kind,
+        kind: fn(Box<Spanned<T>>) -> Kind,
         check: fn(&Spanned<T>, &mut Checker<'_>),
     ) {
         let object = object_name(&header.kind, &header.metadata);
@@ -587,7 +610,7 @@ impl<'a> Reader<'a> {
             api_version: header.api_version,
             kind: header.kind,
             metadata: header.metadata,
-            spec: kind(spec),
+            spec: kind(Box::new(spec)),
         }));
     }
 

@@ -1,5 +1,7 @@
 //! Bodies to canonical bytes, checked by the very code that will load them; and a rendering that people can review.
 
+mod parts;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -7,7 +9,8 @@ use weft_bundle::body::Body;
 use weft_bundle::engine::{BuildError, Engine};
 use weft_bundle::json::{self, JsonError};
 
-use crate::lower::{Subject, lower_subject, subjects};
+use self::parts::Parts;
+use crate::lower::{Subject, gateway_of, lower_subject, subjects};
 use crate::model::Mesh;
 use crate::parallel;
 
@@ -16,9 +19,7 @@ use crate::parallel;
 pub struct Emitted {
     /// `namespace/name`.
     pub service: String,
-    /// What was compiled.
-    pub body: Arc<Body>,
-    /// Its canonical bytes, which the release signs.
+    /// The canonical bytes of its body, which the release signs.
     pub bytes: Vec<u8>,
 }
 
@@ -68,7 +69,7 @@ impl std::error::Error for EmitError {
 /// # Errors
 /// The first body that a proxy would refuse.
 pub fn emit(mesh: &Mesh) -> Result<Vec<Emitted>, EmitError> {
-    emit_subjects(mesh, &subjects(mesh))
+    emit_subjects(&Parts::new(mesh), &subjects(mesh))
 }
 
 /// As many bodies are made before they are handed on: enough for all threads, and few enough for any memory.
@@ -76,30 +77,52 @@ const BATCH: usize = 256;
 
 /// The bodies of these subjects, some at a time, for who need not hold all of them at once.
 pub fn batches(mesh: &Mesh, subjects: &[Subject]) -> impl Iterator<Item = Result<Vec<Emitted>, EmitError>> {
-    subjects.chunks(BATCH).map(|batch| emit_subjects(mesh, batch))
+    let parts = Parts::new(mesh);
+    subjects.chunks(BATCH).map(move |batch| emit_subjects(&parts, batch))
 }
 
-fn emit_subjects(mesh: &Mesh, subjects: &[Subject]) -> Result<Vec<Emitted>, EmitError> {
-    let emitted = parallel::map(subjects, |_, subject| emit_body(lower_subject(mesh, *subject)));
+fn emit_subjects(parts: &Parts<'_>, subjects: &[Subject]) -> Result<Vec<Emitted>, EmitError> {
+    let emitted = parallel::map(subjects, |_, subject| match subject {
+        Subject::Service(index) if gateway_of(parts.mesh(), *index).is_none() => parts.body_of(*index),
+        Subject::Service(_) | Subject::Gateway(_) => whole(lower_subject(parts.mesh(), *subject)),
+    });
     emitted.into_iter().collect()
 }
 
-fn emit_body(body: Body) -> Result<Emitted, EmitError> {
-    let body = Arc::new(body);
-    let service = body.service.clone();
-    if let Err(source) = Engine::build(Arc::clone(&body)) {
-        return Err(EmitError::Unloadable { service, source });
-    }
-    match json::to_canonical(&*body) {
-        Ok(bytes) => Ok(Emitted { service, body, bytes }),
-        Err(source) => Err(EmitError::Unwritable { service, source }),
+/// A body that shares nothing with others.
+fn whole(body: Body) -> Result<Emitted, EmitError> {
+    let body = checked(body)?;
+    match json::to_canonical(&body) {
+        Ok(bytes) => Ok(Emitted { service: body.service, bytes }),
+        Err(source) => Err(unwritable(body.service, source)),
     }
 }
 
-/// A body as YAML, for review and for snapshots. Not read by anything.
-pub fn render(body: &Body) -> String {
+/// The same body, if a proxy would load it.
+fn checked(body: Body) -> Result<Body, EmitError> {
+    let body = Arc::new(body);
+    match Engine::build(Arc::clone(&body)) {
+        // The engine is dropped here, so that nobody else has the body.
+        Ok(_) => Ok(Arc::unwrap_or_clone(body)),
+        Err(source) => Err(EmitError::Unloadable { service: body.service.clone(), source }),
+    }
+}
+
+fn unwritable(service: String, source: JsonError) -> EmitError {
+    EmitError::Unwritable { service, source }
+}
+
+/// The canonical bytes of a body as YAML, in the order that [`Body`] has, for review and for snapshots. Not read by anything.
+pub fn render(bytes: &[u8]) -> String {
+    let body = match json::from_slice::<Body>(bytes) {
+        Ok(body) => body,
+        Err(error) => return format!("# this is no body: {error}\n"),
+    };
     // By way of JSON, whose enums are plain mappings; YAML would tag them.
     let value = serde_json::to_value(body).unwrap_or_default();
     serde_yaml::to_string(&value)
         .unwrap_or_else(|error| format!("# this body cannot be shown as YAML: {error}\n"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use time::{Date, Month};
 use super::*;
 use crate::diagnostic::human::{self, Style};
 use crate::progress::Silent;
-use crate::{Compilation, Known, compile_with};
+use crate::{Compilation, compile_with};
 
 const SHOP: &str = "apiVersion: weft.dev/v1alpha1
 kind: Mesh
@@ -44,7 +44,7 @@ fn sources(analyses: &str, annotations: &str) -> Sources {
 }
 
 fn compiled(sources: &Sources, checks: &Checks) -> Compilation {
-    compile_with(sources, checks, &mut Known::default(), &Silent)
+    compile_with(sources, checks, &Silent)
 }
 
 /// Severity and name of everything that is found, and how many are waived.

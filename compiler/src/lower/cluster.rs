@@ -1,5 +1,6 @@
 //! The clusters behind backends: endpoints, how one is chosen, how it proves who it is, and what protects it.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{
@@ -16,16 +17,21 @@ pub(super) struct Clusters<'v> {
     viewer: &'v dyn Viewer,
     /// By id.
     pub(super) made: BTreeMap<String, Cluster>,
+    /// Whether a service was looked at of which not all callers are told the same.
+    pub(super) personal: Cell<bool>,
 }
 
 impl<'v> Clusters<'v> {
     /// None yet.
     pub(super) fn new(viewer: &'v dyn Viewer) -> Self {
-        Self { viewer, made: BTreeMap::new() }
+        Self { viewer, made: BTreeMap::new(), personal: Cell::new(false) }
     }
 
     /// What the workloads are told of a service, if not the same as most.
     pub(super) fn view<'s>(&self, service: &'s Service) -> Option<&'s View> {
+        if !service.views.is_empty() {
+            self.personal.set(true);
+        }
         service.view(self.viewer)
     }
 }

@@ -10,7 +10,7 @@ mod gateway;
 mod cluster;
 mod telemetry;
 
-pub(crate) use self::outbound::plain_rule;
+pub(crate) use self::outbound::{Circle, Seen, plain_rule, seen};
 
 use weft_bundle::body::Body;
 
@@ -53,31 +53,40 @@ pub fn lower_subject(mesh: &Mesh, subject: Subject) -> Body {
 
 /// The body of a service; with listeners, if a gateway has the service's name.
 pub fn lower(mesh: &Mesh, index: ServiceIndex) -> Body {
-    let service = mesh.service(index);
-    let mut clusters = Clusters::new(service);
-    let mut outbound = Vec::new();
-    for target in dependencies(mesh, index) {
-        outbound.extend(outbound::frontends(mesh, index, target, &mut clusters));
+    let mut body = alone(mesh, index);
+    for Seen { frontends, clusters, .. } in
+        dependencies(mesh, index).into_iter().map(|to| seen(mesh, index, to))
+    {
+        body.outbound.extend(frontends);
+        body.clusters.extend(clusters);
     }
-    outbound.sort_by(|a, b| (&a.service, a.port).cmp(&(&b.service, b.port)));
-    let gateway = mesh.find_gateway(&service.namespace, &service.name);
-    let mut behind = Clusters::new(service);
-    let mut listeners = gateway.map(|gateway| gateway::listeners(mesh, gateway, &mut behind));
-    let mut clusters = clusters.made;
-    gateway::join(&mut clusters, behind.made, listeners.as_deref_mut().unwrap_or_default());
+    body.outbound.sort_by(|a, b| (&a.service, a.port).cmp(&(&b.service, b.port)));
+    if let Some(gateway) = gateway_of(mesh, index) {
+        let mut behind = Clusters::new(mesh.service(index));
+        body.listeners = gateway::listeners(mesh, gateway, &mut behind);
+        gateway::join(&mut body.clusters, behind.made, &mut body.listeners);
+    }
+    body
+}
+
+/// The gateway that has a service's name.
+pub(crate) fn gateway_of(mesh: &Mesh, index: ServiceIndex) -> Option<GatewayIndex> {
+    let service = mesh.service(index);
+    mesh.find_gateway(&service.namespace, &service.name)
+}
+
+/// The body of a service without what it sees of others, be it as a caller or as a gateway.
+pub(crate) fn alone(mesh: &Mesh, index: ServiceIndex) -> Body {
+    let service = mesh.service(index);
+    let gateway = gateway_of(mesh, index);
     let own = inbound::token_providers(mesh, index).cloned();
     let outside = gateway.into_iter().flat_map(|gateway| gateway::token_providers(mesh, gateway)).cloned();
     Body {
-        mesh: mesh.name.clone(),
-        service: service.id(),
-        identity: service.identity.clone(),
         trust_anchors: mesh.trust_anchors.clone(),
         inbound: inbound::ports(mesh, index),
-        listeners: listeners.unwrap_or_default(),
         token_providers: own.chain(outside).collect(),
-        outbound,
-        clusters,
         telemetry: telemetry::of_service(mesh, index, gateway),
+        ..Body::new(&mesh.name, service.id(), service.identity.clone())
     }
 }
 
@@ -90,15 +99,11 @@ pub fn lower_gateway(mesh: &Mesh, index: GatewayIndex) -> Body {
     let workloads = Audience { namespace: gateway.namespace.clone(), labels: gateway.labels.clone() };
     let mut clusters = Clusters::new(&workloads);
     Body {
-        mesh: mesh.name.clone(),
-        service: gateway.id(),
-        identity: gateway.identity.clone(),
         trust_anchors: mesh.trust_anchors.clone(),
-        inbound: Vec::new(),
         listeners: gateway::listeners(mesh, index, &mut clusters),
         token_providers: gateway::token_providers(mesh, index).cloned().collect(),
-        outbound: Vec::new(),
         clusters: clusters.made,
         telemetry: telemetry::of_gateway(mesh, index),
+        ..Body::new(&mesh.name, gateway.id(), gateway.identity.clone())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weft_bundle::body::{
-    Action, Backend, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
+    Action, Backend, Cluster, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
 };
 use weft_bundle::duration::DurationText;
 
@@ -14,29 +14,56 @@ use crate::model::{
     BackendRef, BackendTarget, Mesh, MirrorRef, Port, RouteKind, RuleAction, Service, ServiceIndex, Settings,
 };
 
-/// The frontends of a service, one per port, as a caller sees them. Adds the clusters they name.
-pub(super) fn frontends(
-    mesh: &Mesh,
-    caller: ServiceIndex,
-    target: ServiceIndex,
-    clusters: &mut Clusters<'_>,
-) -> Vec<Frontend> {
+/// What a caller sees of a service.
+pub(crate) struct Seen {
+    /// One per port, sorted.
+    pub(crate) frontends: Vec<Frontend>,
+    /// The clusters that they name, by id.
+    pub(crate) clusters: BTreeMap<String, Cluster>,
+    /// Whether more of the caller counted than [`Circle`] tells.
+    pub(crate) personal: bool,
+}
+
+/// What a caller sees of a service.
+pub(crate) fn seen(mesh: &Mesh, caller: ServiceIndex, target: ServiceIndex) -> Seen {
     let service = mesh.service(target);
-    let namespace = &mesh.service(caller).namespace;
+    let caller = mesh.service(caller);
+    let mut clusters = Clusters::new(caller);
     let frontend = |port: &Port| {
-        let (entries, rules, otherwise) = decisions(mesh, target, port, mesh.service(caller), clusters);
+        let (entries, rules, otherwise) = decisions(mesh, target, port, caller, &mut clusters);
         Frontend {
             service: service.id(),
             port: port.number,
             protocol: port.protocol,
-            hosts: hosts(service, namespace),
+            hosts: hosts(service, &caller.namespace),
             addresses: service.addresses.clone(),
             entries,
             rules,
             otherwise,
         }
     };
-    service.ports.iter().map(frontend).collect()
+    let mut frontends: Vec<Frontend> = service.ports.iter().map(frontend).collect();
+    frontends.sort_by_key(|frontend| frontend.port);
+    Seen { frontends, personal: clusters.personal.get(), clusters: clusters.made }
+}
+
+/// Callers that see the same of a service, unless what they see is [`Seen::personal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Circle<'m> {
+    target: ServiceIndex,
+    /// One that sees the same lists.
+    namespace: &'m str,
+    /// Whether they are of the service's own namespace, where it has a short name.
+    at_home: bool,
+}
+
+impl<'m> Circle<'m> {
+    /// That of a caller; none if labels of the caller count.
+    pub(crate) fn of(mesh: &'m Mesh, caller: ServiceIndex, target: ServiceIndex) -> Option<Self> {
+        let namespace = mesh.service(caller).namespace.as_str();
+        let at_home = mesh.service(target).namespace == namespace;
+        Some(Self { target, namespace: mesh.frontends.alike(target, namespace)?, at_home })
+    }
 }
 
 /// The names a service answers to, sorted: the short one only inside its own namespace. One outside the mesh has only the

@@ -61,6 +61,21 @@ impl Frontends {
         }))
     }
 
+    /// A namespace whose callers see the same lists of a service as those of this one: itself, or `""` for all that no
+    /// document treats specially. None if labels of a caller count, or if it is not kept.
+    pub fn alike<'n>(&self, service: ServiceIndex, namespace: &'n str) -> Option<&'n str> {
+        let mut alike = "";
+        for frontend in self.0.get(service.0)? {
+            if frontend.special.as_ref()?.contains_key(namespace) {
+                alike = namespace;
+            }
+            if frontend.audiences.iter().any(|audience| !audience.labels.is_empty()) {
+                return None;
+            }
+        }
+        Some(alike)
+    }
+
     /// The lists of a port.
     pub(super) fn get(&self, mesh: &Mesh, service: ServiceIndex, number: u16) -> Option<&Frontend> {
         let place = mesh.service(service).ports.iter().position(|port| port.number == number)?;

@@ -278,13 +278,8 @@ fn expired_key_set() {
     let names = |keys: &str, month, day| {
         let today = time::Date::from_calendar_date(2026, month, day).ok();
         let checks = Checks { today, ..Checks::default() };
-        let found = crate::compile_with(
-            &Sources::in_memory([("a.yaml", text(keys))]),
-            &checks,
-            &mut crate::Known::default(),
-            &Silent,
-        )
-        .diagnostics;
+        let found =
+            crate::compile_with(&Sources::in_memory([("a.yaml", text(keys))]), &checks, &Silent).diagnostics;
         let found = found.iter().filter(|finding| finding.analysis == "expired-key-set");
         found.map(|finding| format!("{} {}", finding.severity, finding.analysis)).collect::<Vec<_>>()
     };

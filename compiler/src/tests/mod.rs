@@ -96,10 +96,11 @@ fn a_revision_compiles_alike_after_another() {
     assert_eq!(paths(&base), paths(&head));
     let mut known = crate::Known::default();
     for sources in [&head, &base, &head] {
-        let after = crate::compile_with(
+        let parsed = crate::dialect::parse_with(sources, &mut known, &crate::progress::Silent);
+        let after = crate::compile_parsed(
             sources,
+            parsed,
             &crate::findings::Checks::default(),
-            &mut known,
             &crate::progress::Silent,
         );
         let alone = compile(sources);
@@ -141,5 +142,5 @@ fn body(text: &str, service: &str) -> String {
     assert!(!compilation.has_errors(), "{rendered}");
     let emitted = emit(&compilation.mesh).unwrap();
     let found = emitted.iter().find(|emitted| emitted.service == service).unwrap();
-    format!("{}\n\n────────\n\n{}", text.trim(), render(&found.body))
+    format!("{}\n\n────────\n\n{}", text.trim(), render(&found.bytes))
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::scalar::Scalar;
-use super::tree::{Comment, Data, Document, Node, NodeId, Tag};
+use super::tree::{Comment, Data, Document, Node, NodeId, Part, Tag};
 use super::{INVALID_YAML, Span, TEMPLATE, plain};
 use crate::diagnostic::Diagnostic;
 use crate::source::FileId;
@@ -271,42 +271,58 @@ pub(super) enum Problem {
 
 /// Builds one document from events.
 pub(super) struct Builder {
-    nodes: Vec<Node>,
-    comments: Vec<Comment>,
+    document: Document,
     open: Vec<Open>,
+    /// The items of open sequences, those of inner ones behind.
+    items: Vec<NodeId>,
+    /// The entries of open mappings, those of inner ones behind.
+    entries: Vec<(NodeId, NodeId)>,
     anchors: HashMap<usize, NodeId>,
     file: FileId,
+}
+
+/// What may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Collection {
+    Sequence,
+    Mapping,
 }
 
 /// A collection that has not ended.
 struct Open {
     node: NodeId,
+    collection: Collection,
+    /// Where its own items or entries begin.
+    first: usize,
     /// In a mapping: the key whose value comes next.
     key: Option<NodeId>,
 }
 
 impl Builder {
     pub(super) fn new(file: FileId) -> Self {
-        Self { nodes: Vec::new(), comments: Vec::new(), open: Vec::new(), anchors: HashMap::new(), file }
+        Self {
+            document: Document::default(),
+            open: Vec::new(),
+            items: Vec::new(),
+            entries: Vec::new(),
+            anchors: HashMap::new(),
+            file,
+        }
     }
 
     fn event(&mut self, event: &Event<'_>, span: Span) -> Result<(), Problem> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = matches!(style, ScalarStyle::Plain);
-                let data = Data::Scalar { text: text.as_ref().into(), plain };
-                self.add(data, tag_of(tag.as_deref()), *anchor, span).map(|_| ())
+                self.scalar(text.as_ref(), plain, tag_of(tag.as_deref()), *anchor, span)
             }
             Event::SequenceStart(_, anchor, tag) => {
-                self.start(Data::Sequence(Vec::new()), tag_of(tag.as_deref()), *anchor, span)
+                self.start(Collection::Sequence, tag_of(tag.as_deref()), *anchor, span)
             }
             Event::MappingStart(_, anchor, tag) => {
-                self.start(Data::Mapping(Vec::new()), tag_of(tag.as_deref()), *anchor, span)
+                self.start(Collection::Mapping, tag_of(tag.as_deref()), *anchor, span)
             }
-            Event::SequenceEnd | Event::MappingEnd => {
-                self.end(span);
-                Ok(())
-            }
+            Event::SequenceEnd | Event::MappingEnd => self.end(span),
             Event::Alias(anchor) => {
                 let target = *self.anchors.get(anchor).ok_or(Problem::Cycle)?;
                 if self.open.iter().any(|open| open.node == target) {
@@ -323,12 +339,26 @@ impl Builder {
     }
 
     pub(super) fn comment(&mut self, comment: Comment) {
-        self.comments.push(comment);
+        self.document.comments.push(comment);
+    }
+
+    pub(super) fn scalar(
+        &mut self,
+        text: &str,
+        plain: bool,
+        tag: Option<Tag>,
+        anchor: usize,
+        span: Span,
+    ) -> Result<(), Problem> {
+        let start = place(self.document.texts.len())?;
+        self.document.texts.push_str(text);
+        let text = Part { start, end: place(self.document.texts.len())? };
+        self.add(Data::Scalar { text, plain }, tag, anchor, span).map(|_| ())
     }
 
     pub(super) fn start(
         &mut self,
-        data: Data,
+        collection: Collection,
         tag: Option<Tag>,
         anchor: usize,
         span: Span,
@@ -336,40 +366,51 @@ impl Builder {
         if self.open.len() >= MAX_NESTING {
             return Err(Problem::TooDeep);
         }
+        // Of what, is known when it ends.
+        let data = match collection {
+            Collection::Sequence => Data::Sequence(Part::default()),
+            Collection::Mapping => Data::Mapping(Part::default()),
+        };
+        // That puts it into the collection around it, whose part is in front of its own.
         let node = self.add(data, tag, anchor, span)?;
-        self.open.push(Open { node, key: None });
+        let first = match collection {
+            Collection::Sequence => self.items.len(),
+            Collection::Mapping => self.entries.len(),
+        };
+        self.open.push(Open { node, collection, first, key: None });
         Ok(())
     }
 
     /// Block collections end where the next token begins, so their last child says where they really end.
-    pub(super) fn end(&mut self, span: Span) {
-        let Some(closed) = self.open.pop() else { return };
-        let last = match self.node(closed.node).map(|node| &node.data) {
-            Some(Data::Sequence(items)) => items.last().copied(),
-            Some(Data::Mapping(entries)) => entries.last().map(|(_, value)| *value),
-            Some(Data::Scalar { .. } | Data::Alias(_)) | None => None,
+    pub(super) fn end(&mut self, span: Span) -> Result<(), Problem> {
+        let Some(Open { node, collection, first, .. }) = self.open.pop() else { return Ok(()) };
+        let (data, last) = match collection {
+            Collection::Sequence => {
+                let last = self.items.get(first..).and_then(<[_]>::last).copied();
+                (Data::Sequence(moved(&mut self.items, first, &mut self.document.items)?), last)
+            }
+            Collection::Mapping => {
+                let last = self.entries.get(first..).and_then(<[_]>::last).map(|(_, value)| *value);
+                (Data::Mapping(moved(&mut self.entries, first, &mut self.document.entries)?), last)
+            }
         };
-        let last_end = last.and_then(|last| self.node(last)).map_or(0, |node| node.span.end);
-        let Some(node) = self.nodes.get_mut(offset(closed.node.0)) else { return };
+        let last_end = last.and_then(|last| self.document.node(last)).map_or(0, |node| node.span.end);
+        let Some(node) = self.document.nodes.get_mut(offset(node.0)) else { return Ok(()) };
         // The end token of a flow collection is its bracket; that of a block collection has no width.
         let end = if span.end > span.start { span.end } else { last_end };
         node.span.end = node.span.end.max(end);
+        node.data = data;
+        Ok(())
     }
 
-    pub(super) fn add(
-        &mut self,
-        data: Data,
-        tag: Option<Tag>,
-        anchor: usize,
-        span: Span,
-    ) -> Result<NodeId, Problem> {
-        if self.nodes.len() >= MAX_NODES {
+    fn add(&mut self, data: Data, tag: Option<Tag>, anchor: usize, span: Span) -> Result<NodeId, Problem> {
+        if self.document.nodes.len() >= MAX_NODES {
             return Err(Problem::TooManyNodes);
         }
-        let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| Problem::TooManyNodes)?);
+        let id = NodeId(place(self.document.nodes.len())?);
         let collection = matches!(data, Data::Sequence(_) | Data::Mapping(_));
         let parent = self.attach(id, collection)?;
-        self.nodes.push(Node { span: Span { file: self.file, ..span }, parent, tag, data });
+        self.document.nodes.push(Node { span: Span { file: self.file, ..span }, parent, tag, data });
         if anchor > 0 {
             self.anchors.insert(anchor, id);
         }
@@ -379,33 +420,39 @@ impl Builder {
     /// Puts a node into the innermost open collection, and gives that.
     fn attach(&mut self, id: NodeId, collection: bool) -> Result<Option<NodeId>, Problem> {
         let Some(open) = self.open.last_mut() else { return Ok(None) };
-        let Some(parent) = self.nodes.get_mut(offset(open.node.0)) else { return Ok(None) };
-        match &mut parent.data {
-            Data::Sequence(items) => items.push(id),
-            Data::Mapping(entries) => match open.key.take() {
-                Some(key) => entries.push((key, id)),
-                None if collection => return Err(Problem::KeyIsCollection),
-                None => open.key = Some(id),
-            },
-            Data::Scalar { .. } | Data::Alias(_) => {}
+        match (open.collection, open.key.take()) {
+            (Collection::Sequence, _) => self.items.push(id),
+            (Collection::Mapping, Some(key)) => self.entries.push((key, id)),
+            (Collection::Mapping, None) if collection => return Err(Problem::KeyIsCollection),
+            (Collection::Mapping, None) => open.key = Some(id),
         }
         Ok(Some(open.node))
     }
 
     /// `None` for a document that holds nothing.
-    pub(super) fn finish(self) -> Option<Document> {
-        let root = self.nodes.first()?;
-        let span = root.span;
-        let nothing = match &root.data {
-            Data::Scalar { text, plain } => super::scalar::resolve(text, *plain, root.tag) == Scalar::Null,
+    pub(super) fn finish(mut self) -> Option<Document> {
+        let root = self.document.nodes.first()?;
+        let nothing = match root.data {
+            Data::Scalar { text, plain } => {
+                super::scalar::resolve(self.document.text_of(text), plain, root.tag) == Scalar::Null
+            }
             Data::Sequence(_) | Data::Mapping(_) | Data::Alias(_) => false,
         };
-        (!nothing).then_some(Document { nodes: self.nodes, comments: self.comments, span })
+        self.document.span = root.span;
+        (!nothing).then_some(self.document)
     }
+}
 
-    fn node(&self, id: NodeId) -> Option<&Node> {
-        self.nodes.get(offset(id.0))
-    }
+/// The place of what comes next in a list. A list that no place counts is longer than any document may be.
+fn place(length: usize) -> Result<u32, Problem> {
+    u32::try_from(length).map_err(|_| Problem::TooManyNodes)
+}
+
+/// Moves the end of a list, from `first`, to where it stays.
+fn moved<T>(from: &mut Vec<T>, first: usize, to: &mut Vec<T>) -> Result<Part, Problem> {
+    let start = place(to.len())?;
+    to.extend(from.drain(first.min(from.len())..));
+    Ok(Part { start, end: place(to.len())? })
 }
 
 fn tag_of(tag: Option<&granit_parser::Tag>) -> Option<Tag> {

@@ -8,8 +8,8 @@
 //! text, node for node and span for span, which tests and the fuzzer of documents hold it to.
 
 use super::Span;
-use super::parse::{Builder, Stream};
-use super::tree::{Comment, Data};
+use super::parse::{Builder, Collection, Stream};
+use super::tree::Comment;
 use crate::source::FileId;
 
 /// Keys are shorter than this; longer ones are for the full reader, which has a limit of its own.
@@ -79,11 +79,11 @@ impl Reader<'_> {
     }
 
     fn mapping(&mut self, first: Line) -> Option<Option<Line>> {
-        self.builder.start(Data::Mapping(Vec::new()), None, 0, self.span(first.at, first.at)).ok()?;
+        self.builder.start(Collection::Mapping, None, 0, self.span(first.at, first.at)).ok()?;
         let mut line = first;
         loop {
             let end = self.key_end(line.at)?;
-            self.scalar(line.at, end, true)?;
+            self.scalar(line.at, end)?;
             self.at = end + 1;
             let next = match self.ends_here()? {
                 false => {
@@ -110,7 +110,7 @@ impl Reader<'_> {
                     line = next;
                 }
                 other => {
-                    self.close();
+                    self.close()?;
                     return Some(other);
                 }
             }
@@ -118,7 +118,7 @@ impl Reader<'_> {
     }
 
     fn sequence(&mut self, first: Line, start: usize) -> Option<Option<Line>> {
-        self.builder.start(Data::Sequence(Vec::new()), None, 0, self.span(start, start)).ok()?;
+        self.builder.start(Collection::Sequence, None, 0, self.span(start, start)).ok()?;
         let mut line = first;
         loop {
             self.at = line.at + 1;
@@ -140,7 +140,7 @@ impl Reader<'_> {
                 Some(next) if !self.is_marker(next) && next.column > first.column => return None,
                 Some(next) if next.column == first.column && self.is_item(next.at) => line = next,
                 other => {
-                    self.close();
+                    self.close()?;
                     return Some(other);
                 }
             }
@@ -154,7 +154,7 @@ impl Reader<'_> {
             b'"' | b'\'' => self.quoted()?,
             first if begins_plain(first) || (first == b'-' && self.is_after_dash(self.at + 1)) => {
                 let (start, end) = (self.at, self.plain_end()?);
-                self.scalar(start, end, true)?;
+                self.scalar(start, end)?;
                 self.at = end;
             }
             _ => return None,
@@ -187,8 +187,7 @@ impl Reader<'_> {
             return None;
         }
         let text = self.text.get(start..end)?;
-        let data = Data::Scalar { text: text.into(), plain: false };
-        self.builder.add(data, None, 0, self.span(start - 1, end + 1)).ok()?;
+        self.builder.scalar(text, false, None, 0, self.span(start - 1, end + 1)).ok()?;
         self.at = end + 1;
         Some(())
     }
@@ -196,18 +195,18 @@ impl Reader<'_> {
     /// A flow collection on one line.
     fn flow(&mut self) -> Option<()> {
         let (start, open) = (self.at, self.byte(self.at)?);
-        let (data, close) = match open {
-            b'[' => (Data::Sequence(Vec::new()), b']'),
-            _ => (Data::Mapping(Vec::new()), b'}'),
+        let (collection, close) = match open {
+            b'[' => (Collection::Sequence, b']'),
+            _ => (Collection::Mapping, b'}'),
         };
-        self.builder.start(data, None, 0, self.span(start, start + 1)).ok()?;
+        self.builder.start(collection, None, 0, self.span(start, start + 1)).ok()?;
         self.at += 1;
         self.blanks();
         if self.byte(self.at)? != close {
             loop {
                 if open == b'{' {
                     let end = self.key_end(self.at).filter(|end| self.byte(end + 1) == Some(b' '))?;
-                    self.scalar(self.at, end, true)?;
+                    self.scalar(self.at, end)?;
                     self.at = end + 1;
                     self.blanks();
                 }
@@ -224,7 +223,7 @@ impl Reader<'_> {
                 self.blanks();
             }
         }
-        self.builder.end(self.span(self.at, self.at + 1));
+        self.builder.end(self.span(self.at, self.at + 1)).ok()?;
         self.at += 1;
         Some(())
     }
@@ -246,7 +245,7 @@ impl Reader<'_> {
                 {
                     return None;
                 }
-                self.scalar(start, start + inner.len(), true)?;
+                self.scalar(start, start + inner.len())?;
                 self.at = end;
                 Some(())
             }
@@ -344,15 +343,14 @@ impl Reader<'_> {
         self.byte(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
     }
 
-    fn scalar(&mut self, start: usize, end: usize, plain: bool) -> Option<()> {
+    fn scalar(&mut self, start: usize, end: usize) -> Option<()> {
         let text = self.text.get(start..end)?;
-        let data = Data::Scalar { text: text.into(), plain };
-        self.builder.add(data, None, 0, self.span(start, end)).ok().map(|_| ())
+        self.builder.scalar(text, true, None, 0, self.span(start, end)).ok()
     }
 
     /// Ends a block collection: where its last child does.
-    fn close(&mut self) {
-        self.builder.end(self.span(self.at, self.at));
+    fn close(&mut self) -> Option<()> {
+        self.builder.end(self.span(self.at, self.at)).ok()
     }
 
     fn byte(&self, at: usize) -> Option<u8> {

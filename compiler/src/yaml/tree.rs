@@ -4,6 +4,9 @@
 //! nodes: [0] mapping (1→2, 3→4)   [1] "kind"  [2] "Mesh"   [3] "spec"  [4] mapping …
 //! ```
 //!
+//! Texts, items and entries stand in one list each, of which a node names a part: a document is a handful of
+//! allocations, however many nodes it has.
+//!
 //! Aliases stay references, so a document is never larger than its text. Parents come before children; there are no
 //! cycles, because an alias to an open collection is refused when the tree is built.
 
@@ -22,9 +25,15 @@ pub(super) const FEW_KEYS: usize = 16;
 pub struct NodeId(pub(super) u32);
 
 /// One document.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Document {
     pub(super) nodes: Vec<Node>,
+    /// The texts of all scalars.
+    pub(super) texts: String,
+    /// The items of all sequences.
+    pub(super) items: Vec<NodeId>,
+    /// The entries of all mappings.
+    pub(super) entries: Vec<(NodeId, NodeId)>,
     /// The comments, in order.
     pub comments: Vec<Comment>,
     /// Where the document begins and ends; ends with its last node.
@@ -40,7 +49,7 @@ pub struct Comment {
     pub text: String,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     pub(super) span: Span,
     pub(super) parent: Option<NodeId>,
@@ -48,12 +57,26 @@ pub(super) struct Node {
     pub(super) data: Data,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Data {
-    Scalar { text: Box<str>, plain: bool },
-    Sequence(Vec<NodeId>),
-    Mapping(Vec<(NodeId, NodeId)>),
+    Scalar { text: Part, plain: bool },
+    Sequence(Part),
+    Mapping(Part),
     Alias(NodeId),
+}
+
+/// A part of a list of the document, by the places of its first and of the one behind its last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Part {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Part {
+    fn range(self) -> std::ops::Range<usize> {
+        let place = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        place(self.start)..place(self.end)
+    }
 }
 
 /// A tag, as far as it matters.
@@ -98,16 +121,30 @@ impl Document {
         let Some(found) = self.node(self.resolve(node)) else { return View::Tagged };
         match (&found.data, found.tag) {
             (_, Some(Tag::Custom)) | (Data::Alias(_), _) => View::Tagged,
-            (Data::Scalar { text, plain }, tag) => View::Scalar(scalar::resolve(text, *plain, tag)),
-            (Data::Sequence(items), _) => View::Sequence(items),
-            (Data::Mapping(entries), _) => View::Mapping(entries),
+            (Data::Scalar { text, plain }, tag) => {
+                View::Scalar(scalar::resolve(self.text_of(*text), *plain, tag))
+            }
+            (Data::Sequence(items), _) => View::Sequence(self.items_of(*items)),
+            (Data::Mapping(entries), _) => View::Mapping(self.entries_of(*entries)),
         }
+    }
+
+    pub(super) fn text_of(&self, text: Part) -> &str {
+        self.texts.get(text.range()).unwrap_or_default()
+    }
+
+    fn items_of(&self, items: Part) -> &[NodeId] {
+        self.items.get(items.range()).unwrap_or_default()
+    }
+
+    fn entries_of(&self, entries: Part) -> &[(NodeId, NodeId)] {
+        self.entries.get(entries.range()).unwrap_or_default()
     }
 
     /// The text of a scalar as it is written, quotes and escapes resolved; `None` for anything else.
     pub fn text(&self, node: NodeId) -> Option<&str> {
         match &self.node(self.resolve(node))?.data {
-            Data::Scalar { text, .. } => Some(text),
+            Data::Scalar { text, .. } => Some(self.text_of(*text)),
             Data::Sequence(_) | Data::Mapping(_) | Data::Alias(_) => None,
         }
     }
@@ -161,9 +198,13 @@ impl Document {
 
     fn step(&self, parent: NodeId, child: NodeId) -> Option<String> {
         match &self.node(parent)?.data {
-            Data::Sequence(items) => items.iter().position(|item| *item == child).map(|i| format!("[{i}]")),
+            Data::Sequence(items) => {
+                let place = self.items_of(*items).iter().position(|item| *item == child);
+                place.map(|place| format!("[{place}]"))
+            }
             Data::Mapping(entries) => {
-                let (key, _) = entries.iter().find(|(key, value)| *key == child || *value == child)?;
+                let mut entries = self.entries_of(*entries).iter();
+                let (key, _) = entries.find(|(key, value)| *key == child || *value == child)?;
                 let key = self.text(*key)?;
                 Some(if key.contains(['.', '[', '"']) { format!("[{key:?}]") } else { format!(".{key}") })
             }
@@ -179,8 +220,9 @@ impl Document {
             && found.len() < MAX_FINDINGS
         {
             match self.node(node).map(|node| &node.data) {
-                Some(Data::Sequence(items)) => pending.extend(items),
+                Some(Data::Sequence(items)) => pending.extend(self.items_of(*items)),
                 Some(Data::Mapping(entries)) => {
+                    let entries = self.entries_of(*entries);
                     self.duplicates_of(entries, &mut found);
                     pending.extend(entries.iter().map(|(_, value)| *value));
                 }

@@ -26,7 +26,7 @@ mod tokens;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use weft_bundle::body::Origin;
 
@@ -39,7 +39,18 @@ use crate::source::{FileId, Sources};
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 /// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
-pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
+///
+/// Of documents that nobody else holds only the heads are left: what they say is in the mesh then, and at ten thousand
+/// services takes as much memory again.
+pub fn resolve(sources: &Sources, parsed: &mut Parsed) -> (Mesh, Vec<Diagnostic>) {
+    let routes = parsed.take_routes();
+    let resolved = bind(sources, parsed, routes);
+    parsed.forget_specs();
+    resolved
+}
+
+/// `routes` are what the documents in these places say, if they do not say it any more.
+fn bind(sources: &Sources, parsed: &Parsed, mut routes: Vec<Option<Kind>>) -> (Mesh, Vec<Diagnostic>) {
     let mut context = Context {
         sources,
         unread: &parsed.unread,
@@ -50,7 +61,11 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
         by_name: None,
         issuers: Arc::default(),
     };
-    let documents = unique(&mut context, &parsed.documents);
+    let unique = unique(&mut context, &parsed.documents);
+    let documents: Vec<&ParsedDocument> = unique.iter().map(|(_, document)| *document).collect();
+    let routes =
+        unique.iter().map(|(place, document)| (*document, routes.get_mut(*place).and_then(Option::take)));
+    let routes = routes.collect();
     context.issuers = Arc::new(issuers(&documents));
     let mut mesh = mesh::resolve(&mut context, &documents);
     mesh.accounts = pods::accounts(&mut context, &documents, &mesh);
@@ -58,7 +73,7 @@ pub fn resolve(sources: &Sources, parsed: &Parsed) -> (Mesh, Vec<Diagnostic>) {
     services::bind_calls(&mut context, &documents, &mut mesh);
     istio::sidecar::bind(&mut context, &documents, &mut mesh);
     let gates = istio::gateway::add(&mut context, &documents, &mut mesh);
-    gateway::resolve(&mut context, &documents, &mut mesh);
+    gateway::resolve(&mut context, &documents, routes, &mut mesh);
     // What callers are told of TLS is judged by what the callees ask for.
     peer_tls::resolve(&mut context, &documents, &mut mesh);
     istio::destination_rule::bind(&mut context, &documents, &mut mesh);
@@ -115,7 +130,7 @@ fn issuers(documents: &[&ParsedDocument]) -> BTreeMap<(String, String), Issuers>
 /// a great many, and the first few suggestions say as much as all.
 const GUESSES: usize = 4_000_000;
 
-/// So many documents are bound by one thread in a row. The number of threads must not matter for what is found.
+/// So many things are bound by one thread in a row. The number of threads must not matter for what is found.
 const PART: usize = 256;
 
 impl Context<'_> {
@@ -123,13 +138,16 @@ impl Context<'_> {
         self.found.push(diagnostic);
     }
 
-    /// Binds documents, each by itself, with several threads. Results and findings come in the order of the documents.
-    fn each<R: Send>(
+    /// Binds things, each by itself, with several threads, and drops each when it is bound. Results and findings come in the
+    /// order of the things.
+    fn each<T: Send, R: Send>(
         &mut self,
-        documents: &[&ParsedDocument],
-        bind: impl Fn(&mut Context<'_>, &ParsedDocument) -> Option<R> + Sync,
+        things: Vec<T>,
+        bind: impl Fn(&mut Context<'_>, T) -> Option<R> + Sync,
     ) -> Vec<R> {
-        let parts: Vec<&[&ParsedDocument]> = documents.chunks(PART).collect();
+        let mut things = things.into_iter();
+        let next = || Some(things.by_ref().take(PART).collect()).filter(|part: &Vec<T>| !part.is_empty());
+        let parts: Vec<Mutex<Vec<T>>> = std::iter::from_fn(next).map(Mutex::new).collect();
         let guesses = self.guesses / parts.len().max(1);
         let bound = parallel::map(&parts, |_, part| {
             let mut own = Context {
@@ -142,7 +160,8 @@ impl Context<'_> {
                 by_name: None,
                 issuers: Arc::clone(&self.issuers),
             };
-            let made: Vec<R> = part.iter().filter_map(|document| bind(&mut own, document)).collect();
+            let part = std::mem::take(&mut *part.lock().unwrap_or_else(PoisonError::into_inner));
+            let made: Vec<R> = part.into_iter().filter_map(|thing| bind(&mut own, thing)).collect();
             (made, own.found, guesses - own.guesses)
         });
         let mut made = Vec::with_capacity(bound.iter().map(|(part, ..)| part.len()).sum());
@@ -420,16 +439,19 @@ impl Context<'_> {
     }
 }
 
-/// The documents without those whose kind, namespace and name an earlier one has.
-fn unique<'d>(context: &mut Context<'_>, documents: &'d [Arc<ParsedDocument>]) -> Vec<&'d ParsedDocument> {
+/// The documents without those whose kind, namespace and name an earlier one has, each with its place.
+fn unique<'d>(
+    context: &mut Context<'_>,
+    documents: &'d [Arc<ParsedDocument>],
+) -> Vec<(usize, &'d ParsedDocument)> {
     let mut seen: BTreeMap<(String, String), &ParsedDocument> = BTreeMap::new();
-    let mut kept: Vec<&ParsedDocument> = Vec::with_capacity(documents.len());
-    for document in documents {
+    let mut kept: Vec<(usize, &ParsedDocument)> = Vec::with_capacity(documents.len());
+    for (place, document) in documents.iter().enumerate() {
         let group = document.api_version.split_once('/').map_or("", |(group, _)| group).to_owned();
         match seen.entry((group, document.object())) {
             std::collections::btree_map::Entry::Vacant(entry) => {
                 entry.insert(document);
-                kept.push(document);
+                kept.push((place, document));
             }
             std::collections::btree_map::Entry::Occupied(entry) => {
                 let finding = Diagnostic::error("duplicate-object", format!("`{document}` is there twice"))

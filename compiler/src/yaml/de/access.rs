@@ -1,5 +1,7 @@
 //! The insides of lists, mappings and enumerations.
 
+use std::borrow::Cow;
+
 use serde::de::value::{BorrowedStrDeserializer, U32Deserializer};
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -67,7 +69,9 @@ impl<'de> SeqAccess<'de> for Items<'_, 'de> {
 /// The entries of a mapping.
 pub(super) struct Entries<'r, 'de> {
     pub(super) value: Value<'r, 'de>,
-    pub(super) entries: std::vec::IntoIter<(NodeId, NodeId)>,
+    pub(super) entries: Cow<'de, [(NodeId, NodeId)]>,
+    /// The place of the next.
+    pub(super) next: usize,
     /// The key that was handed out, and its value.
     pub(super) pending: Option<(NodeId, NodeId)>,
     /// The fields of the type; `None` if keys are free.
@@ -75,10 +79,16 @@ pub(super) struct Entries<'r, 'de> {
 }
 
 impl<'de> Entries<'_, 'de> {
+    fn next(&mut self) -> Option<(NodeId, NodeId)> {
+        let entry = self.entries.get(self.next).copied();
+        self.next += 1;
+        entry
+    }
+
     /// Reports the unknown ones among the fields that will not be read any more.
     fn rest_unknown(&mut self) {
         let Some(known) = self.known else { return };
-        while let Some((key, _)) = self.entries.next() {
+        while let Some((key, _)) = self.next() {
             let name = self.value.reader.document.text(key).unwrap_or_default();
             if !known.contains(&name) {
                 self.unknown(key, name, known);
@@ -118,7 +128,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     type Error = Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
-        while let Some((key, value)) = self.entries.next() {
+        while let Some((key, value)) = self.next() {
             let document = self.value.reader.document;
             let name = document.text(key).unwrap_or_default();
             if let Some(known) = self.known
@@ -145,7 +155,7 @@ impl<'de> MapAccess<'de> for Entries<'_, 'de> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.entries.len())
+        Some(self.entries.len().saturating_sub(self.next))
     }
 }
 

@@ -11,9 +11,12 @@ use crate::yaml::scalar::Short;
 use crate::yaml::tree::NodeId;
 use crate::yaml::{INVALID_VALUE, MISSING_FIELD};
 
-/// What went wrong, and where if that is known yet.
+/// What went wrong, and where if that is known yet. Small, as every value that is read may be one.
 #[derive(Debug)]
-pub(super) struct Error {
+pub(super) struct Error(Box<Fault>);
+
+#[derive(Debug)]
+struct Fault {
     analysis: &'static str,
     message: String,
     label: Option<String>,
@@ -29,40 +32,42 @@ impl Error {
     }
 
     pub(super) fn of(analysis: &'static str, message: impl Into<String>) -> Self {
-        Self { analysis, message: message.into(), label: None, help: None, replacement: None, node: None }
+        let message = message.into();
+        Self(Box::new(Fault { analysis, message, label: None, help: None, replacement: None, node: None }))
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// With a text that could stand there instead.
     pub(super) fn replacement(mut self, text: impl Into<String>) -> Self {
-        self.replacement = Some(text.into());
+        self.0.replacement = Some(text.into());
         self
     }
 
     /// At `node`, unless a node further inside is known.
     pub(super) fn at(mut self, node: NodeId) -> Self {
-        self.node.get_or_insert(node);
+        self.0.node.get_or_insert(node);
         self
     }
 
     pub(super) fn into_diagnostic(self, reader: &Reader<'_>, fallback: NodeId) -> Diagnostic {
-        let node = self.node.unwrap_or(fallback);
+        let Fault { analysis, message, label, help, replacement, node } = *self.0;
+        let node = node.unwrap_or(fallback);
         let span = reader.document.span(node);
         let path = reader.path(node);
-        let message = match (self.analysis, path.is_empty()) {
-            (INVALID_VALUE, false) => format!("`{path}`: {}", self.message),
-            (MISSING_FIELD, false) => format!("`{path}` {}", self.message),
-            (MISSING_FIELD, true) => format!("the document {}", self.message),
-            _ => self.message,
+        let message = match (analysis, path.is_empty()) {
+            (INVALID_VALUE, false) => format!("`{path}`: {message}"),
+            (MISSING_FIELD, false) => format!("`{path}` {message}"),
+            (MISSING_FIELD, true) => format!("the document {message}"),
+            _ => message,
         };
-        let mut diagnostic = Diagnostic::error(self.analysis, message).at(span);
-        diagnostic.label = self.label;
-        diagnostic.help.extend(self.help);
-        diagnostic.fix = self.replacement.map(|replacement| Fix {
+        let mut diagnostic = Diagnostic::error(analysis, message).at(span);
+        diagnostic.label = label;
+        diagnostic.help.extend(help);
+        diagnostic.fix = replacement.map(|replacement| Fix {
             message: format!("write `{replacement}`"),
             safety: Safety::Unsafe,
             edits: vec![Edit { span, replacement }],
@@ -73,7 +78,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -95,8 +100,8 @@ impl serde::de::Error for Error {
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let mut error = Self::new(format!("`{}` is not one of {}", Short(variant), listed(expected)));
         if let Some(near) = did_you_mean(variant, expected.iter().copied()) {
-            error.label = Some(format!("did you mean `{near}`?"));
-            error.replacement = Some(near.to_owned());
+            error.0.label = Some(format!("did you mean `{near}`?"));
+            error.0.replacement = Some(near.to_owned());
         }
         error
     }

@@ -7,6 +7,7 @@
 //!   places and as "nothing" in others; Kubernetes facts treat it as absent, like the API server.
 //! * What hangs below aliases counts against a budget.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 
@@ -104,9 +105,9 @@ impl<'de> Reader<'de> {
 
     /// The entries of a mapping, each key once, merge keys (`<<`) applied: what is written out beats what is merged,
     /// and an earlier merge beats a later one.
-    fn entries(&self, mapping: &'de [(NodeId, NodeId)]) -> Result<Vec<(NodeId, NodeId)>, Error> {
-        if mapping.len() <= FEW_KEYS && !mapping.iter().any(|(key, _)| self.is_merge(*key)) {
-            return Ok(self.first_of_each(mapping));
+    fn entries(&self, mapping: &'de [(NodeId, NodeId)]) -> Result<Cow<'de, [(NodeId, NodeId)]>, Error> {
+        if self.is_plain(mapping) {
+            return Ok(mapping.into());
         }
         let mut entries: Vec<(NodeId, NodeId)> = Vec::with_capacity(mapping.len());
         let mut names = HashSet::with_capacity(mapping.len());
@@ -130,17 +131,16 @@ impl<'de> Reader<'de> {
                 }
             }
         }
-        Ok(entries)
+        Ok(entries.into())
     }
 
-    /// The entries of a small mapping without merge keys: comparing each key with each is quicker than a table.
-    fn first_of_each(&self, mapping: &[(NodeId, NodeId)]) -> Vec<(NodeId, NodeId)> {
+    /// Whether a mapping is as it stands: small, so that comparing each key with each is quicker than a table, each key
+    /// once, and no merge key.
+    fn is_plain(&self, mapping: &[(NodeId, NodeId)]) -> bool {
         let text = |(key, _): &(NodeId, NodeId)| self.document.text(*key);
-        let is_first = |(at, entry): &(usize, &(NodeId, NodeId))| {
-            let name = text(entry);
-            !mapping.iter().take(*at).any(|other| text(other) == name)
-        };
-        mapping.iter().enumerate().filter(is_first).map(|(_, entry)| *entry).collect()
+        let repeats = |at: usize, name| mapping.iter().take(at).any(|other| text(other) == name);
+        mapping.len() <= FEW_KEYS
+            && mapping.iter().map(text).enumerate().all(|(at, name)| name != Some("<<") && !repeats(at, name))
     }
 
     fn is_merge(&self, key: NodeId) -> bool {
@@ -277,9 +277,9 @@ impl<'r, 'de> Value<'r, 'de> {
         known: Option<&'static [&'static str]>,
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let entries = self.reader.entries(mapping).map_err(|error| error.at(self.node))?.into_iter();
+        let entries = self.reader.entries(mapping).map_err(|error| error.at(self.node))?;
         visitor
-            .visit_map(Entries { value: self, entries, pending: None, known })
+            .visit_map(Entries { value: self, entries, next: 0, pending: None, known })
             .map_err(|error| error.at(self.node))
     }
 }
@@ -463,7 +463,7 @@ impl<'de> Deserializer<'de> for Value<'_, 'de> {
         let variant = match self.view() {
             View::Mapping(mapping) => {
                 let entries = self.reader.entries(mapping).map_err(|error| error.at(self.node))?;
-                let [(key, content)] = entries.as_slice() else {
+                let [(key, content)] = entries.as_ref() else {
                     let count = entries.len();
                     let message =
                         format!("expected exactly one of {}, found {count} keys", error::listed(variants));

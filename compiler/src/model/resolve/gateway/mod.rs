@@ -36,24 +36,39 @@ struct Scene<'d, 'm> {
     doors: Doors<'d>,
 }
 
-/// Adds all gateways and routes, and says how services prove who they are.
-pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
+/// Adds all gateways and routes, and says how services prove who they are. `routes` are documents, with what they say if
+/// they do not say it any more; it is dropped as soon as it is bound.
+pub(super) fn resolve(
+    context: &mut Context<'_>,
+    documents: &[&ParsedDocument],
+    routes: Vec<(&ParsedDocument, Option<Kind>)>,
+    mesh: &mut Mesh,
+) {
     let facts = Facts::of(documents);
     tls_policy::resolve(context, documents, &facts, mesh);
     let doors = listeners::resolve(context, documents, &facts, mesh);
     let scene = Scene { mesh, facts, doors };
-    let routes = context.each(documents, |context, document| self::route(context, &scene, document));
+    let routes = context.each(routes, |context, (document, taken)| {
+        self::route(context, &scene, document, taken.as_ref().unwrap_or(&document.spec))
+    });
     mesh.routes.extend(routes);
 }
 
-fn route(context: &mut Context<'_>, scene: &Scene<'_, '_>, document: &ParsedDocument) -> Option<Route> {
+fn route(
+    context: &mut Context<'_>,
+    scene: &Scene<'_, '_>,
+    document: &ParsedDocument,
+    spec: &Kind,
+) -> Option<Route> {
     let layer4 = |spec, span| Spanned { value: spec, span };
-    Some(match &document.spec {
+    Some(match spec {
         Kind::HttpRoute(spec) => {
-            bound(context, scene, document, (spec.as_ref(), RouteKind::Http), http::parts, http::conditions)
+            let spec = spec.as_ref().as_ref();
+            bound(context, scene, document, (spec, RouteKind::Http), http::parts, http::conditions)
         }
         Kind::GrpcRoute(spec) => {
-            bound(context, scene, document, (spec.as_ref(), RouteKind::Grpc), grpc::parts, grpc::conditions)
+            let spec = spec.as_ref().as_ref();
+            bound(context, scene, document, (spec, RouteKind::Grpc), grpc::parts, grpc::conditions)
         }
         Kind::TlsRoute(spec) => {
             layer4::route(context, scene, document, layer4(&spec.0, spec.span), RouteKind::Tls)

@@ -53,7 +53,7 @@ pub(super) fn resolve(
             } else {
                 Vec::new()
             });
-            roots.push((*document, spec));
+            roots.push((*document, spec.as_ref()));
         }
     }
     hosts::most_specific_wins(mesh, &mut claims);
