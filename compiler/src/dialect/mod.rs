@@ -229,10 +229,12 @@ pub struct Parsed {
 
 impl Parsed {
     /// Takes what routes of the Gateway API say, which is most of what a large mesh says, out of the documents that nobody
-    /// else holds, by the places of these.
+    /// else holds, by the places of these. UDPRoutes, which are few, also say which Services have ports for datagrams, and
+    /// that is asked before routes are bound.
     pub(crate) fn take_routes(&mut self) -> Vec<Option<Kind>> {
+        let early = |spec: &Kind| matches!(spec, Kind::UdpRoute(_));
         let take = |document: &mut Arc<ParsedDocument>| {
-            let document = Arc::get_mut(document).filter(|document| document.spec.is_route())?;
+            let document = Arc::get_mut(document).filter(|own| own.spec.is_route() && !early(&own.spec))?;
             Some(std::mem::replace(&mut document.spec, Kind::Namespace))
         };
         self.documents.iter_mut().map(take).collect()
