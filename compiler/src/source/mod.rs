@@ -339,12 +339,12 @@ fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
 }
 
-/// `base/path` without `.` and `..`; `None` if it leaves the root or is absolute.
 /// The place of a path among files, which are sorted.
 fn at(files: &[SourceFile], path: &str) -> Option<usize> {
     files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()
 }
 
+/// `base/path` without `.` and `..`; `None` if it leaves the root or is absolute.
 fn join(base: &str, path: &str) -> Option<String> {
     if path.starts_with('/') || path.contains('\\') {
         return None;
