@@ -23,15 +23,13 @@
 use weft_bundle::body::Discovery;
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{BackendRef, Mesh, Route, RuleAction, Service, Subset, Workload};
+use crate::model::{BackendRef, Mesh, Route, Service, Subset, Workload};
 
 /// One finding per backend, and per declaration of its subset if callers know several.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let rules = mesh.routes.iter().flat_map(|route| route.rules.iter().map(move |rule| (route, rule)));
-    let backends = rules.flat_map(|(route, rule)| match &rule.action {
-        RuleAction::Forward(backends) => backends.iter().map(|backend| (route, backend)).collect(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => Vec::new(),
-    });
+    let backends =
+        rules.flat_map(|(route, rule)| rule.action.backends().iter().map(move |backend| (route, backend)));
     backends.flat_map(|(route, backend)| of_backend(mesh, route, backend)).collect()
 }
 

@@ -312,8 +312,8 @@ fn differ(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>) -> bool {
 
 fn does_the_same(a: &RouteRule, b: &RouteRule) -> bool {
     let backend = |backend: &BackendRef| {
-        let BackendRef { target, weight, request_headers, response_headers, span: _ } = backend.clone();
-        (target, weight, request_headers, response_headers)
+        let BackendRef { target, weight, headers, span: _ } = backend.clone();
+        (target, weight, headers)
     };
     let action = match (&a.action, &b.action) {
         (RuleAction::Forward(a), RuleAction::Forward(b)) => a.iter().map(backend).eq(b.iter().map(backend)),
@@ -327,8 +327,7 @@ fn does_the_same(a: &RouteRule, b: &RouteRule) -> bool {
     let mirrors =
         |rule: &RouteRule| rule.mirrors.iter().map(|m| (m.target.clone(), m.share)).collect::<Vec<_>>();
     action
-        && a.request_headers == b.request_headers
-        && a.response_headers == b.response_headers
+        && a.headers == b.headers
         && a.rewrite == b.rewrite
         && a.cors == b.cors
         && a.settings == b.settings

@@ -101,7 +101,7 @@ fn scene<'m>(mesh: &'m Mesh, place: Place, namespace: &str) -> Option<Scene<'m>>
         return None;
     }
     let action = |planned: &PlannedEntry<'_>| match &planned.rule().action {
-        RuleAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        RuleAction::Redirect(redirect) => Action::Redirect((**redirect).clone()),
         RuleAction::Forward(_) | RuleAction::Respond { .. } => scene::respond(),
     };
     let entries = plan.entries.iter().map(|planned| (planned.condition(), action(planned)));

@@ -63,11 +63,12 @@ fn leading_out(mesh: &Mesh) -> BTreeMap<(usize, usize), Vec<WayOut>> {
     let mut leading: BTreeMap<_, Vec<WayOut>> = BTreeMap::new();
     for (place, route) in mesh.routes.iter().enumerate().filter(|(_, route)| !route.attachments.is_empty()) {
         for (number, rule) in route.rules.iter().enumerate() {
-            let backends = match &rule.action {
-                RuleAction::Forward(backends) => backends.as_slice(),
-                RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-            };
-            let sent = backends.iter().filter(|backend| backend.weight > 0).map(|b| (&b.target, b.span));
+            let sent = rule
+                .action
+                .backends()
+                .iter()
+                .filter(|backend| backend.weight > 0)
+                .map(|b| (&b.target, b.span));
             let copied = rule.mirrors.iter().map(|mirror| (&mirror.target, mirror.span));
             let targets = sent.chain(copied).filter_map(|(to, span)| Some((to.as_ref()?.service, span)));
             let out: Vec<WayOut> = targets.filter(|(to, _)| mesh.service(*to).external).collect();

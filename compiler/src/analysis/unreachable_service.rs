@@ -81,10 +81,7 @@ fn lets_anybody_in(mesh: &Mesh, index: ServiceIndex, port: &Port) -> bool {
 /// The place where a route sends requests to the service.
 fn sent_by(mesh: &Mesh, route: usize, index: ServiceIndex) -> Option<(String, Span)> {
     let route = mesh.routes.get(route)?;
-    let backends = route.rules.iter().flat_map(|rule| match &rule.action {
-        crate::model::RuleAction::Forward(backends) => backends.as_slice(),
-        crate::model::RuleAction::Redirect(_) | crate::model::RuleAction::Respond { .. } => &[],
-    });
+    let backends = route.rules.iter().flat_map(|rule| rule.action.backends());
     let to = |backend: &&crate::model::BackendRef| {
         backend.weight > 0 && backend.target.as_ref().is_some_and(|target| target.service == index)
     };

@@ -37,7 +37,7 @@ use weft_bundle::body::{PeerTls, Verdict};
 
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::Audience;
-use crate::model::{At, Mesh, Port, Route, RouteRule, RuleAction, Service, ServiceIndex, Told};
+use crate::model::{At, Mesh, Port, Route, RouteRule, Service, ServiceIndex, Told};
 use crate::yaml::Span;
 
 /// One finding per service and cause, at its place in the head, or at the Mesh document's if it is gone; one at the Mesh
@@ -314,10 +314,7 @@ fn sends(route: &Route) -> String {
 }
 
 fn targets(rule: &RouteRule) -> BTreeSet<&crate::model::BackendTarget> {
-    let backends = match &rule.action {
-        RuleAction::Forward(backends) => backends.as_slice(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-    };
+    let backends = rule.action.backends();
     let sent =
         backends.iter().filter(|backend| backend.weight > 0).filter_map(|backend| backend.target.as_ref());
     sent.chain(rule.mirrors.iter().filter_map(|mirror| mirror.target.as_ref())).collect()

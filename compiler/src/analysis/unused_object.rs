@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use weft_bundle::body::Effect;
 
 use crate::diagnostic::Diagnostic;
-use crate::model::{At, Mesh, Route, RuleAction, ServiceIndex, Subset, TrafficTarget};
+use crate::model::{At, Mesh, Route, ServiceIndex, Subset, TrafficTarget};
 use crate::yaml::Span;
 
 /// One finding per document and subset.
@@ -119,11 +119,7 @@ fn subsets_in_use(mesh: &Mesh) -> Sent<'_> {
     for (route, rule) in
         mesh.routes.iter().flat_map(|route| route.rules.iter().map(move |rule| (route, rule)))
     {
-        let backends = match &rule.action {
-            RuleAction::Forward(backends) => backends.as_slice(),
-            RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-        };
-        let targets = backends.iter().filter_map(|backend| backend.target.as_ref());
+        let targets = rule.action.backends().iter().filter_map(|backend| backend.target.as_ref());
         let targets = targets.chain(rule.mirrors.iter().filter_map(|mirror| mirror.target.as_ref()));
         for target in targets {
             let Some(subset) = target.subset.as_deref() else { continue };

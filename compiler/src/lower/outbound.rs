@@ -131,20 +131,20 @@ fn rule(mesh: &Mesh, planned: &PlannedEntry<'_>, settings: &Settings, clusters: 
             let backends = backends.iter().map(|backend| self::backend(mesh, backend, kind, clusters));
             Action::Forward(backends.collect())
         }
-        RuleAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
+        RuleAction::Redirect(redirect) => Action::Redirect((**redirect).clone()),
         RuleAction::Respond { status, body } => Action::Respond { status: *status, body: body.clone() },
     };
     let forwards = matches!(action, Action::Forward(_));
     Rule {
         origin: source.at.origin.clone(),
         action,
-        request_headers: source.request_headers.clone(),
-        response_headers: source.response_headers.clone(),
-        rewrite: source.rewrite.clone(),
+        request_headers: source.headers.request(),
+        response_headers: source.headers.response(),
+        rewrite: source.rewrite.as_deref().cloned(),
         timeouts: if forwards { timeouts(settings) } else { Timeouts::default() },
         retry: if forwards { retry(settings) } else { None },
         mirrors: source.mirrors.iter().filter_map(|mirror| self::mirror(mesh, mirror, clusters)).collect(),
-        cors: source.cors.clone(),
+        cors: source.cors.as_deref().cloned(),
         fault: settings.fault.clone().filter(|_| forwards),
         session: settings.session.clone().filter(|_| forwards),
     }
@@ -166,8 +166,8 @@ fn backend(mesh: &Mesh, source: &BackendRef, kind: RouteKind, clusters: &mut Clu
     Backend {
         target,
         weight: source.weight,
-        request_headers: source.request_headers.clone(),
-        response_headers: source.response_headers.clone(),
+        request_headers: source.headers.request(),
+        response_headers: source.headers.response(),
     }
 }
 

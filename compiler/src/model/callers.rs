@@ -15,8 +15,7 @@ use weft_bundle::engine::{Facts, Peer, PredicateMatcher, Truth};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::{
-    AccessPolicy, AccessRule, Caller, CallerKind, GatewayIndex, Mesh, Operation, Port, Route, RuleAction,
-    ServiceIndex,
+    AccessPolicy, AccessRule, Caller, CallerKind, GatewayIndex, Mesh, Operation, Port, Route, ServiceIndex,
 };
 
 /// The services whose frontends a service's bundle holds: what it declares in `calls`, or, without a declaration,
@@ -50,14 +49,10 @@ fn callees(mesh: &Mesh, caller: ServiceIndex) -> BTreeSet<ServiceIndex> {
 
 fn leads_to_callee(mesh: &Mesh, caller: ServiceIndex, route: &Route) -> bool {
     let identity = &mesh.service(caller).identity;
-    route.rules.iter().any(|rule| match &rule.action {
-        RuleAction::Forward(backends) => {
-            backends.iter().filter_map(|backend| backend.target.as_ref()).any(|target| {
-                let port = mesh.service(target.service).port(target.port);
-                port.is_some_and(|port| may_call_port(mesh, identity, target.service, port))
-            })
-        }
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => false,
+    let backends = route.rules.iter().flat_map(|rule| rule.action.backends());
+    backends.filter_map(|backend| backend.target.as_ref()).any(|target| {
+        let port = mesh.service(target.service).port(target.port);
+        port.is_some_and(|port| may_call_port(mesh, identity, target.service, port))
     })
 }
 
@@ -66,10 +61,7 @@ pub fn behind(mesh: &Mesh, gateway: GatewayIndex) -> BTreeSet<ServiceIndex> {
     let listeners = 0..mesh.gateway(gateway).listeners.len();
     let places = listeners.flat_map(|listener| mesh.index.listener(gateway, listener));
     let rules = places.filter_map(|place| mesh.routes.get(*place)).flat_map(|route| &route.rules);
-    let backends = rules.flat_map(|rule| match &rule.action {
-        RuleAction::Forward(backends) => backends.as_slice(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-    });
+    let backends = rules.flat_map(|rule| rule.action.backends());
     backends.filter_map(|backend| Some(backend.target.as_ref()?.service)).collect()
 }
 

@@ -7,8 +7,7 @@ use weft_bundle::body::{Effect, IdentityMatch};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::{
-    AccessRule, CallerKind, GatewayIndex, Mesh, Route, RuleAction, ServiceIndex, TelemetryTarget,
-    TrafficTarget,
+    AccessRule, CallerKind, GatewayIndex, Mesh, Route, ServiceIndex, TelemetryTarget, TrafficTarget,
 };
 
 /// Places in [`Mesh::routes`], [`Mesh::access`], [`Mesh::traffic`], [`Mesh::tokens`] and [`Mesh::telemetry`], each list in
@@ -153,10 +152,7 @@ impl Allowed {
 
 /// The services that a route sends requests to.
 fn destinations(route: &Route) -> impl Iterator<Item = ServiceIndex> {
-    let backends = route.rules.iter().flat_map(|rule| match &rule.action {
-        RuleAction::Forward(backends) => backends.as_slice(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-    });
+    let backends = route.rules.iter().flat_map(|rule| rule.action.backends());
     backends.filter_map(|backend| Some(backend.target.as_ref()?.service))
 }
 

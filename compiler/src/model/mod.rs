@@ -45,8 +45,8 @@ pub use self::policy::{
     TelemetryTarget, TokenPolicy, TrafficPolicy, TrafficTarget,
 };
 pub use self::route::{
-    Attachment, BackendRef, BackendTarget, ListenerAttachment, MirrorRef, Order, Places, Route, RouteEntry,
-    RouteKind, RouteRule, RuleAction, Scope,
+    Attachment, BackendRef, BackendTarget, Headers, ListenerAttachment, MirrorRef, Order, Places, Route,
+    RouteEntry, RouteKind, RouteRule, RuleAction, Scope,
 };
 pub(crate) use self::service::is_added_later;
 pub use self::service::{Accounts, Call, Endpoint, Port, Service, ServiceIndex, Subset, View, Workload};

@@ -173,6 +173,28 @@ impl RouteEntry {
     }
 }
 
+/// Changes to the headers of requests and of responses. A pointer, as most rules make none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers(Option<Box<(HeaderEdits, HeaderEdits)>>);
+
+impl Headers {
+    /// These changes.
+    pub fn new(request: HeaderEdits, response: HeaderEdits) -> Self {
+        let any = !request.is_empty() || !response.is_empty();
+        Self(any.then(|| Box::new((request, response))))
+    }
+
+    /// Those of requests.
+    pub fn request(&self) -> HeaderEdits {
+        self.0.as_ref().map(|edits| edits.0.clone()).unwrap_or_default()
+    }
+
+    /// Those of responses.
+    pub fn response(&self) -> HeaderEdits {
+        self.0.as_ref().map(|edits| edits.1.clone()).unwrap_or_default()
+    }
+}
+
 /// What a route does with a request.
 #[derive(Clone, Debug)]
 pub struct RouteRule {
@@ -180,16 +202,14 @@ pub struct RouteRule {
     pub at: At,
     /// What it does.
     pub action: RuleAction,
-    /// Changes to the request's headers.
-    pub request_headers: HeaderEdits,
-    /// Changes to the response's headers.
-    pub response_headers: HeaderEdits,
+    /// Changes to headers.
+    pub headers: Headers,
     /// Changes to where the request says it goes.
-    pub rewrite: Option<Rewrite>,
+    pub rewrite: Option<Box<Rewrite>>,
     /// Copies that go elsewhere.
     pub mirrors: Vec<MirrorRef>,
     /// What browsers of other origins may do.
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
     /// Timeouts, retries, faults and affinity written in the rule itself.
     pub settings: Arc<Settings>,
 }
@@ -200,8 +220,7 @@ impl RouteRule {
         Self {
             at,
             action,
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
+            headers: Headers::default(),
             rewrite: None,
             mirrors: Vec::new(),
             cors: None,
@@ -227,7 +246,7 @@ pub enum RuleAction {
     /// Send to one of these, by weight.
     Forward(Vec<BackendRef>),
     /// Answer with another place to go.
-    Redirect(Redirect),
+    Redirect(Box<Redirect>),
     /// Answer directly.
     Respond {
         /// The status.
@@ -237,6 +256,16 @@ pub enum RuleAction {
     },
 }
 
+impl RuleAction {
+    /// Where it sends requests; nowhere if it answers them.
+    pub fn backends(&self) -> &[BackendRef] {
+        match self {
+            Self::Forward(backends) => backends,
+            Self::Redirect(_) | Self::Respond { .. } => &[],
+        }
+    }
+}
+
 /// Where a rule sends a share of its requests.
 #[derive(Clone, Debug)]
 pub struct BackendRef {
@@ -244,10 +273,8 @@ pub struct BackendRef {
     pub target: Option<BackendTarget>,
     /// Its share.
     pub weight: u32,
-    /// Changes to the headers of requests that go there.
-    pub request_headers: HeaderEdits,
-    /// Changes to the headers of responses that come from there.
-    pub response_headers: HeaderEdits,
+    /// Changes to the headers of requests that go there, and of responses that come from there.
+    pub headers: Headers,
     /// Where that is written.
     pub span: Span,
 }

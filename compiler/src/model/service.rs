@@ -1,6 +1,7 @@
 //! Services: what clients call, where it is, and what it declares.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use weft_bundle::body::{Discovery, Limits, PeerTls, Protocol, ServerTls};
@@ -34,7 +35,7 @@ pub struct Service {
     /// The dependencies it declares; none if it declares nothing, which is not the same as an empty list.
     pub calls: Option<Vec<Call>>,
     /// Traffic settings that a dialect attaches to the service itself (Istio's `DestinationRule.trafficPolicy`).
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Whether it is outside the mesh. Such a service has no workloads of ours, and no bundle is made for it.
     pub external: bool,
     /// More names that it answers to, in every namespace: lower case, patterns only for external ones. Sorted.
@@ -71,7 +72,7 @@ impl Service {
             endpoints: Vec::new(),
             subsets: BTreeMap::new(),
             calls: None,
-            settings: Settings::default(),
+            settings: Settings::default().shared(),
             external: false,
             hosts: Vec::new(),
             addresses: Vec::new(),
@@ -188,9 +189,9 @@ pub struct View {
     /// As [`Service::subsets`].
     pub subsets: BTreeMap<String, Subset>,
     /// As [`Service::settings`].
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// By port, as [`Port::settings`] and [`Port::server_tls`].
-    pub ports: BTreeMap<u16, (Option<Settings>, Option<ServerTls>)>,
+    pub ports: BTreeMap<u16, (Option<Arc<Settings>>, Option<ServerTls>)>,
 }
 
 impl View {
@@ -231,7 +232,7 @@ pub struct Port {
     /// TLS as on the web, for what is not of the mesh; then `peer_tls` says nothing.
     pub server_tls: Option<ServerTls>,
     /// Traffic settings for this port (Istio's `portLevelSettings`), which replace the service's own.
-    pub settings: Option<Settings>,
+    pub settings: Option<Arc<Settings>>,
     /// The bytes to underline.
     pub span: Span,
 }
@@ -266,7 +267,7 @@ pub struct Subset {
     /// What endpoints must carry.
     pub labels: BTreeMap<String, String>,
     /// Traffic settings of its own (Istio's `DestinationRule.subsets[].trafficPolicy`).
-    pub settings: Settings,
+    pub settings: Arc<Settings>,
     /// Those of single ports, instead.
     pub ports: BTreeMap<u16, Settings>,
 }

@@ -74,8 +74,8 @@ impl<'m> Told<'m> {
     /// The settings that a port has instead of the service's.
     pub fn port_settings(self, port: u16) -> Option<&'m Settings> {
         match self.view {
-            Some(view) => view.ports.get(&port).and_then(|(settings, _)| settings.as_ref()),
-            None => self.service.port(port).and_then(|port| port.settings.as_ref()),
+            Some(view) => view.ports.get(&port).and_then(|(settings, _)| settings.as_deref()),
+            None => self.service.port(port).and_then(|port| port.settings.as_deref()),
         }
     }
 

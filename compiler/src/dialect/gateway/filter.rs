@@ -13,18 +13,18 @@ pub struct Filter {
     #[serde(rename = "type")]
     pub kind: Spanned<FilterType>,
     /// Changes to the request's headers.
-    pub request_header_modifier: Option<Spanned<HeaderModifier>>,
+    pub request_header_modifier: Option<Box<Spanned<HeaderModifier>>>,
     /// Changes to the response's headers.
-    pub response_header_modifier: Option<Spanned<HeaderModifier>>,
+    pub response_header_modifier: Option<Box<Spanned<HeaderModifier>>>,
     /// An answer that sends the caller elsewhere.
-    pub request_redirect: Option<Spanned<RequestRedirect>>,
+    pub request_redirect: Option<Box<Spanned<RequestRedirect>>>,
     /// Changes to where the request says it goes.
     #[serde(rename = "urlRewrite")]
-    pub url_rewrite: Option<Spanned<UrlRewrite>>,
+    pub url_rewrite: Option<Box<Spanned<UrlRewrite>>>,
     /// A copy to another backend.
-    pub request_mirror: Option<Spanned<RequestMirror>>,
+    pub request_mirror: Option<Box<Spanned<RequestMirror>>>,
     /// Cross-origin answers.
-    pub cors: Option<Spanned<Cors>>,
+    pub cors: Option<Box<Spanned<Cors>>>,
     /// Not honoured.
     pub external_auth: Option<Unread>,
     /// Not honoured.
@@ -83,7 +83,7 @@ impl Filter {
             }
             FilterType::RequestRedirect => self.request_redirect.as_ref().map(|f| FilterAction::Redirect(f)),
             FilterType::UrlRewrite => self.url_rewrite.as_ref().map(|f| FilterAction::Rewrite(f)),
-            FilterType::RequestMirror => self.request_mirror.as_ref().map(FilterAction::Mirror),
+            FilterType::RequestMirror => self.request_mirror.as_deref().map(FilterAction::Mirror),
             FilterType::Cors => self.cors.as_ref().map(|f| FilterAction::Cors(f)),
             FilterType::ExternalAuth | FilterType::ExtensionRef => None,
         }

@@ -27,11 +27,11 @@ pub struct HttpRule {
     #[serde(default)]
     pub backend_refs: Vec<Spanned<BackendRef>>,
     /// How long a request may take.
-    pub timeouts: Option<Spanned<RouteTimeouts>>,
+    pub timeouts: Option<Box<Spanned<RouteTimeouts>>>,
     /// Whether and when a request is tried again.
-    pub retry: Option<Spanned<RouteRetry>>,
+    pub retry: Option<Box<Spanned<RouteRetry>>>,
     /// Whether a caller stays with one endpoint.
-    pub session_persistence: Option<Spanned<SessionPersistence>>,
+    pub session_persistence: Option<Box<Spanned<SessionPersistence>>>,
 }
 
 /// `HTTPRouteMatch`: every field that is set must hold.

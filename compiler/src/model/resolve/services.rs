@@ -164,7 +164,7 @@ fn weft_subsets(
         let made = Subset {
             at,
             labels: subset.labels.value.clone(),
-            settings: Settings::default(),
+            settings: Settings::default().shared(),
             ports: BTreeMap::new(),
         };
         add_subset(context, document, &mut subsets, &subset.name, made);

@@ -13,9 +13,9 @@ pub(super) fn parts(rule: &Spanned<HttpRule>) -> Written<'_> {
         span: rule.span,
         filters: &rule.filters,
         backends: &rule.backend_refs,
-        timeouts: rule.timeouts.as_deref(),
-        retry: rule.retry.as_ref(),
-        session: rule.session_persistence.as_ref(),
+        timeouts: rule.timeouts.as_deref().map(|timeouts| &timeouts.value),
+        retry: rule.retry.as_deref(),
+        session: rule.session_persistence.as_deref(),
     }
 }
 

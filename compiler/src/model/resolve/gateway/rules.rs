@@ -16,7 +16,9 @@ use crate::dialect::gateway::{
     self, CookieLifetime, Filter, FilterAction, HeaderMatch, HeaderModifier, Origin, PathModifier,
     PathModifierType, RequestMirror, RouteRetry, RouteTimeouts, SessionType, ValueMatchType,
 };
-use crate::model::{BackendRef, BackendTarget, MirrorRef, RouteKind, RouteRule, RuleAction, Settings};
+use crate::model::{
+    BackendRef, BackendTarget, Headers, MirrorRef, RouteKind, RouteRule, RuleAction, Settings,
+};
 use crate::yaml::{Span, Spanned};
 
 /// A rule as it is written, of a route of any kind.
@@ -51,7 +53,7 @@ impl Binder<'_, '_, '_, '_> {
         let backends: Vec<BackendRef> =
             written.backends.iter().map(|backend| self.backend(backend)).collect();
         let action = match (effects.redirect, backends.is_empty()) {
-            (Some(redirect), _) => RuleAction::Redirect(redirect),
+            (Some(redirect), _) => RuleAction::Redirect(Box::new(redirect)),
             // HTTPRouteRule.backendRefs: without any, and without a filter that answers, the status is 500; for a
             // caller of gRPC UNAVAILABLE, which is what it reads from 503.
             (None, true) if self.kind == RouteKind::Grpc => RuleAction::Respond { status: 503, body: None },
@@ -62,11 +64,10 @@ impl Binder<'_, '_, '_, '_> {
         RouteRule {
             at: self.context.at(self.document, written.span, Some(name)),
             action,
-            request_headers: effects.request,
-            response_headers: effects.response,
-            rewrite: effects.rewrite,
+            headers: Headers::new(effects.request, effects.response),
+            rewrite: effects.rewrite.map(Box::new),
             mirrors: effects.mirrors,
-            cors: effects.cors,
+            cors: effects.cors.map(Box::new),
             settings: match written.session {
                 Some(written_session) => {
                     settings(written).with(Settings::SESSION, session, written_session.span).shared()
@@ -85,8 +86,7 @@ impl Binder<'_, '_, '_, '_> {
         BackendRef {
             target,
             weight: written.weight(),
-            request_headers: effects.request,
-            response_headers: effects.response,
+            headers: Headers::new(effects.request, effects.response),
             span: written.span,
         }
     }

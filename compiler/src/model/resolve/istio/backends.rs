@@ -8,7 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::ParsedDocument;
 use crate::dialect::istio::virtual_service::RouteDestination;
 use crate::dialect::istio::{self, Destination, HeaderOperations, HttpRouteDestination, is_authority_field};
-use crate::model::{BackendRef, BackendTarget, Mesh};
+use crate::model::{BackendRef, BackendTarget, Headers, Mesh};
 use crate::yaml::Spanned;
 
 /// What binding a destination needs to know.
@@ -27,12 +27,11 @@ pub(super) fn backends(
     let alone = routes.len() == 1;
     let mut backends = Vec::new();
     for route in routes {
-        let (request_headers, response_headers) = edits(context, document, route.headers.as_ref());
+        let headers = edits(context, document, route.headers.as_ref());
         backends.push(BackendRef {
             target: destination(context, document, &route.destination, binder),
             weight: if alone { 1 } else { route.weight.as_deref().copied().unwrap_or(0) },
-            request_headers,
-            response_headers,
+            headers,
             span: route.span,
         });
     }
@@ -50,8 +49,7 @@ pub(super) fn layer4_backends(
     let backend = |route: &Spanned<RouteDestination>| BackendRef {
         target: destination(context, document, &route.destination, binder),
         weight: if alone { 1 } else { route.weight.as_deref().copied().unwrap_or(0) },
-        request_headers: HeaderEdits::default(),
-        response_headers: HeaderEdits::default(),
+        headers: Headers::default(),
         span: route.span,
     };
     routes.iter().map(backend).collect()
@@ -98,8 +96,8 @@ pub(super) fn edits(
     context: &mut Context<'_>,
     document: &ParsedDocument,
     headers: Option<&Spanned<istio::Headers>>,
-) -> (HeaderEdits, HeaderEdits) {
-    let Some(headers) = headers else { return Default::default() };
+) -> Headers {
+    let Some(headers) = headers else { return Headers::default() };
     let mut edit = |operations: Option<&Spanned<HeaderOperations>>| {
         let mut edits = HeaderEdits::default();
         if let Some(operations) = operations {
@@ -116,5 +114,5 @@ pub(super) fn edits(
         }
         edits
     };
-    (edit(headers.request.as_ref()), edit(headers.response.as_ref()))
+    Headers::new(edit(headers.request.as_ref()), edit(headers.response.as_ref()))
 }

@@ -93,27 +93,24 @@ pub(super) fn rule(
     let at = context.at(document, effective.span, Some(effective.name.clone()));
     let action = if let Some(redirect) = &written.redirect {
         let to = self::redirect(context, document, redirect, ports);
-        RuleAction::Redirect(Redirect {
-            port: redirect_port(context, effective, redirect, &ports.numbers).or(to.port),
-            ..to
-        })
+        let port = redirect_port(context, effective, redirect, &ports.numbers).or(to.port);
+        RuleAction::Redirect(Box::new(Redirect { port, ..to }))
     } else if let Some(response) = &written.direct_response {
         let body = response.body.as_ref().and_then(|body| body.text());
         RuleAction::Respond { status: response.status.value, body }
     } else {
         RuleAction::Forward(backends(context, document, &written.route, binder))
     };
-    let (request_headers, response_headers) = edits(context, document, written.headers.as_ref());
+    let headers = edits(context, document, written.headers.as_ref());
     let retries = written.retries.as_ref().map(retry).unwrap_or_default();
     let settings = retries.written(Settings::REQUEST, written.timeout.as_ref());
     RouteRule {
         at,
         action,
-        request_headers,
-        response_headers,
-        rewrite: rewrite(written),
+        headers,
+        rewrite: rewrite(written).map(Box::new),
         mirrors: mirrors(context, effective, binder),
-        cors: written.cors_policy.as_deref().map(cors),
+        cors: written.cors_policy.as_deref().map(|policy| Box::new(cors(policy))),
         settings: match &written.fault {
             Some(injected) => settings.with(Settings::FAULT, fault(injected), injected.span).shared(),
             None => settings.shared(),

@@ -8,8 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::dialect::{NO_EFFECT, NOT_SUPPORTED};
 use crate::model::routing::{Audience, Viewer};
 use crate::model::{
-    At, BackendTarget, Gateway, GatewayIndex, Mesh, Route, RouteRule, RuleAction, Service, ServiceIndex,
-    Told, View,
+    At, BackendTarget, Gateway, GatewayIndex, Mesh, Route, RouteRule, Service, ServiceIndex, Told, View,
 };
 use crate::yaml::Span;
 
@@ -75,11 +74,8 @@ fn asking<'m>(mesh: &'m Mesh, callers: &CallersByTarget) -> BTreeMap<ServiceInde
 
 /// The backends and mirrors of a rule, with their places.
 fn targets(rule: &RouteRule) -> impl Iterator<Item = (Span, &BackendTarget)> {
-    let backends = match &rule.action {
-        RuleAction::Forward(backends) => backends.as_slice(),
-        RuleAction::Redirect(_) | RuleAction::Respond { .. } => &[],
-    };
-    let backends = backends.iter().filter_map(|backend| Some((backend.span, backend.target.as_ref()?)));
+    let backends =
+        rule.action.backends().iter().filter_map(|backend| Some((backend.span, backend.target.as_ref()?)));
     backends.chain(rule.mirrors.iter().filter_map(|mirror| Some((mirror.span, mirror.target.as_ref()?))))
 }
 

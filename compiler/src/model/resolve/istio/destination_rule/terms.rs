@@ -8,6 +8,7 @@
 //! Where two rules set one field, the one of higher priority decides; without, that is an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::super::super::{Context, services};
 use super::super::settings::{self, Parts};
@@ -51,7 +52,7 @@ fn bind_one<'d>(context: &mut Context<'_>, rule: &Rule<'d>, service: &mut Servic
         let made = Subset {
             at,
             labels: subset.labels.clone(),
-            settings: subset_settings(context, document, own, top, None),
+            settings: subset_settings(context, document, own, top, None).shared(),
             ports: own.map(|own| subset_ports(context, document, own, top, service)).unwrap_or_default(),
         };
         if let Some(tls) = own.and_then(|own| own.tls.as_ref()) {
@@ -75,7 +76,7 @@ fn bind_policy<'d>(
     let object = document.object();
     let own = settings::of(&Parts::of(policy)).made_by(&object);
     clash(context, rule, policy.span, service, &own, before);
-    let whole = std::mem::take(&mut service.settings).or(&own);
+    let whole = Settings::clone(&service.settings).or(&own);
     for port in &mut service.ports {
         let of_port = policy
             .port_level_settings
@@ -101,7 +102,10 @@ fn bind_policy<'d>(
             // A policy of the port replaces this one.
             None if before.ports.contains_key(&port.number) => None,
             // Time without traffic is limited on connections, not on requests.
-            None => match (port.settings.take(), settings::idle_connections(policy, port)) {
+            None => match (
+                port.settings.take().map(Arc::unwrap_or_clone),
+                settings::idle_connections(policy, port),
+            ) {
                 (None, None) => None,
                 (before, idle) => {
                     let idle = idle.unwrap_or_default().made_by(&object);
@@ -110,10 +114,10 @@ fn bind_policy<'d>(
             },
         };
         if settings.is_some() {
-            port.settings = settings;
+            port.settings = settings.map(Settings::shared);
         }
     }
-    service.settings = whole;
+    service.settings = whole.shared();
     for of_port in &policy.port_level_settings {
         if let Some(selector) = &of_port.port {
             context.port(document, service, selector.number.value, selector.span);

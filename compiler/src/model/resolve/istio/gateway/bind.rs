@@ -88,7 +88,8 @@ fn to_https(context: &mut Context<'_>, server: &Server<'_>, listeners: Vec<Liste
     let name = Some(server.written.name().value.clone());
     let redirect =
         Redirect { scheme: Some("https".to_owned()), host: None, port: None, path: None, status: 301 };
-    let rule = RouteRule::new(context.at(server.document, span, name), RuleAction::Redirect(redirect));
+    let rule =
+        RouteRule::new(context.at(server.document, span, name), RuleAction::Redirect(Box::new(redirect)));
     Route {
         at: context.at_document(server.document),
         namespace: server.document.namespace().to_owned(),
