@@ -372,6 +372,7 @@ const KINDS: &[Entry] = &[
 ];
 
 /// What makes pods in a way of its own.
+#[expect(clippy::boxed_local, reason = "it stands where a variant of `Kind` does, and those take boxes")]
 fn workload<W: Into<kubernetes::Workload>>(written: Box<Spanned<W>>) -> Kind {
     let Spanned { value, span } = *written;
     Kind::Workload(Box::new(Spanned::new(value.into(), span)))
