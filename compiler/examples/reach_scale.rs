@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 use weft::reach::{
-    Entry, FieldCondition, FieldPattern, Limits, PathKind, PathPattern, Reach, Reachability, StringPattern,
+    Budget, Entry, FieldCondition, FieldPattern, PathKind, PathPattern, Reach, Reachability, StringPattern,
 };
 
 fn main() {
@@ -22,9 +22,9 @@ fn main() {
 }
 
 fn report(name: &str, table: &[Entry]) {
-    let limits = Limits::default();
+    let budget = Budget::default();
     let start = Instant::now();
-    let mut list = Reachability::new(table, &limits);
+    let mut list = Reachability::new(table, &budget);
     let mut worst = Duration::ZERO;
     let [mut reachable, mut single, mut union, mut impossible, mut unknown] = [0; 5];
     for at in 0..table.len() {

@@ -32,17 +32,17 @@ use std::collections::BTreeMap;
 use weft_bundle::body::Effect;
 
 use super::access_conditions::{at_least, exactly};
-use super::access_entries::{entries, narrowed};
+use super::access_entries::{entries, is_for, narrowed};
 use crate::diagnostic::Diagnostic;
 use crate::model::callers::policies_on;
 use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
-use crate::parallel;
-use crate::reach::{self, Entry, Limits, Reach, Reachability};
+use crate::reach::{self, Budget, Entry, Reach, Reachability, ration};
 use crate::yaml::Span;
 
 /// One finding per rule that allows.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
-    let judged = parallel::map(&mesh.services, |place, _| of_service(mesh, ServiceIndex(place)));
+    let judged =
+        ration::map(&mesh.services, |place, _, budget| of_service(mesh, ServiceIndex(place), budget));
     let mut verdicts: BTreeMap<Span, Option<Diagnostic>> = BTreeMap::new();
     for (span, verdict) in judged.into_iter().flatten() {
         let known = verdicts.entry(span).or_insert_with(|| verdict.clone());
@@ -54,24 +54,45 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 }
 
 /// What each port says of each rule that allows: one port where it lets somebody in is enough.
-fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>)> {
+fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, Option<Diagnostic>)> {
     let mut verdicts = Vec::new();
     for port in &mesh.service(index).ports {
-        let denials = denials(mesh, index, port);
         let allowing = policies_on(mesh, index, port).filter(|policy| policy.effect == Effect::Allow);
-        for (policy, rule) in allowing.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)))
-        {
-            let known = rule.when.as_ref().map(at_least).unwrap_or_default();
-            let own = entries(mesh, rule, index, port.number).map(|entries| narrowed(entries, &known));
-            let verdict = match own {
-                Some(own) if own.is_empty() => continue,
-                Some(own) => covered(&denials, &own).map(|(by, example)| report(policy, rule, &by, &example)),
-                None => None,
-            };
-            verdicts.push((rule.at.span, verdict));
+        let rules = allowing.flat_map(|policy| policy.rules.iter().map(move |rule| (policy, rule)));
+        let rules = rules.filter(|(_, rule)| is_for(rule, index, port.number));
+        let denials = denials(mesh, index, port);
+        if denials.is_empty() {
+            verdicts.extend(rules.map(|(_, rule)| (rule.at.span, None)));
+            continue;
+        }
+        let allowed: Vec<Allowed<'_>> =
+            rules.map(|placed| Allowed::new(mesh, (index, port), placed)).collect();
+        let mut list = List::new(&denials, &allowed, budget);
+        for Allowed { policy, rule, entries } in &allowed {
+            let by = entries.as_ref().and_then(|entries| list.covered(entries.len()));
+            verdicts.push((rule.at.span, by.map(|(by, example)| report(policy, rule, &by, &example))));
         }
     }
     verdicts
+}
+
+/// A rule that allows, and its entries; none if they are too many.
+struct Allowed<'m> {
+    policy: &'m AccessPolicy,
+    rule: &'m AccessRule,
+    entries: Option<Vec<Entry>>,
+}
+
+impl<'m> Allowed<'m> {
+    fn new(
+        mesh: &Mesh,
+        (index, port): (ServiceIndex, &Port),
+        (policy, rule): (&'m AccessPolicy, &'m AccessRule),
+    ) -> Self {
+        let known = rule.when.as_ref().map(at_least).unwrap_or_default();
+        let entries = entries(mesh, rule, index, port.number).map(|entries| narrowed(entries, &known));
+        Self { policy, rule, entries }
+    }
 }
 
 /// A rule that denies, and one of its entries.
@@ -91,33 +112,42 @@ fn denials<'m>(mesh: &'m Mesh, index: ServiceIndex, port: &'m Port) -> Vec<Denia
     sure.flatten().collect()
 }
 
-/// The denials that cover all entries of a rule, and a request that they refuse.
-fn covered<'d, 'm>(
+/// The denials of a port, then what its rules allow, one rule after the other.
+struct List<'d, 'm, 'b> {
     denials: &'d [Denial<'m>],
-    own: &[Entry],
-) -> Option<(Vec<&'d Denial<'m>>, reach::Request)> {
-    if denials.is_empty() {
-        return None;
+    reachability: Reachability<'b>,
+    /// The first entry of the rule that is asked about next.
+    next: usize,
+}
+
+impl<'d, 'm, 'b> List<'d, 'm, 'b> {
+    fn new(denials: &'d [Denial<'m>], allowed: &[Allowed<'_>], budget: &'b Budget) -> Self {
+        let allowed = allowed.iter().filter_map(|allowed| allowed.entries.as_ref()).flatten();
+        let list: Vec<Entry> = denials.iter().map(|(.., entry)| entry).chain(allowed).cloned().collect();
+        Self { denials, reachability: Reachability::new(&list, budget), next: denials.len() }
     }
-    let list: Vec<Entry> = denials.iter().map(|(.., entry)| entry).chain(own).cloned().collect();
-    let mut guilty: Vec<usize> = Vec::new();
-    let mut shown = None;
-    for place in 0..own.len() {
-        let before = list.iter().take(denials.len());
-        let asked: Vec<Entry> = before.chain(own.get(place)).cloned().collect();
-        match Reachability::new(&asked, &Limits::default()).reach(denials.len()) {
-            Reach::Unreachable { covered_by, example, .. } => {
-                guilty.extend(covered_by);
-                shown.get_or_insert(example);
+
+    /// The denials that cover all entries of the next rule, which has so many, and a request that they refuse.
+    fn covered(&mut self, entries: usize) -> Option<(Vec<&'d Denial<'m>>, reach::Request)> {
+        let own = self.next..self.next.saturating_add(entries);
+        self.next = own.end;
+        let mut guilty: Vec<usize> = Vec::new();
+        let mut shown = None;
+        for place in own {
+            match self.reachability.reach_all(&[place], self.denials.len()) {
+                Reach::Unreachable { covered_by, example, .. } => {
+                    guilty.extend(covered_by);
+                    shown.get_or_insert(example);
+                }
+                // A condition that nothing satisfies allows nothing either way.
+                Reach::Impossible { .. } => {}
+                Reach::Reachable { .. } | Reach::Unknown { .. } => return None,
             }
-            // A condition that nothing satisfies allows nothing either way.
-            Reach::Impossible { .. } => {}
-            Reach::Reachable { .. } | Reach::Unknown { .. } => return None,
         }
+        guilty.sort_unstable();
+        guilty.dedup();
+        Some((guilty.into_iter().filter_map(|place| self.denials.get(place)).collect(), shown?))
     }
-    guilty.sort_unstable();
-    guilty.dedup();
-    Some((guilty.into_iter().filter_map(|place| denials.get(place)).collect(), shown?))
 }
 
 fn report(

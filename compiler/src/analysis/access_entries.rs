@@ -15,6 +15,11 @@ use crate::reach::{Entry, FieldCondition, entry_of};
 /// A rule that becomes more entries than this is not decided.
 const MOST_ENTRIES: usize = 256;
 
+/// Whether one of the operations of a rule is for the port.
+pub(super) fn is_for(rule: &AccessRule, service: ServiceIndex, port: u16) -> bool {
+    rule.to.is_empty() || rule.to.iter().any(|operation| operation.is_for(service, port))
+}
+
 /// The entries of a rule on a port; empty if none of its operations is for the port, none if they are too many.
 pub(super) fn entries(
     mesh: &Mesh,

@@ -7,7 +7,8 @@
 //! * rules of two VirtualServices for one host of a gateway that match a common request, which is printed.
 //!
 //! Equal documents for different requests are no finding, nor are ties inside one document: there the first rule decides.
-//! A request that repeats a header or parameter with different values is not looked for.
+//! A request that repeats a header or parameter with different values is not looked for. What is too large to compare counts
+//! as a common request, with one finding for each service or listener.
 //!
 //! # Why it matters
 //! Other meshes let the older document win, by its creation time in the cluster. Git has no such time, and a restored
@@ -33,50 +34,58 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weft_bundle::body::PathMatch;
-
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{Gateway, GatewayIndex, Mesh, Order, Port, Route, Service, ServiceIndex};
-use crate::parallel;
-use crate::reach::{self, Entry, Limits, Reachability};
-
-use crate::reach::entry_of;
+use crate::reach::{self, Budget, Entry, Reachability, entry_of, ration};
 
 /// One finding per pair of documents.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
-    let services =
-        parallel::map(&mesh.services, |place, service| of_service(mesh, ServiceIndex(place), service));
-    let gateways =
-        parallel::map(&mesh.gateways, |place, gateway| of_gateway(mesh, GatewayIndex(place), gateway));
+    let services = ration::map(&mesh.services, |place, service, budget| {
+        of_service(mesh, ServiceIndex(place), service, budget)
+    });
+    let gateways = ration::map(&mesh.gateways, |place, gateway, budget| {
+        of_gateway(mesh, GatewayIndex(place), gateway, budget)
+    });
     let found = services.into_iter().chain(gateways);
     found.flatten().filter(|(pair, _)| seen.insert(*pair)).map(|(_, finding)| finding).collect()
 }
 
 /// The findings on one service, each with the pair of routes that it is about.
-fn of_service(mesh: &Mesh, index: ServiceIndex, service: &Service) -> Vec<(Pair, Diagnostic)> {
+fn of_service(
+    mesh: &Mesh,
+    index: ServiceIndex,
+    service: &Service,
+    budget: &Budget,
+) -> Vec<(Pair, Diagnostic)> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
     for port in &service.ports {
         for namespace in routing::audiences(mesh, index, port) {
             let plan = routing::plan(mesh, index, port, namespace);
             findings.extend(rivals(mesh, &plan, service, port, &mut seen));
-            findings.extend(ties(&plan, &format!("port {} ({})", port.number, port.name), &mut seen));
+            let what = format!("port {} ({})", port.number, port.name);
+            findings.extend(ties(&plan, &what, budget, &mut seen));
         }
     }
     findings
 }
 
 /// The findings on the listeners of one gateway.
-fn of_gateway(mesh: &Mesh, index: GatewayIndex, gateway: &Gateway) -> Vec<(Pair, Diagnostic)> {
+fn of_gateway(
+    mesh: &Mesh,
+    index: GatewayIndex,
+    gateway: &Gateway,
+    budget: &Budget,
+) -> Vec<(Pair, Diagnostic)> {
     let mut seen = BTreeSet::new();
     let mut findings = Vec::new();
     for (place, listener) in gateway.listeners.iter().enumerate() {
         let plan = routing::listener_plan(mesh, index, place);
         let what = format!("listener `{}` of `{}`", listener.name, gateway.id());
         findings.extend(mixed(mesh, &plan, &what, &mut seen));
-        findings.extend(ties(&plan, &what, &mut seen));
+        findings.extend(ties(&plan, &what, budget, &mut seen));
     }
     findings
 }
@@ -148,17 +157,24 @@ fn mixed(
 
 /// Entries of different documents that rank equal and share a request. What is too large to decide counts as shared:
 /// a tie that cannot be excluded is not to be guessed about.
-fn ties(plan: &FrontendPlan<'_>, what: &str, seen: &mut BTreeSet<Pair>) -> Vec<(Pair, Diagnostic)> {
+fn ties(
+    plan: &FrontendPlan<'_>,
+    what: &str,
+    budget: &Budget,
+    seen: &mut BTreeSet<Pair>,
+) -> Vec<(Pair, Diagnostic)> {
     if plan.entries.iter().all(|planned| Some(planned.route_index) == plan.routes.first().copied()) {
         return Vec::new();
     }
     let entries: Vec<_> = plan.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
-    let (candidates, beyond) = equal_ranks(plan, &entries);
+    let (candidates, beyond) = equal_ranks(plan, &entries, budget);
     if candidates.is_empty() {
         return Vec::new();
     }
-    let mut list = Reachability::new(&entries, &Limits::default());
+    let mut list = Reachability::new(&entries, budget);
     let mut findings = Vec::new();
+    // Where the first pair is that is not decided, and how many more there are.
+    let mut undecided: Option<(usize, usize)> = None;
     for (first, second) in candidates {
         let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second)) else { continue };
         let pair = (a.route_index.min(b.route_index), a.route_index.max(b.route_index));
@@ -168,10 +184,23 @@ fn ties(plan: &FrontendPlan<'_>, what: &str, seen: &mut BTreeSet<Pair>) -> Vec<(
         let shared = match list.overlaps(first, second) {
             Ok(None) => continue,
             Ok(Some(request)) => format!("match {request}"),
-            Err(unknown) => format!("may match one request ({unknown})"),
+            Err(unknown) => {
+                if let Some((_, more)) = &mut undecided {
+                    *more += usize::from(seen.insert(pair));
+                    continue;
+                }
+                undecided = Some((findings.len(), 0));
+                format!("may match one request ({unknown})")
+            }
         };
         seen.insert(pair);
         findings.push((pair, report(a, b, what, &shared)));
+    }
+    if let Some((at, more @ 1..)) = undecided
+        && let Some((_, finding)) = findings.get_mut(at)
+    {
+        let plural = if more == 1 { "pair" } else { "pairs" };
+        finding.notes.push(format!("{more} more {plural} of documents there cannot be told apart either"));
     }
     if let Some((first, second)) = beyond
         && let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second))
@@ -189,16 +218,13 @@ fn ties(plan: &FrontendPlan<'_>, what: &str, seen: &mut BTreeSet<Pair>) -> Vec<(
 /// How many pairs of one list are compared. No list that somebody wrote has as many.
 const MOST_PAIRS: usize = 20_000;
 
-/// How long pairs are looked for in one list; a pair whose paths are compared counts a hundred times, and one for which an
-/// expression is compiled as often again.
-const MOST_LOOKS: usize = 500_000_000;
+/// Steps that it takes to see whether two paths are plainly apart.
+const STEPS_PER_PAIR: usize = 16;
 
 /// Pairs of entries, by place and in order, of different routes, equal in rank and in priority, that are not plainly
-/// apart; and the first pair beyond
-/// [`MOST_PAIRS`] or [`MOST_LOOKS`].
-fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option<Pair>) {
+/// apart; and the first pair beyond [`MOST_PAIRS`] or the budget.
+fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry], budget: &Budget) -> (Vec<Pair>, Option<Pair>) {
     let mut pairs = Vec::new();
-    let mut looks = MOST_LOOKS;
     let mut start = 0;
     // Entries are sorted by rank, so those of equal rank stand together.
     for group in plan.entries.chunk_by(|a, b| a.rank == b.rank) {
@@ -212,19 +238,13 @@ fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option
         for (first, second) in pairs_of_group {
             let (Some(a), Some(b)) = (plan.entries.get(first), plan.entries.get(second)) else { continue };
             let tie = is_tie(a, b);
-            let expressions = [a, b].into_iter().filter(|planned| is_expression(planned)).count();
-            looks = looks.saturating_sub(match (tie, expressions) {
-                (false, _) => 1,
-                (true, 1) => 10_000,
-                (true, _) => 100,
-            });
-            let apart = || {
-                entries.get(first).zip(entries.get(second)).is_some_and(|(a, b)| reach::plainly_apart(a, b))
-            };
-            if tie && (looks == 0 || !apart()) {
+            let affordable = budget.spend(if tie { STEPS_PER_PAIR } else { 1 }).is_ok();
+            let pair = entries.get(first).zip(entries.get(second));
+            let apart = || pair.is_some_and(|(a, b)| reach::plainly_apart(a, b, budget));
+            if tie && (!affordable || !apart()) {
                 pairs.push((first, second));
             }
-            if pairs.len() > MOST_PAIRS || (tie && looks == 0) {
+            if pairs.len() > MOST_PAIRS || (tie && !affordable) {
                 let beyond = pairs.pop();
                 pairs.sort_unstable();
                 return (pairs, beyond);
@@ -233,10 +253,6 @@ fn equal_ranks(plan: &FrontendPlan<'_>, entries: &[Entry]) -> (Vec<Pair>, Option
     }
     pairs.sort_unstable();
     (pairs, None)
-}
-
-fn is_expression(planned: &PlannedEntry<'_>) -> bool {
-    matches!(planned.entry.condition.path, Some(PathMatch::Regex(_)))
 }
 
 fn is_tie(a: &PlannedEntry<'_>, b: &PlannedEntry<'_>) -> bool {

@@ -26,12 +26,11 @@ use std::collections::BTreeMap;
 
 use weft_bundle::body::{Effect, OperationMatch, Verdict};
 
-use super::access_entries::{entries, meet};
+use super::access_entries::{entries, is_for, meet};
 use crate::diagnostic::Diagnostic;
 use crate::model::callers::policies_on;
 use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
-use crate::parallel;
-use crate::reach::{Entry, Limits, Reach, Reachability};
+use crate::reach::{Budget, Entry, Reach, Reachability, ration};
 use crate::yaml::Span;
 
 /// More rules than this on one port are not compared with each other.
@@ -39,7 +38,8 @@ const MOST_RULES: usize = 200;
 
 /// One finding per rule.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
-    let judged = parallel::map(&mesh.services, |place, _| of_service(mesh, ServiceIndex(place)));
+    let judged =
+        ration::map(&mesh.services, |place, _, budget| of_service(mesh, ServiceIndex(place), budget));
     let mut verdicts: BTreeMap<Span, Option<Diagnostic>> = BTreeMap::new();
     for (span, verdict) in judged.into_iter().flatten() {
         let known = verdicts.entry(span).or_insert_with(|| verdict.clone());
@@ -53,29 +53,25 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
 type Placed<'m> = (&'m AccessPolicy, &'m AccessRule);
 
 /// What each port says of each rule: one port where it matters is enough.
-fn of_service(mesh: &Mesh, index: ServiceIndex) -> Vec<(Span, Option<Diagnostic>)> {
+fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, Option<Diagnostic>)> {
     let mut verdicts = Vec::new();
     for port in &mesh.service(index).ports {
         let policies: Vec<_> = policies_on(mesh, index, port).collect();
         let of = |effect| {
             let here = policies.iter().filter(move |policy| policy.effect == effect);
             let rules = here.flat_map(|policy| policy.rules.iter().map(|rule| (*policy, rule)));
-            rules.filter(|(_, rule)| is_for(rule, index, port)).collect::<Vec<Placed<'_>>>()
+            rules.filter(|(_, rule)| is_for(rule, index, port.number)).collect::<Vec<Placed<'_>>>()
         };
         let (allowing, denying) = (of(Effect::Allow), of(Effect::Deny));
-        verdicts.extend(redundant(mesh, index, port, &denying));
+        verdicts.extend(redundant(mesh, (index, port), &denying, budget));
         match allowing.as_slice() {
             [(policy, rule)] if mesh.default_access == Verdict::Allow && is_everything(rule) => {
                 verdicts.push((rule.at.span, Some(as_by_default(mesh, policy, rule))));
             }
-            rules => verdicts.extend(redundant(mesh, index, port, rules)),
+            rules => verdicts.extend(redundant(mesh, (index, port), rules, budget)),
         }
     }
     verdicts
-}
-
-fn is_for(rule: &AccessRule, index: ServiceIndex, port: &Port) -> bool {
-    rule.to.is_empty() || rule.to.iter().any(|operation| operation.is_for(index, port.number))
 }
 
 fn is_everything(rule: &AccessRule) -> bool {
@@ -88,24 +84,31 @@ fn is_everything(rule: &AccessRule) -> bool {
 /// From the last rule to the first: what is left of the others when one goes must cover what goes after it.
 fn redundant(
     mesh: &Mesh,
-    index: ServiceIndex,
-    port: &Port,
+    (index, port): (ServiceIndex, &Port),
     rules: &[Placed<'_>],
+    budget: &Budget,
 ) -> Vec<(Span, Option<Diagnostic>)> {
     if rules.len() > MOST_RULES {
         return Vec::new();
     }
+    if let [(_, rule)] = rules {
+        return vec![(rule.at.span, None)];
+    }
+    let own = |(_, rule): &Placed<'_>| entries(mesh, rule, index, port.number);
+    let entries: Vec<Option<Vec<Entry>>> = rules.iter().map(own).collect();
     let mut gone = vec![false; rules.len()];
     let mut verdicts = Vec::new();
     for (place, (policy, rule)) in rules.iter().enumerate().rev() {
         let others = rules.iter().enumerate().filter(|(other, (_, candidate))| {
             *other != place && gone.get(*other) == Some(&false) && may_cover(mesh, candidate, rule)
         });
-        let others: Vec<Placed<'_>> = others.map(|(_, placed)| *placed).collect();
-        let by = covering(mesh, index, port, &others, rule);
+        let others: Vec<usize> = others.map(|(other, _)| other).collect();
+        let by = covering(&entries, place, &others, budget);
         if let (Some(_), Some(gone)) = (&by, gone.get_mut(place)) {
             *gone = true;
         }
+        let by =
+            by.map(|by| by.into_iter().filter_map(|other| rules.get(other).copied()).collect::<Vec<_>>());
         verdicts.push((rule.at.span, by.map(|by| covered(policy, rule, &by))));
     }
     verdicts
@@ -117,29 +120,29 @@ fn may_cover(mesh: &Mesh, wide: &AccessRule, narrow: &AccessRule) -> bool {
     wide.when.is_none() && (wide.from.is_empty() || narrow.from.first().is_some_and(meets))
 }
 
-/// The rules that say all that a rule says, if they do.
-fn covering<'m>(
-    mesh: &Mesh,
-    index: ServiceIndex,
-    port: &Port,
-    others: &[Placed<'m>],
-    rule: &AccessRule,
-) -> Option<Vec<Placed<'m>>> {
+/// Which of the others say all that the rule at a place says, if they do; rules are known by their entries.
+fn covering(
+    entries: &[Option<Vec<Entry>>],
+    place: usize,
+    others: &[usize],
+    budget: &Budget,
+) -> Option<Vec<usize>> {
     if others.is_empty() {
         return None;
     }
-    let mut list: Vec<(usize, Entry)> = Vec::new();
-    for (place, (_, other)) in others.iter().enumerate() {
-        let entries = entries(mesh, other, index, port.number)?;
-        list.extend(entries.into_iter().map(|entry| (place, entry)));
+    let mut list: Vec<(usize, &Entry)> = Vec::new();
+    for other in others {
+        list.extend(entries.get(*other)?.as_ref()?.iter().map(|entry| (*other, entry)));
     }
+    let own = entries.get(place)?.as_ref()?;
+    let asked: Vec<Entry> = list.iter().map(|(_, entry)| *entry).chain(own).cloned().collect();
+    let mut reachability = Reachability::new(&asked, budget);
     let mut by = Vec::new();
-    for own in entries(mesh, rule, index, port.number)? {
-        let asked: Vec<Entry> = list.iter().map(|(_, entry)| entry.clone()).chain([own]).collect();
-        match Reachability::new(&asked, &Limits::default()).reach(list.len()) {
+    for own in list.len()..asked.len() {
+        match reachability.reach_all(&[own], list.len()) {
             Reach::Unreachable { covered_by, .. } => {
                 by.extend(
-                    covered_by.into_iter().filter_map(|entry| list.get(entry)).map(|(place, _)| *place),
+                    covered_by.into_iter().filter_map(|entry| list.get(entry)).map(|(other, _)| *other),
                 );
             }
             Reach::Impossible { .. } => {}
@@ -148,7 +151,7 @@ fn covering<'m>(
     }
     by.sort_unstable();
     by.dedup();
-    (!by.is_empty()).then(|| by.into_iter().filter_map(|place| others.get(place).copied()).collect())
+    (!by.is_empty()).then_some(by)
 }
 
 fn finding(policy: &AccessPolicy, rule: &AccessRule, why: &str) -> Diagnostic {

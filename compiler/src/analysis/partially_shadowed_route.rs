@@ -42,8 +42,7 @@ use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{BackendRef, GatewayIndex, Mesh, Order, RouteRule, RuleAction, ServiceIndex};
-use crate::parallel;
-use crate::reach::{self, Entry, Limits, Reach, Reachability, Unknown, entry_of};
+use crate::reach::{self, Budget, Entry, Reach, Reachability, Unknown, entry_of, ration};
 use crate::yaml::Span;
 
 /// Longer lists are not looked at: the pairs of a list are as many as its square.
@@ -51,8 +50,9 @@ const MOST_ENTRIES: usize = 2_000;
 
 /// One finding per later entry, with the first that takes part of it.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
-    let lists = parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place)));
-    let gateways = parallel::map(&mesh.gateways, |place, _| judge_gateway(mesh, GatewayIndex(place)));
+    let lists = ration::map(&mesh.services, |place, _, budget| judge_all(mesh, ServiceIndex(place), budget));
+    let gateways =
+        ration::map(&mesh.gateways, |place, _, budget| judge_gateway(mesh, GatewayIndex(place), budget));
     let mut found: BTreeMap<(usize, Span), Diagnostic> = BTreeMap::new();
     for (key, finding) in lists.into_iter().chain(gateways).flatten() {
         found.entry(key).or_insert(finding);
@@ -60,32 +60,33 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     found.into_values().collect()
 }
 
-fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Vec<((usize, Span), Diagnostic)> {
+fn judge_all(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<((usize, Span), Diagnostic)> {
     let mut found = Vec::new();
     for port in &mesh.service(index).ports {
         for namespace in routing::audiences(mesh, index, port) {
             let plan = routing::plan(mesh, index, port, namespace);
-            found.extend(judge(&plan));
+            found.extend(judge(&plan, budget));
         }
     }
     found
 }
 
-fn judge_gateway(mesh: &Mesh, index: GatewayIndex) -> Vec<((usize, Span), Diagnostic)> {
+fn judge_gateway(mesh: &Mesh, index: GatewayIndex, budget: &Budget) -> Vec<((usize, Span), Diagnostic)> {
     let listeners = 0..mesh.gateway(index).listeners.len();
-    listeners.flat_map(|listener| judge(&routing::listener_plan(mesh, index, listener))).collect()
+    listeners.flat_map(|listener| judge(&routing::listener_plan(mesh, index, listener), budget)).collect()
 }
 
-fn judge(plan: &FrontendPlan<'_>) -> Vec<((usize, Span), Diagnostic)> {
+fn judge(plan: &FrontendPlan<'_>, budget: &Budget) -> Vec<((usize, Span), Diagnostic)> {
     let conditions: Vec<RequestMatch> = plan.entries.iter().map(PlannedEntry::condition).collect();
     let conditions: Vec<&RequestMatch> = conditions.iter().collect();
     let entry = |at: usize| plan.entries.get(at);
     let differ = |first, second| entry(first).zip(entry(second)).is_some_and(|(a, b)| differ(a, b));
     let entries = || plan.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
-    let found = crossings(&conditions, entries, differ).into_iter().filter_map(|(first, second, example)| {
-        let (earlier, later) = entry(first).zip(entry(second))?;
-        Some(((later.route_index, later.entry.span), report(earlier, later, &example)))
-    });
+    let found =
+        crossings(&conditions, entries, differ, budget).into_iter().filter_map(|(first, second, example)| {
+            let (earlier, later) = entry(first).zip(entry(second))?;
+            Some(((later.route_index, later.entry.span), report(earlier, later, &example)))
+        });
     found.collect()
 }
 
@@ -95,18 +96,22 @@ fn crossings(
     conditions: &[&RequestMatch],
     entries: impl Fn() -> Vec<Entry>,
     differ: impl Fn(usize, usize) -> bool,
+    budget: &Budget,
 ) -> Vec<(usize, usize, reach::Request)> {
     if conditions.len() < 2 || conditions.len() > MOST_ENTRIES {
         return Vec::new();
     }
     let sketches: Vec<Sketch> = conditions.iter().map(|condition| Sketch::of(condition)).collect();
-    let mut lists: Option<Lists> = None;
+    let mut lists: Option<Lists<'_>> = None;
     let mut found = Vec::new();
     for (second, later) in sketches.iter().enumerate() {
+        if budget.spend(second).is_err() {
+            break;
+        }
         let before = sketches.iter().take(second).enumerate();
         for (first, _) in before.filter(|(first, earlier)| earlier.may_cross(later) && differ(*first, second))
         {
-            let lists = lists.get_or_insert_with(|| Lists { entries: entries(), reachability: None });
+            let lists = lists.get_or_insert_with(|| Lists { entries: entries(), budget, reachability: None });
             if let Ok(Some(example)) = lists.taken(first, second) {
                 found.push((first, second, example));
                 break;
@@ -117,20 +122,21 @@ fn crossings(
 }
 
 /// A list as the core reads it.
-struct Lists {
+struct Lists<'b> {
     entries: Vec<Entry>,
+    budget: &'b Budget,
     /// Made when first asked for: most pairs are settled by the two alone.
-    reachability: Option<Reachability>,
+    reachability: Option<Reachability<'b>>,
 }
 
-impl Lists {
+impl Lists<'_> {
     /// A request that the first entry takes from the second, if that is probably not meant and the second gets others.
     fn taken(&mut self, first: usize, second: usize) -> Result<Option<reach::Request>, Unknown> {
         let Some((a, b)) = self.entries.get(first).zip(self.entries.get(second)) else { return Ok(None) };
-        if reach::plainly_apart(a, b) || !is_surprising(a, b)? {
+        if reach::plainly_apart(a, b, self.budget) || !is_surprising(a, b, self.budget)? {
             return Ok(None);
         }
-        let make = || Reachability::new(&self.entries, &Limits::default());
+        let make = || Reachability::new(&self.entries, self.budget);
         let list = self.reachability.get_or_insert_with(make);
         if matches!(list.reach(second), Reach::Unreachable { .. }) {
             return Ok(None);
@@ -221,13 +227,15 @@ enum Relation {
     Crossing,
 }
 
-fn is_surprising(earlier: &Entry, later: &Entry) -> Result<bool, Unknown> {
+fn is_surprising(earlier: &Entry, later: &Entry, budget: &Budget) -> Result<bool, Unknown> {
     let mut relations = BTreeMap::new();
     for part in parts(earlier).into_iter().chain(parts(later)) {
         if relations.contains_key(&part) {
             continue;
         }
-        let Some(relation) = relation(&only(earlier, &part), &only(later, &part))? else { return Ok(false) };
+        let Some(relation) = relation(&only(earlier, &part), &only(later, &part), budget)? else {
+            return Ok(false);
+        };
         relations.insert(part, relation);
     }
     let is = |wanted: Relation| relations.values().any(|relation| *relation == wanted);
@@ -236,17 +244,17 @@ fn is_surprising(earlier: &Entry, later: &Entry) -> Result<bool, Unknown> {
     let path = relations.get(&Part::Path) == Some(&Relation::Wider { strictly: true });
     let has_path = || {
         let path = only(earlier, &Part::Path);
-        Ok(!reach::covers(&path, &Entry::default(), &Limits::default())?)
+        Ok(!reach::covers(&path, &Entry::default(), budget)?)
     };
     Ok(crossing || (path && more && has_path()?))
 }
 
 /// None if no value satisfies both.
-fn relation(earlier: &Entry, later: &Entry) -> Result<Option<Relation>, Unknown> {
+fn relation(earlier: &Entry, later: &Entry, budget: &Budget) -> Result<Option<Relation>, Unknown> {
     if earlier == later {
         return Ok(Some(Relation::Wider { strictly: false }));
     }
-    let mut both = Reachability::new(&[earlier.clone(), later.clone()], &Limits::default());
+    let mut both = Reachability::new(&[earlier.clone(), later.clone()], budget);
     Ok(match (both.covers(0, 1)?, both.covers(1, 0)?) {
         (true, back) => Some(Relation::Wider { strictly: !back }),
         (false, true) => Some(Relation::Narrower),

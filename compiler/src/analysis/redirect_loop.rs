@@ -4,8 +4,9 @@
 //! other services, and for a rule on a gateway to the gateway's other listeners, until the same request comes again or
 //! twenty redirects are over.
 //!
-//! It is exact for the request that it shows: that one does loop. It tries one request for each condition, with the headers
-//! repeated as `curl -L` does; that other requests of the rule loop is not excluded.
+//! It is exact for the request that it shows: that one does loop. It tries one request for each condition and for each kind of
+//! caller that lists treat apart (by namespace or labels), with the headers repeated as `curl -L` does; that other requests
+//! of the rule loop is not excluded.
 //!
 //! # Why it matters
 //! Browsers give up after about twenty redirects and show an error; programs without a limit go on.
@@ -36,9 +37,9 @@ use weft_bundle::engine::{Engine, HostPattern, redirect_location, split_authorit
 use super::scene::{self, HOST, Sent};
 use super::unreachable_route::rule_name;
 use crate::diagnostic::Diagnostic;
-use crate::model::routing::{self, PlannedEntry};
+use crate::model::routing::{self, Audience, PlannedEntry};
 use crate::model::{GatewayIndex, GatewayListener, Mesh, Port, Route, RuleAction, ServiceIndex};
-use crate::reach::{self, HOST_FACT, Limits, Reach, Reachability, entry_of};
+use crate::reach::{self, Budget, HOST_FACT, Reach, Reachability, entry_of, ration};
 use crate::yaml::Span;
 
 /// How many redirects a browser follows (Fetch standard, `redirect count`).
@@ -49,24 +50,29 @@ const SHOWN: usize = 4;
 
 /// One finding per condition.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    let services =
+        ration::map(&mesh.services, |place, _, budget| of_service(mesh, ServiceIndex(place), budget));
+    let gateways = ration::map(&mesh.gateways, |place, gateway, budget| {
+        let listeners = 0..gateway.listeners.len();
+        listeners.flat_map(|listener| of_listener(mesh, GatewayIndex(place), listener, budget)).collect()
+    });
     let mut found: BTreeMap<Span, Diagnostic> = BTreeMap::new();
-    for (index, service) in mesh.indexed().filter(|(index, _)| redirects(mesh, *index)) {
-        for port in service.ports.iter().filter(|port| port.protocol.is_http()) {
-            for audience in routing::audiences(mesh, index, port) {
-                for (span, finding) in of_frontend(mesh, index, port, &audience.namespace) {
-                    found.entry(span).or_insert(finding);
-                }
-            }
-        }
-    }
-    for (index, gateway) in mesh.gateways.iter().enumerate() {
-        for place in 0..gateway.listeners.len() {
-            for (span, finding) in of_listener(mesh, GatewayIndex(index), place) {
-                found.entry(span).or_insert(finding);
-            }
-        }
+    for (span, finding) in services.into_iter().chain::<Vec<Vec<_>>>(gateways).flatten() {
+        found.entry(span).or_insert(finding);
     }
     found.into_values().collect()
+}
+
+fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, Diagnostic)> {
+    let mut found = Vec::new();
+    if redirects(mesh, index) {
+        for port in mesh.service(index).ports.iter().filter(|port| port.protocol.is_http()) {
+            for audience in routing::audiences(mesh, index, port) {
+                found.extend(of_frontend(mesh, (index, port), audience, budget));
+            }
+        }
+    }
+    found
 }
 
 fn redirects(mesh: &Mesh, service: ServiceIndex) -> bool {
@@ -89,17 +95,11 @@ struct Scene<'m> {
     engine: Engine,
 }
 
-fn scene<'m>(mesh: &'m Mesh, place: Place, namespace: &str) -> Option<Scene<'m>> {
+fn scene<'m>(mesh: &'m Mesh, place: Place, audience: &Audience) -> Option<Scene<'m>> {
     let plan = match place {
-        Place::Port(index, number) => {
-            routing::plan(mesh, index, mesh.service(index).port(number)?, namespace)
-        }
+        Place::Port(index, number) => routing::plan(mesh, index, mesh.service(index).port(number)?, audience),
         Place::Listener(gateway, listener) => routing::listener_plan(mesh, gateway, listener),
     };
-    // Whom such entries are for is not known of a request alone.
-    if plan.entries.iter().any(|planned| !planned.entry.source_labels.is_empty()) {
-        return None;
-    }
     let action = |planned: &PlannedEntry<'_>| match &planned.rule().action {
         RuleAction::Redirect(redirect) => Action::Redirect((**redirect).clone()),
         RuleAction::Forward(_) | RuleAction::Respond { .. } => scene::respond(),
@@ -113,22 +113,39 @@ fn is_redirect(planned: &PlannedEntry<'_>) -> bool {
     matches!(planned.rule().action, RuleAction::Redirect(_))
 }
 
-fn of_frontend(mesh: &Mesh, index: ServiceIndex, port: &Port, namespace: &str) -> Vec<(Span, Diagnostic)> {
+fn of_frontend(
+    mesh: &Mesh,
+    (index, port): (ServiceIndex, &Port),
+    audience: &Audience,
+    budget: &Budget,
+) -> Vec<(Span, Diagnostic)> {
     let service = mesh.service(index);
     let name = format!("{}.{}", service.name, service.namespace);
-    let found = loops(mesh, Place::Port(index, port.number), namespace, |witness| {
+    let found = loops(mesh, Place::Port(index, port.number), audience, budget, |witness| {
         // A request that asks for a kind of connection is not followed.
         let plain = witness.facts.is_empty();
         plain.then(|| (witness.scheme.clone(), authority(&name, &witness.scheme, port.number)))
     });
     let help = "let the condition exclude the target, or redirect elsewhere";
     let about = |(planned, steps): (PlannedEntry<'_>, Vec<String>)| {
-        (planned.entry.span, report(&planned, &steps).help(help))
+        let finding = report(&planned, &steps).help(help);
+        (planned.entry.span, callers(audience).into_iter().fold(finding, Diagnostic::with_note))
     };
     found.into_iter().map(about).collect()
 }
 
-fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Diagnostic)> {
+/// Which callers these are; none if they are all that nothing is said of.
+fn callers(Audience { namespace, labels }: &Audience) -> Option<String> {
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("`{key}: {value}`")).collect();
+    let parts = [
+        (!namespace.is_empty()).then(|| format!("in namespace `{namespace}`")),
+        (!labels.is_empty()).then(|| format!("with {}", labels.join(", "))),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("that is so for callers {}", parts.join(" ")))
+}
+
+fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize, budget: &Budget) -> Vec<(Span, Diagnostic)> {
     let Some(listener) = mesh.gateway(index).listeners.get(place) else { return Vec::new() };
     let Some(scheme) = scheme_of(listener) else { return Vec::new() };
     let redirecting =
@@ -137,7 +154,9 @@ fn of_listener(mesh: &Mesh, index: GatewayIndex, place: usize) -> Vec<(Span, Dia
     if !routes.any(redirecting) {
         return Vec::new();
     }
-    let found = loops(mesh, Place::Listener(index, place), "", |witness| {
+    // Which callers' entries hold on a gateway was decided where they were bound to it.
+    let anybody = Audience::default();
+    let found = loops(mesh, Place::Listener(index, place), &anybody, budget, |witness| {
         let host = match witness.facts.as_slice() {
             [] => some_host(listener),
             [(name, host)] if name == HOST_FACT => String::from_utf8(host.clone()).ok()?,
@@ -193,13 +212,14 @@ fn well_known(scheme: &str) -> u16 {
 fn loops<'m>(
     mesh: &'m Mesh,
     place: Place,
-    namespace: &str,
+    audience: &Audience,
+    budget: &Budget,
     address: impl Fn(&reach::Request) -> Option<(String, String)>,
 ) -> Vec<(PlannedEntry<'m>, Vec<String>)> {
-    let Some(scene) = scene(mesh, place, namespace) else { return Vec::new() };
+    let Some(scene) = scene(mesh, place, audience) else { return Vec::new() };
     let conditions: Vec<_> = scene.entries.iter().map(|planned| entry_of(&planned.condition())).collect();
-    let mut list = Reachability::new(&conditions, &Limits::default());
-    let mut walk = Walk { mesh, namespace, scenes: BTreeMap::new() };
+    let mut list = Reachability::new(&conditions, budget);
+    let mut walk = Walk { mesh, audience, scenes: BTreeMap::new() };
     let mut found = Vec::new();
     for (entry, planned) in scene.entries.iter().enumerate().filter(|(_, planned)| is_redirect(planned)) {
         let Reach::Reachable { witness } = list.reach(entry) else { continue };
@@ -217,13 +237,13 @@ fn loops<'m>(
 }
 
 /// Follows redirects through a mesh.
-struct Walk<'m> {
+struct Walk<'m, 'a> {
     mesh: &'m Mesh,
-    namespace: &'m str,
+    audience: &'a Audience,
     scenes: BTreeMap<Place, Option<Scene<'m>>>,
 }
 
-impl<'m> Walk<'m> {
+impl Walk<'_, '_> {
     /// The requests of a loop, the first one again at its end, or as many as are followed; none if it ends.
     fn follow(&mut self, first: Sent, start: Place) -> Option<Vec<String>> {
         let mut steps = vec![spoken(&first)];
@@ -244,8 +264,8 @@ impl<'m> Walk<'m> {
     }
 
     fn location(&mut self, sent: &Sent, at: Place) -> Option<String> {
-        let (mesh, namespace) = (self.mesh, self.namespace);
-        let scene = self.scenes.entry(at).or_insert_with(|| scene(mesh, at, namespace));
+        let (mesh, audience) = (self.mesh, self.audience);
+        let scene = self.scenes.entry(at).or_insert_with(|| scene(mesh, at, audience));
         let engine = &scene.as_ref()?.engine;
         let request = sent.as_request();
         let routed = engine.route(engine.frontend(HOST, 80)?, &request);
@@ -285,7 +305,7 @@ impl<'m> Walk<'m> {
             host.strip_suffix(".svc.cluster.local").or_else(|| host.strip_suffix(".svc")).unwrap_or(host);
         let own = match name.split_once('.') {
             Some((name, namespace)) => self.mesh.find(namespace, name),
-            None => self.mesh.find(self.namespace, name),
+            None => self.mesh.find(&self.audience.namespace, name),
         };
         let by_host = || self.mesh.services.iter().position(|s| s.hosts.iter().any(|own| own == host));
         own.or_else(|| by_host().map(ServiceIndex))

@@ -13,36 +13,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::reach::{self, Entry, FieldCondition, Limits, Reach, Reachability};
+use crate::reach::{Budget, Entry, FieldCondition, Reach, Reachability, Unknown};
 
 /// Entries that a list may become at most; a larger one is not decided.
 const MOST_ENTRIES: usize = 4096;
 
-/// What [`reach::analyse`] says, for requests that may repeat headers.
-pub(super) fn analyse(entries: &[Entry], limits: &Limits) -> Vec<Reach> {
-    let single = reach::analyse(entries, limits);
-    single.into_iter().enumerate().map(|(at, reach)| again(entries, at, reach, limits)).collect()
+/// What becomes of those entries of a list that are asked about, of requests that may repeat headers; none for the others.
+pub(super) fn analyse(entries: &[Entry], asked: &[bool], budget: &Budget) -> Vec<Option<Reach>> {
+    let mut list = Reachability::new(entries, budget);
+    let single: Vec<Option<Reach>> =
+        asked.iter().enumerate().map(|(at, asked)| asked.then(|| list.reach(at))).collect();
+    let again = |(at, reach): (usize, Option<Reach>)| Some(again(entries, at, reach?, budget));
+    single.into_iter().enumerate().map(again).collect()
 }
 
 /// The same for the last entry alone.
-pub(super) fn last(entries: &[Entry], limits: &Limits) -> Option<Reach> {
+pub(super) fn last(entries: &[Entry], budget: &Budget) -> Option<Reach> {
     let at = entries.len().checked_sub(1)?;
-    Some(again(entries, at, Reachability::new(entries, limits).reach(at), limits))
+    Some(again(entries, at, Reachability::new(entries, budget).reach(at), budget))
 }
 
-fn again(entries: &[Entry], at: usize, single: Reach, limits: &Limits) -> Reach {
+fn again(entries: &[Entry], at: usize, single: Reach, budget: &Budget) -> Reach {
     let (earlier, [target, ..]) = entries.split_at(at.min(entries.len())) else { return single };
     let Reach::Unreachable { example, taken_by, .. } = &single else { return single };
-    let slots = slots(earlier);
-    if slots.is_empty() {
-        return single;
-    }
+    let slots = match slots(earlier, budget) {
+        Ok(slots) if slots.is_empty() => return single,
+        Ok(slots) => slots,
+        Err(unknown) => return Reach::Unknown { why: unknown.why },
+    };
     let Some(list) = spread(earlier, target, &slots) else {
         let why = "too many earlier entries ask about headers that a request may repeat".to_owned();
         return Reach::Unknown { why };
     };
     let spread: Vec<Entry> = list.iter().map(|(_, entry)| entry.clone()).collect();
-    match Reachability::new(&spread, limits).reach(spread.len().saturating_sub(1)) {
+    match Reachability::new(&spread, budget).reach(spread.len().saturating_sub(1)) {
         Reach::Unreachable { covered_by, .. } => {
             let origins: BTreeSet<usize> =
                 covered_by.iter().filter_map(|place| list.get(*place)).map(|(origin, _)| *origin).collect();
@@ -57,15 +61,17 @@ fn again(entries: &[Entry], at: usize, single: Reach, limits: &Limits) -> Reach 
 }
 
 /// How many values each header must be able to have, for those that an entry inverts.
-fn slots(earlier: &[Entry]) -> BTreeMap<String, usize> {
+fn slots(earlier: &[Entry], budget: &Budget) -> Result<BTreeMap<String, usize>, Unknown> {
+    budget.spend(earlier.len())?;
     let mut inverted: BTreeMap<String, Vec<&FieldCondition>> = BTreeMap::new();
     for condition in earlier.iter().flat_map(|entry| &entry.headers).filter(|condition| condition.invert) {
         let different = inverted.entry(condition.name.to_ascii_lowercase()).or_default();
+        budget.spend(different.len())?;
         if different.iter().all(|other| other.value != condition.value) {
             different.push(condition);
         }
     }
-    inverted.into_iter().map(|(name, different)| (name, different.len() + 1)).collect()
+    Ok(inverted.into_iter().map(|(name, different)| (name, different.len() + 1)).collect())
 }
 
 /// The earlier entries, then the target, on slots, each with its place in the original list; none if they are too many.
@@ -140,7 +146,7 @@ mod tests {
 
     fn last(entries: &[&[&str]]) -> Reach {
         let entries: Vec<Entry> = entries.iter().map(|conditions| entry(conditions)).collect();
-        analyse(&entries, &Limits::default()).pop().unwrap()
+        super::last(&entries, &Budget::default()).unwrap()
     }
 
     fn covering(entries: &[&[&str]]) -> Vec<usize> {

@@ -6,7 +6,9 @@
 //!
 //! It is exact: specific rules before general ones are never reported, and no covered rule is missed; requests that
 //! repeat a header are taken into account. Authority and host are looked at as if one did not follow from the other. A rule that is limited to a port or a namespace where its document does not
-//! hold is found too. Where expressions or lists are too large to decide, it says so in a note instead of guessing.
+//! hold is found too. Where expressions or lists are too large to decide, it says so in a note instead of guessing: one for
+//! each document, for the first twenty. What is too large depends on the documents alone: a list may take as many steps as
+//! the others of the mesh leave, not a time.
 //!
 //! # Why it matters
 //! A rule that never runs looks like policy and is none: a canary that gets no traffic, a deny that denies nobody.
@@ -38,18 +40,24 @@ use super::repeated_headers;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::model::routing::{self, FrontendPlan, PlannedEntry};
 use crate::model::{GatewayIndex, GatewayListener, Mesh, Route, RouteEntry, ServiceIndex};
-use crate::parallel;
 use crate::reach::{
-    self, Entry, FieldCondition, FieldPattern, Limits, PathKind, Reach, StringPattern, entry_of,
+    self, Budget, Entry, FieldCondition, FieldPattern, Limits, PathKind, Reach, StringPattern, entry_of,
+    ration,
 };
 use crate::yaml::Span;
 
-/// One finding per condition.
+/// One finding per condition, or per document for what is not known.
 pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
+    run_within(mesh, &Limits::default())
+}
+
+fn run_within(mesh: &Mesh, limits: &Limits) -> Vec<Diagnostic> {
     let mut verdicts: BTreeMap<Key, Verdict> = BTreeMap::new();
     let mut used = BTreeSet::new();
-    let mut found = parallel::map(&mesh.services, |place, _| judge_all(mesh, ServiceIndex(place)));
-    found.extend(parallel::map(&mesh.gateways, |place, _| judge_gateway(mesh, GatewayIndex(place))));
+    let of_service = |place, _: &_, budget: &_| judge_all(mesh, ServiceIndex(place), budget);
+    let mut found = ration::map_within(limits, &mesh.services, of_service);
+    let of_gateway = |place, _: &_, budget: &_| judge_gateway(mesh, GatewayIndex(place), budget);
+    found.extend(ration::map_within(limits, &mesh.gateways, of_gateway));
     for lists in found {
         used.extend(lists.used);
         for (key, verdict) in lists.verdicts {
@@ -61,14 +69,41 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         }
     }
     let nowhere = nowhere(mesh, &used, &verdicts);
-    let mut unknowns = BTreeSet::new();
-    let found = verdicts.into_iter().filter_map(|((route, _), verdict)| match verdict {
-        Verdict::Reached => None,
-        Verdict::Covered(finding) => Some(*finding),
-        // What is too large for one entry is so for all of its list: said once for a document.
-        Verdict::Unknown(finding, why) => unknowns.insert((route, why)).then_some(*finding),
-    });
-    found.chain(nowhere).collect()
+    let mut findings = Vec::new();
+    let mut undecided: BTreeMap<usize, Vec<Diagnostic>> = BTreeMap::new();
+    for ((route, _), verdict) in verdicts {
+        match verdict {
+            Verdict::Reached => {}
+            Verdict::Covered(finding) => findings.push(*finding),
+            Verdict::Unknown(finding) => undecided.entry(route).or_default().push(*finding),
+        }
+    }
+    findings.extend(nowhere);
+    findings.extend(summary(undecided.into_values().collect()));
+    findings
+}
+
+/// So many documents get a finding of their own about what is not known of them.
+const MOST_UNDECIDED: usize = 20;
+
+/// One finding for each document of which something is not known; the last that is shown counts the others.
+fn summary(undecided: Vec<Vec<Diagnostic>>) -> Vec<Diagnostic> {
+    let beyond = undecided.len().saturating_sub(MOST_UNDECIDED);
+    let one = |(place, of_document): (usize, Vec<Diagnostic>)| {
+        let others = of_document.len().saturating_sub(1);
+        let mut finding = of_document.into_iter().next()?;
+        if others > 0 {
+            let plural = if others == 1 { "condition" } else { "conditions" };
+            finding =
+                finding.with_note(format!("nor is it known of {others} more {plural} of this document"));
+        }
+        if beyond > 0 && place + 1 == MOST_UNDECIDED {
+            let plural = if beyond == 1 { "document" } else { "documents" };
+            finding = finding.with_note(format!("nor is it known of conditions of {beyond} more {plural}"));
+        }
+        Some(finding)
+    };
+    undecided.into_iter().take(MOST_UNDECIDED).enumerate().filter_map(one).collect()
 }
 
 /// Entries that no list has, although their routes have lists: limited to a port or namespace that these are not for.
@@ -87,8 +122,7 @@ type Key = (usize, Span);
 enum Verdict {
     Reached,
     Covered(Box<Diagnostic>),
-    /// With the reason.
-    Unknown(Box<Diagnostic>, String),
+    Unknown(Box<Diagnostic>),
 }
 
 impl Verdict {
@@ -97,7 +131,7 @@ impl Verdict {
         match (&self, &other) {
             (Self::Reached, _) => self,
             (_, Self::Reached) => other,
-            (Self::Unknown(..), _) => self,
+            (Self::Unknown(_), _) => self,
             (Self::Covered(_), _) => other,
         }
     }
@@ -110,19 +144,19 @@ struct Lists {
     verdicts: Vec<(Key, Verdict)>,
 }
 
-fn judge_all(mesh: &Mesh, index: ServiceIndex) -> Lists {
+fn judge_all(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Lists {
     let mut lists = Lists::default();
     for port in &mesh.service(index).ports {
         for namespace in routing::audiences(mesh, index, port) {
             let plan = routing::plan(mesh, index, port, namespace);
             lists.used.extend(plan.routes.iter().copied());
-            judge(&plan, std::iter::empty(), &mut lists.verdicts);
+            judge(&plan, std::iter::empty(), budget, &mut lists.verdicts);
         }
     }
     lists
 }
 
-fn judge_gateway(mesh: &Mesh, index: GatewayIndex) -> Lists {
+fn judge_gateway(mesh: &Mesh, index: GatewayIndex, budget: &Budget) -> Lists {
     let mut lists = Lists::default();
     let listeners = &mesh.gateway(index).listeners;
     for (place, listener) in listeners.iter().enumerate() {
@@ -130,7 +164,7 @@ fn judge_gateway(mesh: &Mesh, index: GatewayIndex) -> Lists {
         lists.used.extend(plan.routes.iter().copied());
         let others = listeners.iter().enumerate().filter(|(other, _)| *other != place);
         let nearer = others.map(|(_, other)| other).filter(|other| is_nearer(other, listener));
-        judge(&plan, nearer, &mut lists.verdicts);
+        judge(&plan, nearer, budget, &mut lists.verdicts);
     }
     lists
 }
@@ -155,6 +189,7 @@ struct Taker<'m> {
 fn judge<'m>(
     plan: &FrontendPlan<'m>,
     nearer: impl Iterator<Item = &'m GatewayListener>,
+    budget: &Budget,
     verdicts: &mut Vec<(Key, Verdict)>,
 ) {
     if plan.entries.is_empty() {
@@ -175,7 +210,7 @@ fn judge<'m>(
         let (object, path) = (&planned.route.at.origin.object, planned.entry.condition.path.as_ref());
         takers.push(Taker { span: planned.entry.span, name, object, path });
     }
-    let reached = reached(&entries);
+    let reached = reached(&entries, budget);
     for ((place, planned), reach) in plan.entries.iter().enumerate().zip(reached.into_iter().skip(before)) {
         let verdict = match reach {
             None | Some(Reach::Reachable { .. }) => Verdict::Reached,
@@ -188,7 +223,7 @@ fn judge<'m>(
             Some(Reach::Impossible { what }) => Verdict::Covered(Box::new(impossible(planned, &what))),
             // An expression that does not compile has its own finding.
             Some(Reach::Unknown { .. }) if !compiles(&planned.entry.condition) => Verdict::Reached,
-            Some(Reach::Unknown { why }) => Verdict::Unknown(Box::new(unknown(planned, &why)), why),
+            Some(Reach::Unknown { why }) => Verdict::Unknown(Box::new(unknown(planned, &why))),
         };
         verdicts.push(((planned.route_index, planned.entry.span), verdict));
     }
@@ -199,24 +234,26 @@ fn judge<'m>(
 const FEW: usize = 8;
 
 /// What becomes of each entry; none if it is plainly reached, as most are.
-fn reached(entries: &[Entry]) -> Vec<Option<Reach>> {
-    let plainly = reach::plainly_reached(entries);
-    let open = plainly.iter().filter(|plainly| !**plainly).count();
-    if open > FEW {
-        return repeated_headers::analyse(entries, &Limits::default()).into_iter().map(Some).collect();
+fn reached(entries: &[Entry], budget: &Budget) -> Vec<Option<Reach>> {
+    let open: Vec<bool> = reach::plainly_reached(entries).into_iter().map(|plainly| !plainly).collect();
+    if open.iter().filter(|open| **open).count() > FEW {
+        return repeated_headers::analyse(entries, &open, budget);
     }
-    let plainly = plainly.into_iter().enumerate();
-    plainly.map(|(at, plainly)| if plainly { None } else { ask(entries, at) }).collect()
+    open.into_iter()
+        .enumerate()
+        .map(|(at, open)| if open { ask(entries, at, budget) } else { None })
+        .collect()
 }
 
 /// What becomes of one entry. Earlier ones that plainly share no request with it are left out.
-fn ask(entries: &[Entry], at: usize) -> Option<Reach> {
+fn ask(entries: &[Entry], at: usize, budget: &Budget) -> Option<Reach> {
     let target = entries.get(at)?;
-    let near = entries.iter().take(at).enumerate().filter(|(_, other)| !reach::plainly_apart(other, target));
+    let apart = |other| reach::plainly_apart(other, target, budget);
+    let near = entries.iter().take(at).enumerate().filter(|(_, other)| !apart(other));
     let near: Vec<usize> = near.map(|(place, _)| place).chain([at]).collect();
     let list: Vec<Entry> = near.iter().filter_map(|place| entries.get(*place)).cloned().collect();
     let there = |place: usize| near.get(place).copied().unwrap_or(at);
-    Some(match repeated_headers::last(&list, &Limits::default())? {
+    Some(match repeated_headers::last(&list, budget)? {
         Reach::Unreachable { covered_by, example, taken_by } => Reach::Unreachable {
             covered_by: covered_by.into_iter().map(there).collect(),
             example,

@@ -12,6 +12,7 @@ use super::question::{Port, Witness};
 use crate::diagnostic::Diagnostic;
 use crate::model::policy_test::{Claim, Claimed, Invariant, Selector, Who};
 use crate::model::{Mesh, ServiceIndex};
+use crate::reach::Budget;
 use crate::trace::Tracer;
 use crate::yaml::Span;
 
@@ -28,6 +29,7 @@ pub(super) fn check(
     mesh: &Mesh,
     tracer: &mut Tracer<'_>,
     invariant: &Invariant,
+    budget: &Budget,
 ) -> Result<Vec<Diagnostic>, BuildError> {
     let requests = &invariant.requests;
     let engine = tracer.engine(requests.of)?;
@@ -36,7 +38,7 @@ pub(super) fn check(
         ports.extend(Port::new(std::sync::Arc::clone(&engine), target, &requests.operation)?);
     }
     let services = peers::services(mesh, requests.of);
-    let mut checker = Checker { mesh, invariant, services, ports, found: Vec::new(), more: 0 };
+    let mut checker = Checker { mesh, invariant, services, ports, budget, found: Vec::new(), more: 0 };
     for claim in &invariant.claims {
         checker.claim(claim);
     }
@@ -49,6 +51,7 @@ struct Checker<'c> {
     /// By identity.
     services: BTreeMap<SpiffeId, Vec<ServiceIndex>>,
     ports: Vec<Port>,
+    budget: &'c Budget,
     found: Vec<Diagnostic>,
     /// Findings beyond those shown for the claim at hand.
     more: usize,
@@ -157,7 +160,7 @@ impl Checker<'_> {
     fn witness(&mut self, identity: Option<&SpiffeId>, wanted: Verdict) -> Result<Option<Witness>, String> {
         let mut unknown = None;
         for port in &mut self.ports {
-            match port.witness(identity, wanted) {
+            match port.witness(identity, wanted, self.budget) {
                 Ok(None) => {}
                 Ok(Some(witness)) => return Ok(Some(witness)),
                 Err(why) => unknown = Some(why),

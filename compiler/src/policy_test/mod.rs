@@ -28,6 +28,7 @@ use weft_bundle::engine::BuildError;
 pub use self::coverage::{Coverage, RuleKind};
 use crate::diagnostic::Diagnostic;
 use crate::model::{At, Mesh};
+use crate::reach::ration;
 use crate::trace::Tracer;
 
 /// What became of all tests.
@@ -96,6 +97,12 @@ pub fn run(mesh: &Mesh, filter: &str) -> Result<Report, BuildError> {
         at.origin.object.contains(filter)
             || at.origin.rule.as_deref().is_some_and(|name| name.contains(filter))
     };
+    let invariants = mesh.tests.iter().flat_map(|test| &test.invariants);
+    let invariants: Vec<_> = invariants.filter(|invariant| wanted(&invariant.at)).collect();
+    let mut failures = ration::one_by_one(&invariants, |invariant, budget| {
+        invariant::check(mesh, &mut tracer, invariant, budget)
+    })?
+    .into_iter();
     for test in &mesh.tests {
         for case in test.cases.iter().filter(|case| wanted(&case.at)) {
             let trace = tracer.trace(&case.question)?;
@@ -104,12 +111,9 @@ pub fn run(mesh: &Mesh, filter: &str) -> Result<Report, BuildError> {
             outcomes.push(Outcome { kind: TestKind::Case, origin: case.at.origin.clone(), failures });
         }
         for invariant in test.invariants.iter().filter(|invariant| wanted(&invariant.at)) {
-            let failures = invariant::check(mesh, &mut tracer, invariant)?;
-            outcomes.push(Outcome {
-                kind: TestKind::Invariant,
-                origin: invariant.at.origin.clone(),
-                failures,
-            });
+            let failures = failures.next().unwrap_or_default();
+            let origin = invariant.at.origin.clone();
+            outcomes.push(Outcome { kind: TestKind::Invariant, origin, failures });
         }
     }
     Ok(Report { outcomes, coverage })

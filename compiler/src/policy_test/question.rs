@@ -26,7 +26,7 @@ use weft_bundle::engine::{BuildError, Engine, Peer};
 use weft_bundle::spiffe::SpiffeId;
 
 use super::condition::{self, About, Condition};
-use crate::reach::{self, Entry, Limits, PathPattern, Reach, Reachability, StringPattern, path_kind};
+use crate::reach::{self, Budget, Entry, PathPattern, Reach, Reachability, StringPattern, path_kind};
 
 /// A port of a service, and the requests to it that are asked about.
 pub(super) struct Port {
@@ -110,6 +110,7 @@ impl Port {
         &mut self,
         identity: Option<&SpiffeId>,
         wanted: Verdict,
+        budget: &Budget,
     ) -> Result<Option<Witness>, String> {
         let identity = match (self.inbound.tls, identity) {
             // In clear text nobody has an identity.
@@ -122,7 +123,7 @@ impl Port {
         for address in self.addresses.clone() {
             let peer = Peer { identity, address };
             let found = match self.protocol.is_http() {
-                true => self.ask(&peer, wanted),
+                true => self.ask(&peer, wanted, budget),
                 false => Ok(self.connection(&peer, wanted)),
             };
             match found {
@@ -141,12 +142,12 @@ impl Port {
         (verdict == wanted).then(|| self.as_witness(None, peer, origin))
     }
 
-    fn ask(&mut self, peer: &Peer<'_>, wanted: Verdict) -> Result<Option<Witness>, String> {
+    fn ask(&mut self, peer: &Peer<'_>, wanted: Verdict, budget: &Budget) -> Result<Option<Witness>, String> {
         let key = (self.matching(peer), wanted);
         let found = match self.answers.get(&key) {
             Some(found) => found.clone(),
             None => {
-                let found = find(&self.inbound.access, &key.0, &self.operation, wanted);
+                let found = find(&self.inbound.access, &key.0, &self.operation, wanted, budget);
                 self.answers.insert(key, found.clone());
                 found
             }
@@ -240,7 +241,13 @@ fn probe(body: &Body, inbound: &InboundPort, rules: &[AccessRule]) -> Result<Eng
 
 /// A request in the operation with that outcome, for a peer that matches these rules: a sure one if there is one, else one
 /// that may have it.
-fn find(access: &Access, matching: &[Matching], operation: &OperationMatch, wanted: Verdict) -> Found {
+fn find(
+    access: &Access,
+    matching: &[Matching],
+    operation: &OperationMatch,
+    wanted: Verdict,
+    budget: &Budget,
+) -> Found {
     let rules = || matching.iter().filter_map(|(at, open)| Some((access.rules.get(*at)?, *open)));
     let conditions = rules().flat_map(|(rule, _)| &rule.to).map(pairs).fold(1, usize::saturating_add);
     if conditions.saturating_mul(pairs(operation)) > MOST_PAIRS {
@@ -250,7 +257,7 @@ fn find(access: &Access, matching: &[Matching], operation: &OperationMatch, want
     }
     let round = |hope: Hope| {
         let considered = rules().filter(move |(rule, open)| !open || hope.counts(rule.effect, wanted));
-        search(considered.map(|(rule, _)| rule), access.otherwise.effect, operation, wanted)
+        search(considered.map(|(rule, _)| rule), access.otherwise.effect, operation, wanted, budget)
     };
     if rules().any(|(_, open)| open)
         && let Ok(Some(sure)) = round(Hope::Nothing)
@@ -286,6 +293,7 @@ fn search<'r>(
     otherwise: Verdict,
     operation: &OperationMatch,
     wanted: Verdict,
+    budget: &Budget,
 ) -> Found {
     let mut entries: Vec<Entry> = Vec::new();
     // Conditions that lead to the outcome, each with the number of entries that may take a request before.
@@ -310,7 +318,7 @@ fn search<'r>(
     entries.extend(ways.iter().map(|(way, _)| way.clone()));
     let first_operation = entries.len();
     entries.extend(entries_of(operation));
-    let mut list = Reachability::new(&entries, &Limits::default());
+    let mut list = Reachability::new(&entries, budget);
     let mut unknown = None;
     for (at, (_, end)) in ways.iter().enumerate() {
         for operation in first_operation..entries.len() {

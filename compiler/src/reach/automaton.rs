@@ -1,17 +1,10 @@
 //! The language of one pattern, as a deterministic automaton over bytes.
 //!
 //! Literal patterns are walked as they are; only suffixes and regular expressions get a table, built by
-//! `regex-automata` under a size limit. Two sentinel states make searches short: [`DEAD`] accepts no continuation,
+//! `table` under a limit. Two sentinel states make searches short: [`DEAD`] accepts no continuation,
 //! [`FULL`] accepts every one (of the bytes that the dimension allows).
 
-use super::beginning::beginning;
-use regex_automata::{
-    Anchored, MatchKind,
-    dfa::{Automaton as _, StartKind, dense},
-    nfa::thompson,
-    util::{primitives::StateID, start, syntax},
-};
-use std::collections::HashMap;
+use super::table::{Allowance, Problem, Table};
 
 /// A state of some automaton.
 pub(super) type State = u32;
@@ -37,17 +30,12 @@ pub(super) enum Pattern {
 /// A pattern without an automaton: too large, or not a regular expression.
 #[derive(Debug)]
 pub(super) struct TooLarge {
-    /// What is the matter, in words.
-    pub(super) why: String,
+    /// Which pattern, in words.
+    pub(super) pattern: String,
+    /// What is the matter with it.
+    pub(super) problem: Problem,
     /// Its matches begin like this, in lower case.
     pub(super) beginning: Vec<u8>,
-}
-
-impl TooLarge {
-    fn about(mut self, pattern: &str) -> Self {
-        self.why = format!("{pattern} {}", self.why);
-        self
-    }
 }
 
 /// A deterministic automaton.
@@ -63,7 +51,7 @@ impl Automaton {
     pub(super) fn compile(
         pattern: &Pattern,
         alphabet: &Alphabet,
-        max_bytes: usize,
+        allowance: &mut Allowance,
     ) -> Result<Self, TooLarge> {
         let literal = |text: &str, end, ignore_case| {
             Ok(Self::Literal(Literal { text: text.as_bytes().to_vec(), end, ignore_case }))
@@ -79,14 +67,25 @@ impl Automaton {
             },
             Pattern::Suffix { text } => {
                 let escaped: String = text.bytes().map(|byte| format!(r"\x{byte:02x}")).collect();
-                Table::compile(&format!("(?s:.*){escaped}"), false, alphabet, max_bytes)
-                    .map(Self::Table)
-                    .map_err(|problem| problem.about(&format!("the suffix `{text}`")))
+                let table = Table::compile(&format!("(?s:.*){escaped}"), false, alphabet, allowance);
+                Self::table(table, || format!("the suffix `{}`", abridged(text)))
             }
-            Pattern::Regex { text, ignore_case } => Table::compile(text, *ignore_case, alphabet, max_bytes)
-                .map(Self::Table)
-                .map_err(|problem| problem.about(&format!("the regular expression `{}`", abridged(text)))),
+            Pattern::Regex { text, ignore_case } => {
+                let table = Table::compile(text, *ignore_case, alphabet, allowance);
+                Self::table(table, || format!("the regular expression `{}`", abridged(text)))
+            }
         }
+    }
+
+    fn table(
+        compiled: Result<Table, (Problem, Vec<u8>)>,
+        pattern: impl Fn() -> String,
+    ) -> Result<Self, TooLarge> {
+        compiled.map(Self::Table).map_err(|(problem, beginning)| TooLarge {
+            pattern: pattern(),
+            problem,
+            beginning,
+        })
     }
 
     /// Accepts what begins like this, in any case.
@@ -101,7 +100,7 @@ impl Automaton {
         match self {
             Self::Any => FULL,
             Self::Literal(_) => 0,
-            Self::Table(table) => table.start,
+            Self::Table(table) => table.start(),
         }
     }
 
@@ -119,7 +118,7 @@ impl Automaton {
             (DEAD, _) => false,
             (FULL, _) | (_, Self::Any) => true,
             (_, Self::Literal(literal)) => literal.accepts(state),
-            (_, Self::Table(table)) => index(&table.accepting, state).copied().unwrap_or(false),
+            (_, Self::Table(table)) => table.accepts(state),
         }
     }
 
@@ -145,16 +144,10 @@ impl Automaton {
 
     /// The bytes that occur in accepted texts.
     pub(super) fn bytes_in_use(&self) -> Alphabet {
-        let mut used = [true; 256];
-        if let Self::Table(table) = self {
-            let states = State::try_from(table.accepting.len()).unwrap_or(DEAD);
-            for byte in 0..=u8::MAX {
-                if let Some(flag) = used.get_mut(usize::from(byte)) {
-                    *flag = (0..states).any(|state| table.step(state, byte) != DEAD);
-                }
-            }
+        match self {
+            Self::Table(table) => table.bytes_in_use(),
+            Self::Any | Self::Literal(_) => [true; 256],
         }
-        used
     }
 
     /// Bytes of memory, roughly.
@@ -162,7 +155,7 @@ impl Automaton {
         match self {
             Self::Any => 0,
             Self::Literal(literal) => literal.text.len(),
-            Self::Table(table) => table.next.len() * size_of::<State>() + table.accepting.len(),
+            Self::Table(table) => table.bytes(),
         }
     }
 }
@@ -212,212 +205,8 @@ impl Literal {
     }
 }
 
-/// Transitions by byte class. Unreachable acceptance is folded into [`DEAD`], certain acceptance into [`FULL`].
-#[derive(Debug)]
-pub(super) struct Table {
-    start: State,
-    /// The class of each byte; [`OUTSIDE`] for those that the dimension does not allow.
-    classes: Vec<u16>,
-    stride: usize,
-    next: Vec<State>,
-    accepting: Vec<bool>,
-}
-
-/// The class of bytes that cannot occur; there are at most 256 others.
-const OUTSIDE: u16 = u16::MAX;
-
-impl Table {
-    fn compile(
-        regex: &str,
-        ignore_case: bool,
-        alphabet: &Alphabet,
-        max_bytes: usize,
-    ) -> Result<Self, TooLarge> {
-        let nfa = compile_nfa(regex, ignore_case, max_bytes)
-            .map_err(|why| TooLarge { why, beginning: Vec::new() })?;
-        let config = dense::Config::new()
-            .start_kind(StartKind::Anchored)
-            .match_kind(MatchKind::All)
-            .accelerate(false)
-            .dfa_size_limit(Some(max_bytes))
-            .determinize_size_limit(Some(max_bytes.saturating_mul(2)));
-        let built = dense::Builder::new().configure(config).build_from_nfa(&nfa);
-        built
-            .map_err(|problem| {
-                if problem.is_size_limit_exceeded() { too_large(max_bytes) } else { unsupported(&problem) }
-            })
-            .and_then(|dfa| Self::copy(&dfa, alphabet))
-            .map_err(|why| TooLarge { why, beginning: beginning(&nfa) })
-    }
-
-    /// Copies the part of `dfa` that texts over `alphabet` can visit. A text is accepted if the whole of it matches.
-    fn copy(dfa: &dense::DFA<Vec<u32>>, alphabet: &Alphabet) -> Result<Self, String> {
-        let (classes, representatives) = byte_classes(dfa, alphabet);
-        let start = dfa
-            .start_state(&start::Config::new().anchored(Anchored::Yes))
-            .map_err(|problem| unsupported(&problem))?;
-        let mut ids: HashMap<StateID, State> = HashMap::from([(start, 0)]);
-        let mut order = vec![start];
-        let mut table = Self {
-            start: 0,
-            classes,
-            stride: representatives.len(),
-            next: Vec::new(),
-            accepting: Vec::new(),
-        };
-        let mut at = 0;
-        while let Some(&state) = order.get(at) {
-            at += 1;
-            table.accepting.push(dfa.is_match_state(dfa.next_eoi_state(state)));
-            for &byte in &representatives {
-                let target = dfa.next_state(state, byte);
-                let number = if dfa.is_dead_state(target) || dfa.is_quit_state(target) {
-                    DEAD
-                } else {
-                    *ids.entry(target).or_insert_with(|| {
-                        order.push(target);
-                        State::try_from(order.len() - 1).unwrap_or(DEAD)
-                    })
-                };
-                table.next.push(number);
-            }
-        }
-        table.fold();
-        Ok(table)
-    }
-
-    /// Replaces states that cannot accept by [`DEAD`] and states that cannot refuse by [`FULL`].
-    fn fold(&mut self) {
-        let may_accept = self.leading_to(|_, accepting| accepting, false);
-        let may_refuse = self.leading_to(|_, accepting| !accepting, true);
-        let folded = |state: State| {
-            if state == DEAD || !index(&may_accept, state).copied().unwrap_or(false) {
-                DEAD
-            } else if !index(&may_refuse, state).copied().unwrap_or(true) {
-                FULL
-            } else {
-                state
-            }
-        };
-        for target in &mut self.next {
-            *target = folded(*target);
-        }
-        self.start = folded(self.start);
-    }
-
-    /// The states from which a state with `goal` can be reached; `dead` says whether [`DEAD`] is such a state.
-    fn leading_to(&self, goal: impl Fn(usize, bool) -> bool, dead: bool) -> Vec<bool> {
-        let mut reversed = vec![Vec::new(); self.accepting.len()];
-        let mut found: Vec<bool> =
-            self.accepting.iter().enumerate().map(|(state, accepting)| goal(state, *accepting)).collect();
-        for (from, targets) in self.next.chunks(self.stride.max(1)).enumerate() {
-            for &target in targets {
-                if target == DEAD {
-                    if let (true, Some(seen)) = (dead, found.get_mut(from)) {
-                        *seen = true;
-                    }
-                } else if let Some(sources) = index_mut(&mut reversed, target) {
-                    sources.push(from);
-                }
-            }
-        }
-        let mut pending: Vec<usize> =
-            found.iter().enumerate().filter(|(_, seen)| **seen).map(|(state, _)| state).collect();
-        while let Some(state) = pending.pop() {
-            for &source in reversed.get(state).into_iter().flatten() {
-                if let Some(seen @ false) = found.get_mut(source) {
-                    *seen = true;
-                    pending.push(source);
-                }
-            }
-        }
-        found
-    }
-
-    fn step(&self, state: State, byte: u8) -> State {
-        let class = self.class(byte);
-        if class == OUTSIDE {
-            return DEAD;
-        }
-        let row = usize::try_from(state).unwrap_or(usize::MAX).saturating_mul(self.stride);
-        self.next.get(row.saturating_add(usize::from(class))).copied().unwrap_or(DEAD)
-    }
-
-    /// Bytes of one class are never told apart.
-    pub(super) fn class(&self, byte: u8) -> u16 {
-        self.classes.get(usize::from(byte)).copied().unwrap_or(OUTSIDE)
-    }
-
-    fn beginning(&self) -> Vec<u8> {
-        let mut text = Vec::new();
-        let mut state = self.start;
-        // A state that accepts, or a choice, ends what is certain. The bound only keeps keys short.
-        while text.len() < 128
-            && state != DEAD
-            && state != FULL
-            && !index(&self.accepting, state).copied().unwrap_or(true)
-        {
-            let mut ways: Vec<(u8, State)> = (0..=u8::MAX)
-                .map(|byte| (byte.to_ascii_lowercase(), self.step(state, byte)))
-                .filter(|(_, target)| *target != DEAD)
-                .collect();
-            ways.dedup();
-            ways.sort_unstable();
-            ways.dedup();
-            let [(byte, target)] = ways.as_slice() else { break };
-            text.push(*byte);
-            state = *target;
-        }
-        text
-    }
-}
-
-/// Parsed alone, not as text between anchors: an unbalanced `)` stays the error that it is for the proxy.
-pub(super) fn compile_nfa(regex: &str, ignore_case: bool, max_bytes: usize) -> Result<thompson::NFA, String> {
-    let syntax = syntax::Config::new().unicode(false).utf8(false).case_insensitive(ignore_case);
-    let hir = syntax::parse_with(regex, &syntax).map_err(|problem| format!("is not valid: {problem}"))?;
-    let config = thompson::Config::new()
-        .utf8(false)
-        .which_captures(thompson::WhichCaptures::None)
-        .nfa_size_limit(Some(max_bytes));
-    thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|problem| {
-        if problem.size_limit().is_some() { too_large(max_bytes) } else { unsupported(&problem) }
-    })
-}
-
-fn too_large(max_bytes: usize) -> String {
-    format!("needs an automaton of more than {max_bytes} bytes")
-}
-
-fn unsupported(problem: &dyn std::fmt::Display) -> String {
-    format!("is not supported: {problem}")
-}
-
-/// Numbers the classes that have a byte in `alphabet`; gives the class of each byte and one byte of each class.
-fn byte_classes(dfa: &dense::DFA<Vec<u32>>, alphabet: &Alphabet) -> (Vec<u16>, Vec<u8>) {
-    let mut numbers: HashMap<u8, u16> = HashMap::new();
-    let mut representatives = Vec::new();
-    let mut classes = Vec::with_capacity(256);
-    for byte in 0..=u8::MAX {
-        if !alphabet.get(usize::from(byte)).copied().unwrap_or(false) {
-            classes.push(OUTSIDE);
-            continue;
-        }
-        let class = *numbers.entry(dfa.byte_classes().get(byte)).or_insert_with(|| {
-            representatives.push(byte);
-            u16::try_from(representatives.len() - 1).unwrap_or(OUTSIDE)
-        });
-        classes.push(class);
-    }
-    (classes, representatives)
-}
-
-fn index<T>(list: &[T], state: State) -> Option<&T> {
+pub(super) fn index<T>(list: &[T], state: State) -> Option<&T> {
     list.get(usize::try_from(state).ok()?)
-}
-
-fn index_mut<T>(list: &mut [T], state: State) -> Option<&mut T> {
-    list.get_mut(usize::try_from(state).ok()?)
 }
 
 /// A pattern of ten kilobytes does not belong into a message.
@@ -434,8 +223,13 @@ mod tests {
 
     const ALL: Alphabet = [true; 256];
 
+    /// Enough for any pattern here, with a table of as many bytes.
+    fn up_to(bytes: usize) -> Allowance {
+        Allowance { bytes, steps: 10_000_000 }
+    }
+
     fn compile(pattern: &Pattern) -> Automaton {
-        Automaton::compile(pattern, &ALL, 1 << 20).unwrap()
+        Automaton::compile(pattern, &ALL, &mut up_to(1 << 20)).unwrap()
     }
 
     fn regex(text: &str) -> Pattern {
@@ -501,7 +295,7 @@ mod tests {
     fn certainty_counts_only_bytes_that_can_occur() {
         let mut alphabet = ALL;
         alphabet[usize::from(b'\n')] = false;
-        let automaton = Automaton::compile(&regex("/.*"), &alphabet, 1 << 20).unwrap();
+        let automaton = Automaton::compile(&regex("/.*"), &alphabet, &mut up_to(1 << 20)).unwrap();
         assert_eq!(automaton.step(automaton.start(), b'/'), FULL);
     }
 
@@ -518,13 +312,35 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compiled_says_why() {
-        let problem = |text: &str| Automaton::compile(&regex(text), &ALL, 1 << 16).unwrap_err().why;
-        assert_eq!(
-            problem(".*a.{20}"),
-            "the regular expression `.*a.{20}` needs an automaton of more than 65536 bytes"
-        );
-        assert!(problem("((a{1000}){1000}){1000}").contains("more than 65536 bytes"));
-        assert!(problem("a)|(b").contains("is not valid"));
-        assert!(problem(&format!("{}[", "é".repeat(100))).contains("é…` is not valid"));
+        let refused = |text: &str| Automaton::compile(&regex(text), &ALL, &mut up_to(1 << 16)).unwrap_err();
+        assert_eq!(refused(".*a.{20}").problem, Problem::Bytes);
+        assert_eq!(refused("((a{1000}){1000}){1000}").problem, Problem::Bytes);
+        let Problem::Pattern(why) = refused("a)|(b").problem else { panic!("that is no expression") };
+        assert!(why.starts_with("is not valid: "), "{why}");
+        let long = refused(&format!("{}[", "é".repeat(100))).pattern;
+        assert!(long.ends_with("é…`"), "{long}");
+    }
+
+    #[test]
+    fn steps_are_counted_and_end_the_work() {
+        let steps_of = |text: &str| {
+            let mut allowance = up_to(1 << 20);
+            let problem = Automaton::compile(&regex(text), &ALL, &mut allowance).err().map(|it| it.problem);
+            (up_to(0).steps - allowance.steps, problem)
+        };
+        let (few, none) = steps_of("/api/v[0-9]+/items(/.*)?");
+        assert!(none.is_none() && (100..20_000).contains(&few), "{few}");
+        assert_eq!(steps_of("/.*[a-k].{60}").1, Some(Problem::Bytes));
+
+        let steps = few;
+        let mut just_enough = Allowance { bytes: 1 << 20, steps };
+        let pattern = regex("/api/v[0-9]+/items(/.*)?");
+        assert!(Automaton::compile(&pattern, &ALL, &mut just_enough).is_ok());
+        assert_eq!(just_enough.steps, 0);
+        for steps in [0, few / 2, few - 1] {
+            let mut too_few = Allowance { bytes: 1 << 20, steps };
+            let refused = Automaton::compile(&pattern, &ALL, &mut too_few).unwrap_err();
+            assert_eq!((refused.problem, too_few.steps), (Problem::Steps, 0), "{steps}");
+        }
     }
 }

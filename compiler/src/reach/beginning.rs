@@ -3,6 +3,7 @@
 //! One huge expression must not make every later entry undecided: knowing that it only matches below `/reports/` is
 //! enough to settle most of them.
 
+use super::table::Allowance;
 use regex_automata::{
     nfa::thompson::{NFA, State},
     util::primitives::StateID,
@@ -10,12 +11,18 @@ use regex_automata::{
 use std::collections::BTreeSet;
 
 /// The bytes, in lower case, that every text accepted by `nfa` begins with; perhaps empty.
-pub(super) fn beginning(nfa: &NFA) -> Vec<u8> {
+/// What it takes is taken off, even if there is less left: it is little, and worth it.
+pub(super) fn beginning(nfa: &NFA, allowance: &mut Allowance) -> Vec<u8> {
     const LONGEST: usize = 64;
+    /// Transitions looked at; what many alternatives share at length is not worth more.
+    const MOST_TRANSITIONS: usize = 4_000;
+    const STEPS_PER_TRANSITION: usize = 4;
     let mut text = Vec::new();
     let mut states = BTreeSet::from([nfa.start_anchored()]);
-    while text.len() < LONGEST {
+    let mut looked_at = 0_usize;
+    while text.len() < LONGEST && looked_at < MOST_TRANSITIONS {
         let Some(steps) = steps(nfa, &states) else { break };
+        looked_at = looked_at.saturating_add(steps.len());
         let mut bytes =
             steps.iter().flat_map(|(range, _)| range.clone()).map(|byte| byte.to_ascii_lowercase());
         let Some(first) = bytes.next() else { break };
@@ -25,6 +32,7 @@ pub(super) fn beginning(nfa: &NFA) -> Vec<u8> {
         text.push(first);
         states = steps.into_iter().map(|(_, next)| next).collect();
     }
+    allowance.take(looked_at.saturating_mul(STEPS_PER_TRANSITION));
     text
 }
 
@@ -71,7 +79,9 @@ mod tests {
             .configure(thompson::Config::new().utf8(false))
             .build(regex)
             .unwrap();
-        assert_eq!(beginning(&nfa).escape_ascii().to_string(), expected, "{regex}");
+        let mut allowance = Allowance { bytes: 0, steps: 1_000_000 };
+        assert_eq!(beginning(&nfa, &mut allowance).escape_ascii().to_string(), expected, "{regex}");
+        assert!((900_000..=1_000_000).contains(&allowance.steps), "{regex}: {allowance:?}");
     }
 
     #[test]

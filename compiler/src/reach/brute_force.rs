@@ -418,7 +418,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 fn verdicts_agree(universe: &Universe, rows: &[Row]) -> [i32; 4] {
     let [mut reachable, mut single, mut union, mut impossible] = [0; 4];
     let entries: Vec<Entry> = rows.iter().map(Row::entry).collect();
-    for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
+    for (at, verdict) in analyse(&entries, &Budget::default()).iter().enumerate() {
         let before = &rows[..at];
         let reached = universe.reaches(&rows[at], before);
         match verdict {
@@ -449,7 +449,7 @@ fn verdicts_agree(universe: &Universe, rows: &[Row]) -> [i32; 4] {
 }
 
 fn engine_reaches(entries: &[Entry], at: usize) -> bool {
-    matches!(Reachability::new(entries, &Limits::default()).reach(at), Reach::Reachable { .. })
+    matches!(Reachability::new(entries, &Budget::default()).reach(at), Reach::Reachable { .. })
 }
 
 #[test]
@@ -483,7 +483,7 @@ fn assert_minimal(universe: &Universe, rows: &[Row], at: usize, covered_by: &[us
         let mut fewer = pick(Some(left_out));
         fewer.push(rows[at].clone());
         let entries: Vec<Entry> = fewer.iter().map(Row::entry).collect();
-        let Some(Reach::Reachable { witness }) = analyse(&entries, &Limits::default()).pop() else {
+        let Some(Reach::Reachable { witness }) = analyse(&entries, &Budget::default()).pop() else {
             panic!("{covered_by:?} is not minimal for {at}: {left_out} is not needed");
         };
         assert_eq!(fewer.iter().position(|row| row.matches(&witness)), Some(fewer.len() - 1));
@@ -497,12 +497,12 @@ fn overlaps_and_covers_agree_with_brute_force() {
 }
 
 fn overlap_agrees(universe: &Universe, a: &Row, b: &Row) {
-    let limits = Limits::default();
+    let budget = Budget::default();
     let (wide, narrow) = (a.entry(), b.entry());
-    match overlaps(&wide, &narrow, &limits).unwrap() {
+    match overlaps(&wide, &narrow, &budget).unwrap() {
         Some(request) => {
             assert!(a.matches(&request) && b.matches(&request), "{request}");
-            assert!(!plainly_apart(&wide, &narrow), "{request}");
+            assert!(!plainly_apart(&wide, &narrow, &budget), "{request}");
         }
         None => {
             let shared = universe.paths.iter().any(|path| {
@@ -517,10 +517,10 @@ fn overlap_agrees(universe: &Universe, a: &Row, b: &Row) {
             assert!(!shared);
         }
     }
-    if covers(&wide, &narrow, &limits).unwrap() {
+    if covers(&wide, &narrow, &budget).unwrap() {
         assert!(!universe.reaches(b, std::slice::from_ref(a)));
     } else {
-        let verdict = analyse(&[wide, narrow], &limits).pop();
+        let verdict = analyse(&[wide, narrow], &budget).pop();
         let Some(Reach::Reachable { witness }) = verdict else { panic!("{verdict:?}") };
         assert!(b.matches(&witness) && !a.matches(&witness));
     }
@@ -530,9 +530,9 @@ fn overlap_agrees(universe: &Universe, a: &Row, b: &Row) {
 fn the_taker_is_the_first_that_matches() {
     check(200, &(vec(row(), 1..8), row()), |(rows, target)| {
         let entries: Vec<Entry> = rows.iter().map(Row::entry).collect();
-        let limits = Limits::default();
-        let Some(Reach::Reachable { witness }) = analyse(&[target.entry()], &limits).pop() else { return };
-        let list = Reachability::new(&entries, &limits);
+        let budget = Budget::default();
+        let Some(Reach::Reachable { witness }) = analyse(&[target.entry()], &budget).pop() else { return };
+        let list = Reachability::new(&entries, &budget);
         assert_eq!(list.taker(&witness), rows.iter().position(|row| row.matches(&witness)));
     });
 }
@@ -574,7 +574,7 @@ fn combinations_of_headers_agree_with_truth_tables() {
 fn cubes_agree(cubes: &[Cube]) -> usize {
     let mut union = 0;
     let entries: Vec<Entry> = cubes.iter().map(cube_entry).collect();
-    for (at, verdict) in analyse(&entries, &Limits::default()).iter().enumerate() {
+    for (at, verdict) in analyse(&entries, &Budget::default()).iter().enumerate() {
         let before: Vec<&Cube> = cubes[..at].iter().collect();
         let Reach::Unreachable { covered_by, .. } = verdict else {
             assert!(

@@ -7,6 +7,7 @@
 //! entry that only such a request could reach is called unreachable.
 
 use super::automaton::{Alphabet, Automaton, Pattern};
+use super::table::Allowance;
 use std::sync::OnceLock;
 
 /// The kinds of dimension; headers, query parameters and facts have one dimension per name.
@@ -100,7 +101,9 @@ impl Shape {
     fn new(optional: bool, regex: &str, favourites: &'static [&'static str]) -> Self {
         let compile = |alphabet: &Alphabet| {
             let pattern = Pattern::Regex { text: regex.to_owned(), ignore_case: false };
-            Automaton::compile(&pattern, alphabet, 1 << 20).expect("shapes are constants, compiled by a test")
+            let mut allowance = Allowance { bytes: 1 << 20, steps: u64::MAX };
+            Automaton::compile(&pattern, alphabet, &mut allowance)
+                .expect("shapes are constants, compiled by a test")
         };
         let alphabet = compile(&[true; 256]).bytes_in_use();
         let mut bytes: Vec<u8> =

@@ -23,7 +23,7 @@ struct Shelf {
 }
 
 impl Index {
-    pub(super) fn new(vocabulary: &Vocabulary, entries: &[Conditions]) -> Self {
+    pub(super) fn new(vocabulary: &Vocabulary<'_>, entries: &[Conditions]) -> Self {
         let mut demand: HashMap<PredicateId, usize> = HashMap::new();
         for id in entries.iter().flat_map(Conditions::predicates) {
             *demand.entry(id).or_default() += 1;

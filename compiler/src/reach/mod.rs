@@ -2,8 +2,9 @@
 //! reach, because the *union* of the entries before them covers all they match?
 //!
 //! The engine stands alone. It knows nothing of documents, dialects or bundles (but for `condition`, which nothing else
-//! here uses), does no IO, reads no clock, and never guesses: what it cannot decide within its [`Limits`] is [`Reach::Unknown`], with the reason. An answer is a proof
-//! and carries its evidence: a request that arrives, or the entries that take everything and a request they take.
+//! here uses), does no IO, reads no clock, and never guesses: what it cannot decide within its [`Budget`] is
+//! [`Reach::Unknown`], with the reason. An answer is a proof and carries its evidence: a request that arrives, or the
+//! entries that take everything and a request they take.
 //!
 //! # What a request is here
 //! A request is one point in a product of *dimensions*: path, method, scheme, authority, port, and one dimension per
@@ -28,11 +29,13 @@
 //!
 //! The question is coNP-complete, so there are budgets; in practice almost every entry is settled by step 1 or 2.
 //! Finding the takers of one request goes through an index on literal beginnings (`index`), so a list of n entries
-//! costs about n look-ups instead of n² overlap tests.
+//! costs about n look-ups instead of n² overlap tests. What is counted against a [`Budget`] is work, not time, and a
+//! whole mesh shares one (`ration`): the same documents get the same answers on any machine.
 //!
-//! Read in this order: `entry` and `request` are what goes in and out, and `condition` makes the one; [`Reachability`] and `question` are the loop
-//! above; `vocabulary`, `dimension` and `automaton` turn conditions into languages, `beginning` those that are too
-//! large; `plain` is what needs none of this; `theory` and `search` find strings; `sat` wraps the solver.
+//! Read in this order: `entry` and `request` are what goes in and out, and `condition` makes the one; [`Reachability`]
+//! and `question` are the loop above; `vocabulary`, `dimension`, `automaton` and `table` turn conditions into languages,
+//! `beginning` those that are too large; `plain` and `walk` are what needs none of this; `theory` and `search` find
+//! strings; `sat` wraps the solver; `limits`, `budget` and `ration` say what all of it may take.
 
 mod entry;
 mod condition;
@@ -42,18 +45,23 @@ mod question;
 mod vocabulary;
 mod dimension;
 mod automaton;
+mod table;
 mod beginning;
 mod theory;
 mod search;
 mod index;
 mod plain;
+mod walk;
 mod sat;
 mod limits;
+mod budget;
+pub(crate) mod ration;
 #[cfg(test)]
 mod brute_force;
 #[cfg(test)]
 mod same_as_engine;
 
+pub use budget::Budget;
 pub(crate) use condition::{HOST_FACT, entry_of, network, path_kind};
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};
@@ -62,23 +70,23 @@ pub use reachability::{Reach, Reachability};
 pub use request::Request;
 
 /// Says of every entry whether a request can reach it, in the order of `entries`.
-pub fn analyse(entries: &[Entry], limits: &Limits) -> Vec<Reach> {
-    let mut list = Reachability::new(entries, limits);
+pub fn analyse(entries: &[Entry], budget: &Budget) -> Vec<Reach> {
+    let mut list = Reachability::new(entries, budget);
     (0..entries.len()).map(|at| list.reach(at)).collect()
 }
 
 /// A request that both entries match, if there is one.
 ///
 /// # Errors
-/// [`Unknown`] if a pattern is too large, or the search for a request too long, for `limits`.
-pub fn overlaps(a: &Entry, b: &Entry, limits: &Limits) -> Result<Option<Request>, Unknown> {
-    Reachability::new(&[a.clone(), b.clone()], limits).overlaps(0, 1)
+/// [`Unknown`] if a pattern is too large, or the search for a request too long, for `budget`.
+pub fn overlaps(a: &Entry, b: &Entry, budget: &Budget) -> Result<Option<Request>, Unknown> {
+    Reachability::new(&[a.clone(), b.clone()], budget).overlaps(0, 1)
 }
 
 /// Whether `wide` matches every request that `narrow` matches. An entry that matches nothing is covered by all.
 ///
 /// # Errors
-/// [`Unknown`] if a pattern is too large, or the search for a request too long, for `limits`.
-pub fn covers(wide: &Entry, narrow: &Entry, limits: &Limits) -> Result<bool, Unknown> {
-    Reachability::new(&[wide.clone(), narrow.clone()], limits).covers(0, 1)
+/// [`Unknown`] if a pattern is too large, or the search for a request too long, for `budget`.
+pub fn covers(wide: &Entry, narrow: &Entry, budget: &Budget) -> Result<bool, Unknown> {
+    Reachability::new(&[wide.clone(), narrow.clone()], budget).covers(0, 1)
 }

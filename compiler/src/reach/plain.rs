@@ -1,47 +1,73 @@
 //! What can be seen without automata: entries that a request plainly reaches, and pairs that plainly share none.
 //!
-//! Most entries of most lists are plain paths in a sensible order. Ten thousand such lists are settled here by comparing
-//! a few texts; only what is left is a question for the engine. Both answers are one-sided: "plainly" is a proof, and
+//! Most entries of most lists are plain paths in a sensible order. They are settled here by looking a few texts up; only
+//! what is left is a question for the engine. Both answers are one-sided: "plainly" is a proof, and
 //! its absence says nothing. A test holds them to what the engine says.
 
-use regex_automata::hybrid::dfa as hybrid;
-use regex_automata::util::start;
-use regex_automata::{Anchored, MatchKind};
+use std::collections::{BTreeSet, HashMap};
 
-use super::automaton::compile_nfa;
+use super::budget::Budget;
 use super::entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 
-/// Comparing each with each is quick up to this many entries; beyond it, the engine's index is quicker.
-const MOST_ENTRIES: usize = 256;
+/// So many entries that begin alike are compared with a request; beyond it, the engine's index is quicker.
+const MOST_ALIKE: usize = 256;
 
-/// Whether a request plainly reaches each entry.
+/// Whether a request plainly reaches each entry. Costs a few look-ups for each of them.
 pub fn plainly_reached(entries: &[Entry]) -> Vec<bool> {
-    if entries.len() > MOST_ENTRIES {
-        return vec![false; entries.len()];
-    }
-    let reached = |(at, entry): (usize, &Entry)| {
-        let earlier = entries.get(..at).unwrap_or_default();
-        requests(entry).iter().flatten().any(|request| !earlier.iter().any(|other| request.may_match(other)))
+    let mut earlier = Earlier::default();
+    let reached = |entry| {
+        let reached = requests(entry).iter().flatten().any(|request| !earlier.may_take(request));
+        earlier.add(entry);
+        reached
     };
-    entries.iter().enumerate().map(reached).collect()
+    entries.iter().map(reached).collect()
 }
 
-/// Whether plainly no request matches both.
-pub fn plainly_apart(a: &Entry, b: &Entry) -> bool {
+/// Entries, by how the paths that they match begin: by nothing, for those of which that is not plain.
+#[derive(Default)]
+struct Earlier<'e> {
+    shelves: HashMap<String, Vec<(Option<Beginning>, &'e Entry)>>,
+    /// The lengths of the keys.
+    lengths: BTreeSet<usize>,
+}
+
+impl<'e> Earlier<'e> {
+    fn add(&mut self, entry: &'e Entry) {
+        let beginning = entry.path.as_ref().and_then(Beginning::of);
+        let key = beginning.as_ref().map(Beginning::text).unwrap_or_default().to_owned();
+        self.lengths.insert(key.len());
+        self.shelves.entry(key).or_default().push((beginning, entry));
+    }
+
+    /// Whether one of them might match a request: only what is plainly not so is denied.
+    fn may_take(&self, request: &Plain<'_>) -> bool {
+        // Without case, which finds more alike than there may be.
+        let path = request.path.to_ascii_lowercase();
+        self.lengths.range(..=path.len()).any(|length| {
+            let alike = path.get(..*length).and_then(|key| self.shelves.get(key));
+            let alike = alike.map(Vec::as_slice).unwrap_or_default();
+            let takes = |(beginning, entry): &(Option<Beginning>, &Entry)| {
+                beginning.as_ref().is_none_or(|beginning| beginning.may_match(&path))
+                    && request.may_match_but_for_its_path(entry)
+            };
+            alike.len() > MOST_ALIKE || alike.iter().any(takes)
+        })
+    }
+}
+
+/// Whether plainly no request matches both, as far as the budget goes.
+pub fn plainly_apart(a: &Entry, b: &Entry, budget: &Budget) -> bool {
     let methods = match (&a.method, &b.method) {
         (Some(StringPattern::Exact(a)), Some(StringPattern::Exact(b))) => a != b,
         _ => false,
     };
     let (Some(a), Some(b)) = (&a.path, &b.path) else { return methods };
     let (Some(own), Some(other)) = (Beginning::of(a), Beginning::of(b)) else { return methods };
-    methods || own.is_apart_from(&other) || matches_none(a, b) || matches_none(b, a)
+    methods || own.is_apart_from(&other) || matches_none(a, b, budget) || matches_none(b, a, budget)
 }
 
-/// An automaton of a pattern that is a regular expression may have this many bytes here; longer ones are for the engine.
-const MOST_BYTES: usize = 1 << 16;
-
 /// Whether a path condition is a regular expression that matches nothing of what a plain one does.
-fn matches_none(path: &PathPattern, other: &PathPattern) -> bool {
+fn matches_none(path: &PathPattern, other: &PathPattern, budget: &Budget) -> bool {
     let PathKind::Regex(pattern) = &path.kind else { return false };
     let (text, whole) = match &other.kind {
         PathKind::Exact(text) => (text.as_str(), true),
@@ -53,21 +79,7 @@ fn matches_none(path: &PathPattern, other: &PathPattern) -> bool {
     if path.ignore_case || other.ignore_case || !(text.is_empty() || is_plain_path(text)) {
         return false;
     }
-    let Ok(nfa) = compile_nfa(pattern, false, MOST_BYTES) else { return false };
-    // Of all that match, not of the first that does: an alternative that comes later counts too.
-    let config = hybrid::DFA::config().match_kind(MatchKind::All).skip_cache_capacity_check(true);
-    let Ok(dfa) = hybrid::DFA::builder().configure(config).build_from_nfa(nfa) else { return false };
-    let mut cache = dfa.create_cache();
-    let anchored = start::Config::new().anchored(Anchored::Yes);
-    let Ok(mut state) = dfa.start_state(&mut cache, &anchored) else { return false };
-    for byte in text.bytes() {
-        match dfa.next_state(&mut cache, state, byte) {
-            Ok(next) if next.is_dead() => return true,
-            Ok(next) => state = next,
-            Err(_) => return false,
-        }
-    }
-    whole && dfa.next_eoi_state(&mut cache, state).is_ok_and(|end| !end.is_match())
+    budget.refuses(pattern, text, whole)
 }
 
 /// What two plain paths of equal rank share exactly when they share a request: the path without case and closing `/`.
@@ -122,27 +134,8 @@ fn requests(entry: &Entry) -> [Option<Plain<'_>>; 2] {
 }
 
 impl Plain<'_> {
-    /// Whether an entry might match it: only what is plainly not so is denied.
-    fn may_match(&self, other: &Entry) -> bool {
-        let path = match &other.path {
-            Some(PathPattern { kind, .. }) => {
-                // Without case, which finds more alike than there may be.
-                let own = self.path.to_ascii_lowercase();
-                match kind {
-                    PathKind::Exact(path) => !is_plain_path(path) || own == path.to_ascii_lowercase(),
-                    PathKind::Prefix(path) => {
-                        !is_plain_path(path) || own.starts_with(&path.to_ascii_lowercase())
-                    }
-                    PathKind::SegmentPrefix(path) => {
-                        let rest = own.strip_prefix(path.trim_end_matches('/').to_ascii_lowercase().as_str());
-                        !is_plain_path(path)
-                            || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-                    }
-                    PathKind::Regex(_) => true,
-                }
-            }
-            None => true,
-        };
+    /// Whether an entry that may match its path might match it: only what is plainly not so is denied.
+    fn may_match_but_for_its_path(&self, other: &Entry) -> bool {
         let method = match &other.method {
             Some(StringPattern::Exact(method)) => method == self.method,
             Some(_) | None => true,
@@ -161,7 +154,7 @@ impl Plain<'_> {
                 _ => true,
             }
         };
-        path && method
+        method
             && other.headers.iter().all(|wanted| has(self.headers, wanted))
             && other.query.iter().all(|wanted| has(self.query, wanted))
     }
@@ -222,6 +215,17 @@ impl Beginning {
         }
     }
 
+    /// Whether a path in lower case might be one of these.
+    fn may_match(&self, path: &str) -> bool {
+        match self {
+            Self::Whole(own) => path == own,
+            Self::Segments(own) => {
+                path.strip_prefix(own.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            Self::Text(own) => path.starts_with(own.as_str()),
+        }
+    }
+
     fn is_apart_from(&self, other: &Self) -> bool {
         !self.may_hold(other.text()) && !other.may_hold(self.text())
             || matches!((self, other), (Self::Whole(a), Self::Whole(b)) if a != b)
@@ -273,7 +277,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::reach::{Limits, Reach, Reachability, overlaps};
+    use crate::reach::{Budget, Reach, Reachability, overlaps};
 
     fn path() -> impl Strategy<Value = Option<PathPattern>> {
         let text = prop::sample::select(vec![
@@ -338,7 +342,8 @@ mod tests {
 
         #[test]
         fn what_is_plainly_reached_is_reached(entries in prop::collection::vec(entry(), 1..5)) {
-            let mut list = Reachability::new(&entries, &Limits::default());
+            let budget = Budget::default();
+            let mut list = Reachability::new(&entries, &budget);
             for (at, plainly) in plainly_reached(&entries).into_iter().enumerate() {
                 if plainly {
                     let reach = list.reach(at);
@@ -349,8 +354,8 @@ mod tests {
 
         #[test]
         fn what_is_plainly_apart_shares_no_request(a in entry(), b in entry()) {
-            if plainly_apart(&a, &b) {
-                prop_assert_eq!(overlaps(&a, &b, &Limits::default()), Ok(None));
+            if plainly_apart(&a, &b, &Budget::default()) {
+                prop_assert_eq!(overlaps(&a, &b, &Budget::default()), Ok(None));
             }
         }
     }
@@ -369,10 +374,37 @@ mod tests {
             Entry::default(),
         ];
         assert_eq!(plainly_reached(&entries), [true, true, true, true, false]);
-        assert!(plainly_apart(&entries[0], &path(PathKind::Regex("/users/[0-9]+".to_owned()))));
-        assert!(!plainly_apart(&entries[0], &path(PathKind::Regex("/item[a-z]/health".to_owned()))));
-        assert!(plainly_apart(&entries[1], &path(PathKind::Regex("/item[0-9]+(/.*)?".to_owned()))));
-        assert!(plainly_apart(&entries[0], &path(PathKind::Regex("/items|/items/health/.+".to_owned()))));
-        assert!(!plainly_apart(&entries[0], &path(PathKind::Regex("/items|/items/health".to_owned()))));
+        let apart = |a: &Entry, b: &Entry| plainly_apart(a, b, &Budget::default());
+        assert!(apart(&entries[0], &path(PathKind::Regex("/users/[0-9]+".to_owned()))));
+        assert!(!apart(&entries[0], &path(PathKind::Regex("/item[a-z]/health".to_owned()))));
+        assert!(apart(&entries[1], &path(PathKind::Regex("/item[0-9]+(/.*)?".to_owned()))));
+        assert!(apart(&entries[0], &path(PathKind::Regex("/items|/items/health/.+".to_owned()))));
+        assert!(!apart(&entries[0], &path(PathKind::Regex("/items|/items/health".to_owned()))));
+    }
+
+    #[test]
+    fn long_lists_are_plain_too() {
+        let path = |kind| Entry { path: Some(PathPattern { kind, ignore_case: false }), ..Entry::default() };
+        let mut entries: Vec<Entry> = (0..10_000)
+            .map(|at| match at % 3 {
+                0 => path(PathKind::Exact(format!("/area-{}/{at}", at % 97))),
+                1 => path(PathKind::SegmentPrefix(format!("/area-{}/{at}", at % 97))),
+                _ => path(PathKind::Regex(format!("/area-{}/{at}/[a-z]+", at % 97))),
+            })
+            .collect();
+        entries.push(path(PathKind::SegmentPrefix("/".to_owned())));
+        entries.push(path(PathKind::SegmentPrefix("/area-1/1".to_owned())));
+        let reached = plainly_reached(&entries);
+        let plain = |at: usize| at == 10_000 || at < 10_000 && at % 3 != 2;
+        assert!(reached.iter().enumerate().all(|(at, reached)| *reached == plain(at)));
+
+        // Nobody looks through hundreds of entries that begin alike.
+        let mut alike = vec![path(PathKind::Regex("/a[0-9]+".to_owned())); MOST_ALIKE];
+        let last = path(PathKind::Exact("/ab".to_owned()));
+        alike.iter_mut().for_each(|entry| entry.method = Some(StringPattern::Exact("PUT".to_owned())));
+        alike.push(last.clone());
+        assert_eq!(plainly_reached(&alike).last(), Some(&true));
+        alike.extend([alike[0].clone(), last]);
+        assert_eq!(plainly_reached(&alike).last(), Some(&false));
     }
 }

@@ -18,6 +18,9 @@ pub(super) enum Opaque {
     PassedOver,
 }
 
+/// Steps that a conflict of the SAT core takes, which counts for all questions together only.
+const STEPS_PER_CONFLICT: usize = 200;
+
 /// What came of a question.
 pub(super) enum Outcome {
     /// These values satisfy the target and no earlier entry.
@@ -51,7 +54,7 @@ impl<'a> Question<'a> {
     /// Looks for a request that only the target matches, from a first `guess` that the target matches.
     pub(super) fn ask(
         &mut self,
-        list: &mut Reachability,
+        list: &mut Reachability<'_>,
         guess: &Values,
         opaque: Opaque,
     ) -> Result<Outcome, Unknown> {
@@ -76,7 +79,7 @@ impl<'a> Question<'a> {
     }
 
     /// How much an entry asks beyond what the target asks: conditions, then the length of their literal beginnings.
-    fn demands(&self, list: &Reachability, entry: usize) -> (usize, usize) {
+    fn demands(&self, list: &Reachability<'_>, entry: usize) -> (usize, usize) {
         let ids = self.entries.get(entry).into_iter().flat_map(Conditions::predicates);
         let predicates = ids.map(|id| (id, list.vocabulary.predicate(id)));
         predicates
@@ -85,7 +88,7 @@ impl<'a> Question<'a> {
     }
 
     /// Adds the clause "avoid at least one condition of this entry", under a selector.
-    fn activate(&mut self, list: &Reachability, entry: usize) {
+    fn activate(&mut self, list: &Reachability<'_>, entry: usize) {
         let Some(conditions) = self.entries.get(entry) else { return };
         let mut ways = Vec::new();
         for id in conditions.predicates() {
@@ -100,11 +103,17 @@ impl<'a> Question<'a> {
     }
 
     /// Looks for values that satisfy the target and none of `active`.
-    fn solve(&mut self, list: &mut Reachability, active: &[usize]) -> Result<Outcome, Unknown> {
+    fn solve(&mut self, list: &mut Reachability<'_>, active: &[usize]) -> Result<Outcome, Unknown> {
         let selectors: Vec<Variable> =
             active.iter().filter_map(|entry| self.selectors.get(entry).copied()).collect();
         loop {
-            if let Answer::Core(core) = self.sat.solve(&selectors)? {
+            let before = self.sat.conflicts();
+            let answer = self.sat.solve(&selectors);
+            let conflicts = usize::try_from(self.sat.conflicts() - before).unwrap_or(usize::MAX);
+            list.effort
+                .budget
+                .spend(conflicts.saturating_mul(STEPS_PER_CONFLICT).saturating_add(selectors.len()))?;
+            if let Answer::Core(core) = answer? {
                 let guilty =
                     |entry: &usize| self.selectors.get(entry).is_some_and(|selector| core.contains(selector));
                 return Ok(Outcome::Covered(active.iter().copied().filter(guilty).collect()));
@@ -116,7 +125,7 @@ impl<'a> Question<'a> {
     }
 
     /// Turns the solver's model into values, or learns a clause that excludes it.
-    fn realise(&mut self, list: &mut Reachability) -> Result<Option<Values>, Unknown> {
+    fn realise(&mut self, list: &mut Reachability<'_>) -> Result<Option<Values>, Unknown> {
         let mut to_avoid: BTreeMap<DimensionId, Vec<PredicateId>> =
             self.target.by_dimension.keys().map(|dimension| (*dimension, Vec::new())).collect();
         for (&id, &variable) in &self.avoided {
@@ -144,7 +153,7 @@ impl<'a> Question<'a> {
     /// Leaves out of `core` what is not needed; sorted.
     pub(super) fn minimise(
         &mut self,
-        list: &mut Reachability,
+        list: &mut Reachability<'_>,
         mut core: Vec<usize>,
     ) -> Result<Vec<usize>, Unknown> {
         for candidate in core.clone() {

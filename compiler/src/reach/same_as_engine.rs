@@ -163,7 +163,8 @@ fn entry() -> impl Strategy<Value = Entry> {
 fn the_engine_agrees_with_every_piece_of_evidence() {
     check(300, &vec(entry(), 1..8), |entries| {
         let engine = engine_of(&entries);
-        let mut list = Reachability::new(&entries, &Limits::default());
+        let budget = Budget::default();
+        let mut list = Reachability::new(&entries, &budget);
         for at in 0..entries.len() {
             match list.reach(at) {
                 Reach::Reachable { witness } => assert_eq!(route(&engine, &witness), Some(at), "{witness}"),
@@ -189,7 +190,8 @@ fn the_engine_takes_requests_where_the_list_says() {
     let request = ("/[aBc]{0,3}", "[aBc]{0,2}", "[aBc%+ ]{0,2}", prop::bool::ANY, prop::bool::ANY);
     check(300, &(vec(entry(), 1..8), vec(request, 8)), |(entries, requests)| {
         let engine = engine_of(&entries);
-        let list = Reachability::new(&entries, &Limits::default());
+        let budget = Budget::default();
+        let list = Reachability::new(&entries, &budget);
         for (path, header, query, has_header, has_query) in requests {
             let field = |name: &str, value: String| (name.to_owned(), value.into_bytes());
             let request = Request {

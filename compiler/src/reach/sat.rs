@@ -8,7 +8,7 @@ pub(super) type Variable = Var;
 
 /// A growing set of clauses.
 pub(super) struct Sat {
-    solver: Solver<Budget>,
+    solver: Solver<Conflicts>,
 }
 
 /// What the solver found under assumptions.
@@ -21,7 +21,7 @@ pub(super) enum Answer {
 
 impl Sat {
     pub(super) fn new(max_conflicts: u64) -> Self {
-        Self { solver: Solver::new(SolverOpts::default(), Budget { conflicts: 0, max_conflicts }) }
+        Self { solver: Solver::new(SolverOpts::default(), Conflicts { count: 0, max_conflicts }) }
     }
 
     /// A new variable, false unless a clause needs it to be true.
@@ -51,6 +51,11 @@ impl Sat {
         }
     }
 
+    /// How many conflicts there were up to now.
+    pub(super) fn conflicts(&self) -> u64 {
+        self.solver.cb().count
+    }
+
     /// The value of a variable in the last model.
     pub(super) fn is_true(&self, variable: Variable) -> bool {
         self.solver.value_var(variable) == lbool::TRUE
@@ -58,18 +63,18 @@ impl Sat {
 }
 
 /// Counts conflicts, because the solver's own budget cannot be set from outside.
-struct Budget {
-    conflicts: u64,
+struct Conflicts {
+    count: u64,
     max_conflicts: u64,
 }
 
-impl Callbacks for Budget {
+impl Callbacks for Conflicts {
     fn on_new_clause(&mut self, _: &[Lit], _: ClauseKind) {
-        self.conflicts += 1;
+        self.count += 1;
     }
 
     fn stop(&self) -> bool {
-        self.conflicts > self.max_conflicts
+        self.count > self.max_conflicts
     }
 }
 

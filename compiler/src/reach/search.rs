@@ -2,8 +2,9 @@
 
 use super::{
     automaton::{Automaton, DEAD, FULL, State},
+    budget::Effort,
     dimension::Shape,
-    limits::{Effort, Unknown},
+    limits::Unknown,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -16,7 +17,7 @@ pub(super) fn shortest(
     shape: &Shape,
     inside: &[&Automaton],
     outside: &[&Automaton],
-    effort: &mut Effort,
+    effort: &mut Effort<'_>,
 ) -> Result<Option<Vec<u8>>, Unknown> {
     let mut wanted = vec![&shape.language];
     wanted.extend(inside);
@@ -142,17 +143,19 @@ fn representatives(shape: &Shape, product: &Product<'_>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reach::{Limits, automaton::Pattern, dimension::Kind};
+    use crate::reach::{Budget, Limits, automaton::Pattern, dimension::Kind, table::Allowance};
 
     fn path(regex: &str) -> Automaton {
         let pattern = Pattern::Regex { text: regex.to_owned(), ignore_case: false };
-        Automaton::compile(&pattern, &Kind::Path.shape().alphabet, 1 << 20).unwrap()
+        let mut allowance = Allowance { bytes: 1 << 20, steps: u64::MAX };
+        Automaton::compile(&pattern, &Kind::Path.shape().alphabet, &mut allowance).unwrap()
     }
 
     fn find(inside: &[&str], outside: &[&str]) -> Option<String> {
         let inside: Vec<Automaton> = inside.iter().map(|regex| path(regex)).collect();
         let outside: Vec<Automaton> = outside.iter().map(|regex| path(regex)).collect();
-        let mut effort = Effort::new(&Limits::default());
+        let budget = Budget::default();
+        let mut effort = Effort::new(&budget);
         let inside: Vec<&Automaton> = inside.iter().collect();
         let outside: Vec<&Automaton> = outside.iter().collect();
         let text = shortest(Kind::Path.shape(), &inside, &outside, &mut effort).unwrap();
@@ -186,7 +189,8 @@ mod tests {
     fn a_long_search_is_given_up() {
         let inside = path("/(?:[ab]{7})*");
         let outside = path("/(?:[ab]{11})*|/(?:[ab]{13})*");
-        let mut effort = Effort::new(&Limits { steps_per_question: 10, ..Limits::default() });
+        let budget = Budget::new(&Limits { steps_per_question: 10, ..Limits::default() });
+        let mut effort = Effort::new(&budget);
         let answer = shortest(Kind::Path.shape(), &[&inside], &[&outside], &mut effort);
         assert_eq!(answer.unwrap_err().why, "no answer after 10 steps of searching");
     }

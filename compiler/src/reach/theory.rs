@@ -2,8 +2,9 @@
 
 use super::{
     automaton::Automaton,
+    budget::Effort,
     dimension::Shape,
-    limits::{Effort, Unknown},
+    limits::Unknown,
     search,
     vocabulary::{DimensionId, Meaning, PredicateId, Value, Vocabulary},
 };
@@ -38,8 +39,8 @@ impl Theory {
     /// are avoidable.
     pub(super) fn choose(
         &mut self,
-        vocabulary: &Vocabulary,
-        effort: &mut Effort,
+        vocabulary: &Vocabulary<'_>,
+        effort: &mut Effort<'_>,
         dimension: DimensionId,
         required: &[PredicateId],
         avoided: &[PredicateId],
@@ -63,8 +64,8 @@ impl Theory {
 
     fn shrink(
         &mut self,
-        vocabulary: &Vocabulary,
-        effort: &mut Effort,
+        vocabulary: &Vocabulary<'_>,
+        effort: &mut Effort<'_>,
         dimension: DimensionId,
         required: &[PredicateId],
         mut conflict: Vec<PredicateId>,
@@ -80,8 +81,8 @@ impl Theory {
 
     fn value(
         &mut self,
-        vocabulary: &Vocabulary,
-        effort: &mut Effort,
+        vocabulary: &Vocabulary<'_>,
+        effort: &mut Effort<'_>,
         dimension: DimensionId,
         required: &[PredicateId],
         avoided: &[PredicateId],
@@ -109,7 +110,7 @@ struct Sides<'a> {
 }
 
 impl<'a> Sides<'a> {
-    fn new(vocabulary: &'a Vocabulary, question: &Question) -> Self {
+    fn new(vocabulary: &'a Vocabulary<'_>, question: &Question) -> Self {
         let mut sides = Self { inside: Vec::new(), outside: Vec::new(), absent: true };
         let required = question.required.iter().map(|id| (id, true));
         let avoided = question.avoided.iter().map(|id| (id, false));
@@ -131,7 +132,7 @@ impl<'a> Sides<'a> {
         sides
     }
 
-    fn find(&self, shape: &Shape, effort: &mut Effort) -> Result<Option<Value>, Unknown> {
+    fn find(&self, shape: &Shape, effort: &mut Effort<'_>) -> Result<Option<Value>, Unknown> {
         if shape.optional && self.absent {
             return Ok(Some(None));
         }

@@ -1,10 +1,10 @@
 //! Conditions as numbers: equal conditions of different entries are one predicate, compiled once.
 
 use super::{
-    automaton::{Automaton, Pattern, TooLarge},
+    automaton::{Automaton, Pattern},
+    budget::{Budget, Opaque},
     dimension::{Kind, Shape},
     entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern},
-    limits::Limits,
 };
 use std::{
     collections::{BTreeMap, HashMap},
@@ -91,26 +91,25 @@ impl Conditions {
 
 /// All dimensions and predicates of a list.
 #[derive(Debug)]
-pub(super) struct Vocabulary {
+pub(super) struct Vocabulary<'b> {
     dimensions: Vec<Dimension>,
     predicates: Vec<Predicate>,
     dimension_ids: HashMap<Dimension, DimensionId>,
     predicate_ids: HashMap<(DimensionId, Pattern, bool), PredicateId>,
-    automata: HashMap<(Kind, Pattern), Result<Arc<Automaton>, TooLarge>>,
-    bytes_per_pattern: usize,
-    bytes_left: usize,
+    budget: &'b Budget,
 }
 
-impl Vocabulary {
-    pub(super) fn new(limits: &Limits) -> Self {
+/// Steps that taking in an entry takes, and each of its conditions.
+const STEPS_PER_CONDITION: usize = 32;
+
+impl<'b> Vocabulary<'b> {
+    pub(super) fn new(budget: &'b Budget) -> Self {
         Self {
             dimensions: Vec::new(),
             predicates: Vec::new(),
             dimension_ids: HashMap::new(),
             predicate_ids: HashMap::new(),
-            automata: HashMap::new(),
-            bytes_per_pattern: limits.pattern_bytes,
-            bytes_left: limits.total_pattern_bytes,
+            budget,
         }
     }
 
@@ -127,9 +126,13 @@ impl Vocabulary {
         self.predicates.get(id).expect("predicate ids come from this vocabulary")
     }
 
-    /// Takes the conditions of `entry` in.
+    /// Takes the conditions of `entry` in. Without a budget they are not looked at, and the entry may match anything.
     pub(super) fn read(&mut self, entry: &Entry) -> Conditions {
         let mut conditions = Conditions::default();
+        if let Err(unknown) = self.budget.spend(STEPS_PER_CONDITION) {
+            conditions.opaque = Some(Arc::from(unknown.why));
+            return conditions;
+        }
         if let Some(path) = &entry.path {
             self.add(&mut conditions, Kind::Path, "", path_pattern(path), false);
         }
@@ -173,6 +176,8 @@ impl Vocabulary {
     }
 
     fn add(&mut self, conditions: &mut Conditions, kind: Kind, name: &str, pattern: Pattern, invert: bool) {
+        // Should there be too few left, the next entry learns of it.
+        let _ = self.budget.spend(STEPS_PER_CONDITION);
         let id = self.predicate_of(kind, name, pattern, invert);
         let predicate = self.predicate(id);
         if let Meaning::AtMost { why, .. } | Meaning::Anything { why } = &predicate.meaning {
@@ -187,12 +192,12 @@ impl Vocabulary {
         if let Some(id) = self.predicate_ids.get(&key) {
             return *id;
         }
-        let predicate = match self.automaton_of(kind, &key.1) {
+        let predicate = match self.budget.automaton(kind, &key.1) {
             Ok(language) => {
                 let beginning = if invert { Vec::new() } else { language.beginning() };
                 Predicate { dimension, meaning: Meaning::Exactly { language, invert }, beginning }
             }
-            Err(problem) => opaque(dimension, problem, invert),
+            Err(problem) => opaque(dimension, &problem, invert),
         };
         self.predicates.push(predicate);
         let id = self.predicates.len() - 1;
@@ -207,24 +212,14 @@ impl Vocabulary {
             self.dimensions.len() - 1
         })
     }
-
-    fn automaton_of(&mut self, kind: Kind, pattern: &Pattern) -> Result<Arc<Automaton>, &TooLarge> {
-        let built = self.automata.entry((kind, pattern.clone())).or_insert_with_key(|(kind, pattern)| {
-            let allowed = self.bytes_per_pattern.min(self.bytes_left);
-            let automaton = Automaton::compile(pattern, &kind.shape().alphabet, allowed)?;
-            self.bytes_left = self.bytes_left.saturating_sub(automaton.bytes());
-            Ok(Arc::new(automaton))
-        });
-        built.as_ref().map(Arc::clone)
-    }
 }
 
-fn opaque(dimension: DimensionId, problem: &TooLarge, invert: bool) -> Predicate {
-    let why = Arc::from(problem.why.as_str());
+fn opaque(dimension: DimensionId, problem: &Opaque, invert: bool) -> Predicate {
+    let why = Arc::clone(&problem.why);
     if invert {
         return Predicate { dimension, meaning: Meaning::Anything { why }, beginning: Vec::new() };
     }
-    let beginning = problem.beginning.clone();
+    let beginning = problem.beginning.to_vec();
     let language = Automaton::beginning_with(&beginning);
     Predicate { dimension, meaning: Meaning::AtMost { language, why }, beginning }
 }

@@ -9,7 +9,7 @@ use weft_bundle::body::{self, Body, PathMatch, RequestMatch};
 use weft_bundle::engine::{Engine, Request, path::CanonicalPath};
 
 use crate::reach::entry_of;
-use crate::reach::{self, Limits, Reach};
+use crate::reach::{self, Budget, Reach};
 
 /// A gateway with one listener for every host, that has these conditions in this order.
 fn engine_of(conditions: &[RequestMatch]) -> Engine {
@@ -54,7 +54,7 @@ proptest! {
     fn hosts_are_reached_as_the_engine_says(conditions in prop::collection::vec(condition(), 1..7)) {
         let engine = engine_of(&conditions);
         let entries: Vec<_> = conditions.iter().map(entry_of).collect();
-        for (place, reached) in reach::analyse(&entries, &Limits::default()).into_iter().enumerate() {
+        for (place, reached) in reach::analyse(&entries, &Budget::default()).into_iter().enumerate() {
             match reached {
                 Reach::Reachable { witness } => prop_assert_eq!(taker(&engine, &witness), Some(place), "{}", witness),
                 Reach::Unreachable { example, taken_by, .. } => {

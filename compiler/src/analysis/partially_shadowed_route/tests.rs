@@ -116,7 +116,7 @@ proptest! {
     #[test]
     fn two_rules_are_judged_as_the_page_says(a in condition(), b in condition()) {
         let universe = universe();
-        let found = crossings(&[&a, &b], || vec![entry_of(&a), entry_of(&b)], |_, _| true);
+        let found = crossings(&[&a, &b], || vec![entry_of(&a), entry_of(&b)], |_, _| true, &Budget::default());
         prop_assert_eq!(!found.is_empty(), expected(&a, &b, &universe), "{:?}", found);
     }
 
@@ -124,7 +124,7 @@ proptest! {
     fn examples_are_what_the_engine_does(list in vec(condition(), 2..7)) {
         let conditions: Vec<&RequestMatch> = list.iter().collect();
         let all = scene::engine(list.iter().map(|c| (c.clone(), scene::respond())).collect()).unwrap();
-        for (first, second, example) in crossings(&conditions, || list.iter().map(entry_of).collect(), |_, _| true) {
+        for (first, second, example) in crossings(&conditions, || list.iter().map(entry_of).collect(), |_, _| true, &Budget::default()) {
             let sent = Sent::of(&example, HOST).unwrap();
             let routed = all.route(all.frontend(HOST, 80).unwrap(), &sent.as_request());
             prop_assert_eq!(routed.entry.map(|(at, _)| at), Some(first), "{}", example);

@@ -12,6 +12,10 @@ use weft_bundle::engine::{Connection, Engine};
 
 use super::super::scene::{self, HOST, Sent};
 use super::*;
+use crate::dialect::{Known, parse_with};
+use crate::model::resolve::resolve;
+use crate::progress::Silent;
+use crate::source::Sources;
 
 const HOSTS: [&str; 6] = ["a.x", "b.x", "b.a.x", "x", "y", "[::1]"];
 const PATHS: [&str; 9] = ["/", "/a", "/a/", "/a/b", "/b", "/b/a", "/a/b/a", "/a/b/b", "/ab"];
@@ -22,7 +26,9 @@ fn engine(list: &[RequestMatch]) -> Engine {
 
 fn verdicts(list: &[RequestMatch]) -> Vec<Reach> {
     let entries: Vec<Entry> = list.iter().map(entry_of).collect();
-    repeated_headers::analyse(&entries, &Limits::default())
+    let all = vec![true; entries.len()];
+    let verdicts = repeated_headers::analyse(&entries, &all, &Budget::default());
+    verdicts.into_iter().flatten().collect()
 }
 
 fn route(engine: &Engine, host: &str, path: &str) -> Option<usize> {
@@ -143,4 +149,61 @@ fn what_is_covered_in_parts_is_covered() {
     let host = |name: &str| RequestMatch { hosts: vec![name.to_owned()], ..RequestMatch::default() };
     assert!(matches!(&verdicts(&[host("*"), host("[::1]")])[1], Reach::Unreachable { .. }));
     assert!(matches!(&verdicts(&[host("*.x"), host("x")])[1], Reach::Reachable { .. }));
+}
+
+/// A mesh of so many services with lists that are hard to decide, and one whose last rule is plainly covered.
+fn hard_lists(count: usize) -> Mesh {
+    let service = |name: &str| {
+        format!(
+            "---\napiVersion: weft.dev/v1alpha1\nkind: Service\nmetadata: {{ name: {name} }}\nspec:\n  \
+             ports: [ {{ name: http, port: 80, protocol: http }} ]\n  endpoints: {{ static: [ {{ address: 10.0.0.1 }} ] }}\n"
+        )
+    };
+    let route = |name: &str, paths: &[String]| {
+        let rule = |path: &String| {
+            format!(
+                "  - match: [ {{ uri: {{ regex: '{path}' }} }} ]\n    route: [ {{ destination: {{ host: {name} }} }} ]\n"
+            )
+        };
+        let rules: String = paths.iter().map(rule).collect();
+        format!(
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{ name: {name} }}\nspec:\n  \
+             hosts: [ {name} ]\n  http:\n{rules}"
+        )
+    };
+    let mut text = String::from(
+        "apiVersion: weft.dev/v1alpha1\nkind: Mesh\nmetadata: { name: hard }\nspec: { trustDomain: hard.example }\n",
+    );
+    let plain = ["/api/v[0-9]+/.*", "/health/[a-z]+", "/api/v1/items/[0-9]+"].map(str::to_owned);
+    text += &(service("plain") + &route("plain", &plain));
+    for number in 0..count {
+        let name = format!("hard-{number}");
+        let paths: Vec<String> = (60..66).map(|length| format!("/.*[a-k].{{{length}}}")).collect();
+        text += &(service(&name) + &route(&name, &paths));
+    }
+    let sources = Sources::in_memory([("mesh.yaml", text)]);
+    let parsed = parse_with(&sources, &mut Known::default(), &Silent);
+    resolve(&sources, &parsed).0
+}
+
+fn shown(findings: &[Diagnostic]) -> Vec<String> {
+    let one = |finding: &Diagnostic| {
+        let notes: String = finding.notes.iter().map(|note| format!(" | {note}")).collect();
+        format!("{}: {}{notes}", finding.object.as_deref().unwrap_or_default(), finding.message)
+    };
+    findings.iter().map(one).collect()
+}
+
+#[test]
+fn a_thousand_hard_lists_are_few_findings_and_spoil_no_other() {
+    let limits = Limits { total_steps: 1_500_000, ..Limits::default() };
+    let found = run_within(&hard_lists(25), &limits);
+    insta::assert_snapshot!(shown(&found).join("\n"));
+    assert_eq!(shown(&run_within(&hard_lists(25), &limits)), shown(&found));
+}
+
+#[test]
+fn one_hard_list_has_all_that_a_list_may_take() {
+    let limits = Limits { pattern_bytes: 1 << 14, ..Limits::default() };
+    insta::assert_snapshot!(shown(&run_within(&hard_lists(1), &limits)).join("\n"));
 }

@@ -146,7 +146,7 @@ proptest! {
             for verdict in [Verdict::Allow, Verdict::Deny] {
                 // What is found was confirmed by the engine; what is not found must not be there. That it is not
                 // known needs a condition on the request.
-                let found = port.witness(Some(&id), verdict);
+                let found = port.witness(Some(&id), verdict, &Budget::default());
                 prop_assert!(found.is_ok() || rules.iter().any(|rule| rule.get("when").is_some()));
                 if matches!(found, Ok(None)) {
                     prop_assert_eq!(brute_force(&engine, Some(&id), &wanted, verdict), None, "{} {:?}", id, verdict);
@@ -162,7 +162,7 @@ fn options_of_the_server_slip_past_paths() {
     let everything = OperationMatch::default();
     let mut port = Port::new(engine(&[deny], "allow", "strict"), 80, &everything).unwrap().unwrap();
     let id: SpiffeId = IDS[0].parse().unwrap();
-    let witness = port.witness(Some(&id), Verdict::Allow).unwrap().unwrap();
+    let witness = port.witness(Some(&id), Verdict::Allow, &Budget::default()).unwrap().unwrap();
     assert_eq!(witness.request.unwrap().to_string(), "OPTIONS *");
 }
 
@@ -174,7 +174,7 @@ fn a_list_beyond_all_measure_is_not_decided() {
     let mut port =
         Port::new(engine(&[rule], "allow", "strict"), 80, &OperationMatch::default()).unwrap().unwrap();
     let id: SpiffeId = IDS[0].parse().unwrap();
-    let why = port.witness(Some(&id), Verdict::Allow).unwrap_err();
+    let why = port.witness(Some(&id), Verdict::Allow, &Budget::default()).unwrap_err();
     assert_eq!(why, "methods and paths, of the rules and of the test, make more than 100000 pairs");
 }
 
@@ -193,7 +193,7 @@ fn identities_count_where_peers_can_prove_them() {
     ] {
         let engine = engine(std::slice::from_ref(rule), "deny", tls);
         let mut port = Port::new(engine, 80, &OperationMatch::default()).unwrap().unwrap();
-        let mut passes = |id| port.witness(id, Verdict::Allow).unwrap().is_some();
+        let mut passes = |id| port.witness(id, Verdict::Allow, &Budget::default()).unwrap().is_some();
         assert_eq!((passes(Some(&id)), passes(None)), (known, unknown), "{rule} {tls}");
     }
 }
@@ -208,7 +208,7 @@ fn conditions_that_a_peer_decides_are_decided() {
         let mut port =
             Port::new(engine(rules, "allow", "strict"), 80, &OperationMatch::default()).unwrap().unwrap();
         let id: SpiffeId = id.parse().unwrap();
-        port.witness(Some(&id), wanted).map(|witness| witness.is_some())
+        port.witness(Some(&id), wanted, &Budget::default()).map(|witness| witness.is_some())
     };
     let both = [deny(others.clone())];
     assert_eq!(ask(&both, IDS[0], Verdict::Allow), Ok(true));
@@ -233,6 +233,7 @@ fn a_sure_way_is_taken_before_one_that_depends() {
     let mut port =
         Port::new(engine(&rules, "deny", "strict"), 80, &OperationMatch::default()).unwrap().unwrap();
     let id: SpiffeId = IDS[0].parse().unwrap();
-    let request = port.witness(Some(&id), Verdict::Allow).unwrap().unwrap().request.unwrap();
+    let request =
+        port.witness(Some(&id), Verdict::Allow, &Budget::default()).unwrap().unwrap().request.unwrap();
     assert_ne!(request.path, "/");
 }

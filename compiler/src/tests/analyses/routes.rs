@@ -304,6 +304,63 @@ spec:
   - name: rest
     route: [ { destination: { host: web } } ]
 ";
+    /// The first three have an expression that is too large; the last ranks as they do, and begins otherwise.
+    ties_that_cannot_be_excluded: "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: one }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/x.*[ab]c.{60}' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: two }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/x.*[ab]c.{60}' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: three }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/x.*[ab]c.{60}' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: apart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules: [ { matches: [ { path: { type: RegularExpression, value: '/health-[0-9]x' } } ], backendRefs: [ { name: cart, port: 80 } ] } ]
+";
+    /// What one caller's labels lead to, and what everybody's do.
+    redirect_loop_of_some_callers_and_of_all: "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: phone, namespace: apps }
+spec:
+  ports: [ { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 10.0.0.9, labels: { app: phone } } ] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - name: phones
+    match: [ { uri: { prefix: /m }, sourceLabels: { app: phone } } ]
+    redirect: { uri: /m/start }
+  - name: team
+    match: [ { uri: { exact: /team }, sourceNamespace: apps, sourceLabels: { app: phone } } ]
+    redirect: { uri: /team }
+  - name: all
+    match: [ { uri: { exact: /old } } ]
+    redirect: { uri: /old }
+  - name: rest
+    route: [ { destination: { host: cart } } ]
+";
     conflicting_hosts_of_two_pairs: "
 apiVersion: weft.dev/v1alpha1
 kind: ExternalService
@@ -414,6 +471,29 @@ spec:
     route: [ { destination: { host: cart } } ]
   - match: [ { uri: { prefix: /shop } } ]
     redirect: { uri: /shop/home }
+";
+    /// Where some callers are sent, a rule for the same callers answers.
+    a_redirect_to_what_some_callers_get_ends, "redirect-loop": "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: { name: phone }
+spec:
+  ports: [ { name: http, port: 80, protocol: http } ]
+  endpoints: { static: [ { address: 10.0.0.9, labels: { app: phone } } ] }
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - match: [ { uri: { exact: /m/start }, sourceLabels: { app: phone } } ]
+    route: [ { destination: { host: cart } } ]
+  - match: [ { uri: { prefix: /m }, sourceLabels: { app: phone } } ]
+    redirect: { uri: /m/start }
+  - match: [ { uri: { exact: /old } } ]
+    redirect: { uri: /new }
+  - route: [ { destination: { host: cart } } ]
 ";
     other_ports_and_other_callers_share_a_host, "conflicting-hosts": "
 apiVersion: weft.dev/v1alpha1
