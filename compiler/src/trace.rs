@@ -24,7 +24,7 @@ pub use self::answer::{Access, Arriving, BackendShare, Decision, Place, Step, Tr
 use self::outside::Entrance;
 pub use self::question::{From, Question, QuestionError, Stranger};
 use self::token::Passed;
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::hint;
 use crate::lower::{Subject, lower_subject};
 use crate::model::callers::dependencies;
 use crate::model::{Mesh, Service, ServiceIndex};
@@ -362,8 +362,7 @@ fn named(mesh: &Mesh, host: &str, namespace: &str) -> Option<ServiceIndex> {
 
 fn unknown_host(mesh: &Mesh, host: &str) -> String {
     let name = host.split('.').next().unwrap_or_default();
-    let near = did_you_mean(name, mesh.services.iter().map(|service| service.name.as_str()));
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let hint = hint(name, mesh.services.iter().map(|service| service.name.as_str()));
     format!("no service of this mesh is called `{host}`{hint}")
 }
 

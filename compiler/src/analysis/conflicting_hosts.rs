@@ -1,8 +1,9 @@
 //! # What it finds
-//! Two services that answer to one host name, or one pattern of names, on one port, for the same callers; and two
-//! listeners of one gateway with one port and one host name; so are servers of Istio's Gateways for one workload that end TLS for
-//! one name. A name of the mesh, such as `cart.shop.svc`, counts too.
-//! A pattern that contains the name of another service is `host-overlap`: there the more specific one decides.
+//! Two services that answer to one host name, or one pattern of names, on one port, for the same callers; and two servers of
+//! Istio's Gateways for one workload that end TLS for one name on one port. A name of the mesh, such as `cart.shop.svc`,
+//! counts too.
+//! A pattern that contains the name of another service is `host-overlap`: there the more specific one decides. Listeners of
+//! the Gateway API that cannot be told apart are `invalid-value`.
 //!
 //! # Why it matters
 //! Only one of them can have the requests, and nothing in the documents says which.
@@ -22,8 +23,7 @@
 //! Keep one of them, or limit each to the namespaces that it is for.
 //!
 //! # References
-//! Gateway API v1, Gateway.spec.listeners (distinct listeners); istioctl IST0145 (conflicting gateways); Istio,
-//! ServiceEntry.exportTo.
+//! istioctl IST0145 (conflicting gateways); Istio, ServiceEntry.exportTo.
 
 use std::collections::BTreeMap;
 
@@ -91,6 +91,7 @@ fn report(first: &Service, second: &Service, host: &str, port: u16) -> Diagnosti
         .help("keep one of them, or limit each to the namespaces that it is for")
 }
 
+/// Only servers that end TLS have listeners each to themselves; whatever else shares a port is made one before, or refused.
 fn listeners(gateway: &Gateway) -> Vec<Diagnostic> {
     let mut owners: BTreeMap<(u16, String), &GatewayListener> = BTreeMap::new();
     let mut found = Vec::new();

@@ -1,7 +1,7 @@
 //! # What it finds
-//! A rule that sends a share of its requests to a service or subset without a single endpoint. Where no document lists the
-//! endpoints of a service of Kubernetes, that is one `unlisted-endpoints` for all of them; a subset that none of its
-//! workloads can belong to is a finding here.
+//! A rule that sends a share of its requests to a service or subset without a single endpoint, as some of its callers know
+//! the subset. Where no document lists the endpoints of a service of Kubernetes, that is one `unlisted-endpoints` for all of
+//! them; a subset that none of its workloads can belong to is a finding here.
 //!
 //! # Why it matters
 //! That share is answered with 503. It is the usual sign of a label that was misspelt in a subset.

@@ -1,5 +1,6 @@
 //! # What it finds
-//! Two documents of one kind, namespace and name; a subset that two documents declare for one service; a second Mesh.
+//! Two documents of one kind, namespace and name; a subset that two documents declare for one service; a second Mesh. A patch
+//! that a `kustomization.yaml` lists is no document of its own, and left alone.
 //!
 //! # Why it matters
 //! In a cluster the second would overwrite the first. In a repository nothing says which one is meant, and the order of

@@ -147,7 +147,8 @@ fn report(mesh: &Mesh, hops: &[(usize, Arrival<Tries<'_>>)], product: u64) -> Di
     let first = hops.first().map(|(from, _)| id(ServiceIndex(*from))).unwrap_or_default();
     let last = hops.last().map(|(_, arrival)| id(arrival.to)).unwrap_or_default();
     let path = hops.iter().fold(format!("`{first}`"), |path, (_, arrival)| {
-        format!("{path} → {} tries of `{}`", arrival.weight.count, id(arrival.to))
+        let tries = if arrival.weight.count == 1 { "try" } else { "tries" };
+        format!("{path} → {} {tries} of `{}`", arrival.weight.count, id(arrival.to))
     });
     let message = format!("one request at `{first}` may become {product} tries at `{last}`: {path}");
     let mut finding = Diagnostic::warning("retry-amplification", message);

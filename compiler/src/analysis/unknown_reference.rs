@@ -1,6 +1,7 @@
 //! # What it finds
 //! A name that nothing has: a service, port, subset, route, rule or certificate file that a document refers to and that is
-//! not in the repository. A near name is offered if there is one.
+//! not in the repository. A near name is offered if there is one. What a file that is no YAML seems to define, by the kinds
+//! and names in its text, is not also unknown.
 //!
 //! # Why it matters
 //! Live meshes answer such a reference with errors at run time, or ignore it. Here nothing is built until it is mended,

@@ -2,7 +2,7 @@
 //! A document, or a part of one, that has no effect:
 //! * a policy, or a route, that is for nothing that exists, such as one whose selector no workload carries;
 //! * a TrafficPolicy that sets nothing, and a deny or audit policy without rules;
-//! * settings of a subset that no route sends to.
+//! * settings of a subset that no route sends to, of those whose callers know it.
 //!
 //! An allow policy without rules has an effect: it denies everything. A subset that is merely declared is no finding.
 //! While documents are broken, nothing is said: what is missing may be in them.

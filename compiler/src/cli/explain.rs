@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{FINE, refuse, say};
 use crate::analysis::{PAGES, Page};
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::hint;
 
 /// Says what an analysis finds, why it matters, and how to mend it.
 #[derive(clap::Args, Debug)]
@@ -49,8 +49,7 @@ pub fn run(args: &Args) -> ExitCode {
             FINE
         }
         None => {
-            let near = did_you_mean(name, PAGES.iter().map(|page| page.name));
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let hint = hint(name, PAGES.iter().map(|page| page.name));
             refuse(format_args!("there is no analysis `{name}`{hint}\n\n`weft explain` lists them all"))
         }
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::check::{self, Format as Findings};
 use super::{FINE, Where, fail, findings, refuse, remark, say};
 use crate::compile;
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::hint;
 use crate::graph::{Graph, Kinds, dot, json, mermaid};
 
 /// Draws who calls whom, and where routes send requests
@@ -119,8 +119,7 @@ fn select(graph: Graph, args: &Args) -> Result<Graph, String> {
     if let Some(namespace) = &args.namespace {
         let known: Vec<&str> = graph.nodes.iter().map(|node| node.namespace.as_str()).collect();
         if !known.contains(&namespace.as_str()) {
-            let near = did_you_mean(namespace, known).map(|near| format!("; did you mean `{near}`?"));
-            return Err(format!("no service is in namespace `{namespace}`{}", near.unwrap_or_default()));
+            return Err(format!("no service is in namespace `{namespace}`{}", hint(namespace, known)));
         }
         graph = graph.of_namespace(namespace);
     }
@@ -141,7 +140,5 @@ fn select(graph: Graph, args: &Args) -> Result<Graph, String> {
 fn unknown(graph: &Graph, service: &str) -> String {
     let names =
         graph.nodes.iter().flat_map(|node| node.name.as_deref().into_iter().chain([node.id.as_str()]));
-    let near = did_you_mean(service, names);
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    format!("no service is called `{service}`{hint}")
+    format!("no service is called `{service}`{}", hint(service, names))
 }

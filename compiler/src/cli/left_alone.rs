@@ -1,4 +1,5 @@
-//! What a check did not look at, for whoever asks with `--verbose`: documents of other programs, by kind, and hidden files.
+//! What a check did not look at, for whoever asks with `--verbose`: documents of other programs and patches of Kustomize, by
+//! kind, and hidden files.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +17,10 @@ pub(super) fn tell(sources: &Sources, skipped: &[Skipped]) {
 
 /// One line for each kind, then one for what is hidden.
 fn lines(sources: &Sources, skipped: &[Skipped]) -> Vec<String> {
-    let mut by_kind: BTreeMap<&str, (usize, BTreeSet<&str>)> = BTreeMap::new();
+    let mut by_kind: BTreeMap<(bool, &str), (usize, BTreeSet<&str>)> = BTreeMap::new();
     for document in skipped {
         let kind = document.kind.as_deref().unwrap_or("without `apiVersion` and `kind`");
-        let (count, files) = by_kind.entry(kind).or_default();
+        let (count, files) = by_kind.entry((document.is_patch, kind)).or_default();
         *count += 1;
         files.insert(sources.path(document.file));
     }
@@ -27,8 +28,13 @@ fn lines(sources: &Sources, skipped: &[Skipped]) -> Vec<String> {
         names.iter().map(|name| format!("`{}`", harmless(name))).collect::<Vec<_>>().join(", ")
     };
     let mut lines: Vec<String> = Vec::new();
-    for (kind, (count, files)) in by_kind {
-        let documents = if count == 1 { "document" } else { "documents" };
+    for ((is_patch, kind), (count, files)) in by_kind {
+        let documents = match (is_patch, count) {
+            (true, 1) => "patch of Kustomize,",
+            (true, _) => "patches of Kustomize,",
+            (false, 1) => "document",
+            (false, _) => "documents",
+        };
         let files = listed(files.into_iter().collect());
         lines.push(format!("left alone: {count} {documents} {}, in {files}", harmless(kind)));
     }
@@ -55,16 +61,25 @@ mod tests {
         write("a.yaml", &format!("{chart}---\n{chart}"));
         write("b/values.YML", "replicas: 1\n");
         write("c.YAML", chart);
+        write(
+            "d/kustomization.yaml",
+            "resources: [ ../base ]\npatches: [ { path: web.yaml }, { patch: '- op: remove' } ]\n",
+        );
+        write(
+            "d/web.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: a }\nspec: { template: { spec: {} } }\n",
+        );
         write(".hidden.yaml", chart);
         write(".github/workflows/ci.yaml", chart);
         let sources = crate::source::Source::read(&crate::source::Directory::new(scratch.path())).unwrap();
         let compilation = crate::compile(&sources);
-        assert_eq!(compilation.summary.skipped, 4);
+        assert_eq!(compilation.summary.skipped, 6);
         assert_eq!(
             lines(&sources, &compilation.skipped),
             [
                 "left alone: 3 documents helm.example/v2 Release, in `a.yaml`, `c.YAML`",
-                "left alone: 1 document without `apiVersion` and `kind`, in `b/values.YML`",
+                "left alone: 2 documents without `apiVersion` and `kind`, in `b/values.YML`, `d/kustomization.yaml`",
+                "left alone: 1 patch of Kustomize, apps/v1 Deployment, in `d/web.yaml`",
                 "left alone: what is hidden, `.github/`, `.hidden.yaml`",
             ]
         );

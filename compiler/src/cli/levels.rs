@@ -1,11 +1,9 @@
 //! The options that say how findings count, as every command that checks has them.
 
-use std::fmt::Write as _;
-
 use time::OffsetDateTime;
 
 use crate::analysis::{Level, PAGES, Page};
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::hint;
 use crate::findings::Checks;
 
 /// How findings count.
@@ -35,12 +33,11 @@ fn level(text: &str) -> Result<(&'static str, Level), String> {
     let (name, level) =
         text.split_once('=').ok_or("write it as `NAME=LEVEL`, such as `dead-backend=error`")?;
     let Some(page) = Page::find(name) else {
-        let mut message = format!("there is no analysis `{name}`");
-        match did_you_mean(name, PAGES.iter().map(|page| page.name)) {
-            Some(near) => drop(write!(message, "; did you mean `{near}`?")),
-            None => message.push_str("; `weft explain` lists them all"),
+        let mut hint = hint(name, PAGES.iter().map(|page| page.name));
+        if hint.is_empty() {
+            "; `weft explain` lists them all".clone_into(&mut hint);
         }
-        return Err(message);
+        return Err(format!("there is no analysis `{name}`{hint}"));
     };
     if !page.adjustable {
         return Err(format!(

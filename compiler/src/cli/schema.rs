@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::refuse;
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::hint;
 use crate::schema::{ALL, SchemaFile, schemas};
 
 /// Prints the JSON Schema of a kind of weft.dev/v1alpha1
@@ -45,10 +45,11 @@ fn find(kind: &str) -> Result<SchemaFile, String> {
     let known: Vec<&str> = schemas.iter().map(|schema| schema.kind).collect();
     match schemas.iter().find(|schema| schema.kind.eq_ignore_ascii_case(kind)) {
         Some(schema) => Ok(schema.clone()),
-        None => Err(match did_you_mean(kind, known.iter().copied()) {
-            Some(near) => format!("there is no kind `{kind}`; did you mean `{near}`?"),
-            None => format!("there is no kind `{kind}`; known are {}", known.join(", ")),
-        }),
+        None => {
+            let hint = Some(hint(kind, known.iter().copied())).filter(|hint| !hint.is_empty());
+            let hint = hint.unwrap_or_else(|| format!("; known are {}", known.join(", ")));
+            Err(format!("there is no kind `{kind}`{hint}"))
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::check::{self, Format};
 use super::{FINE, Where, fail, findings, refuse, say};
 use crate::compile;
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::hint;
 use crate::dialect::DEFAULT_NAMESPACE;
 use crate::model::{Mesh, ServiceIndex};
 use crate::trace::{BackendShare, Decision, From, Question, Stranger, Trace, trace};
@@ -128,9 +128,7 @@ fn no_such_gateway(mesh: &Mesh, name: &str) -> String {
     let declared = mesh.gateways.iter().flat_map(|gateway| &gateway.declared_by);
     let declared = declared.map(|(namespace, name)| format!("{namespace}/{name}"));
     let names: Vec<String> = mesh.gateways.iter().map(|gateway| gateway.id()).chain(declared).collect();
-    let near = did_you_mean(name, names.iter().map(String::as_str));
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    format!("no gateway is called `{name}`{hint}")
+    format!("no gateway is called `{name}`{}", hint(name, names.iter().map(String::as_str)))
 }
 
 fn find_service(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
@@ -145,8 +143,7 @@ fn find_service(mesh: &Mesh, text: &str) -> Result<ServiceIndex, String> {
         [] => {
             let names: Vec<String> = mesh.services.iter().map(|service| service.id()).collect();
             let short = mesh.services.iter().map(|service| service.name.as_str());
-            let near = did_you_mean(text, names.iter().map(String::as_str).chain(short));
-            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let hint = hint(text, names.iter().map(String::as_str).chain(short));
             Err(format!("no service is called `{text}`{hint}"))
         }
         several => {

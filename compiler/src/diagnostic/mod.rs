@@ -269,3 +269,8 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
         .min()
         .map(|(_, candidate)| candidate)
 }
+
+/// What asks whether the nearest candidate was meant, to go behind a message: "; did you mean …?". Empty if none is near.
+pub fn hint<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> String {
+    did_you_mean(name, candidates).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+}

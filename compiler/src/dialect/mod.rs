@@ -9,19 +9,23 @@
 //! | `weft.dev` | [`weft`] |
 //! | `gateway.networking.k8s.io` | [`gateway`] |
 //! | `networking.istio.io`, `security.istio.io`, `telemetry.istio.io` | [`istio`] |
-//! | `v1`, `apps`, `discovery.k8s.io` | [`kubernetes`] |
+//! | `v1`, `apps`, `batch`, `discovery.k8s.io` | [`kubernetes`] |
 //!
 //! Documents of other groups are skipped and counted. Unknown kinds of a group in the table are errors.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::diagnostic::Diagnostic;
 use crate::source::FileId;
 use crate::yaml::{self, Span, Spanned};
 
 pub mod parse;
 pub mod metadata;
 mod check;
+mod broken;
+mod kustomize;
 pub mod jwks;
 #[cfg(test)]
 mod tests;
@@ -152,7 +156,7 @@ pub enum Kind {
     Namespace,
     /// `v1 ConfigMap` with certificates.
     ConfigMap(Box<Spanned<kubernetes::ConfigMap>>),
-    /// `apps/v1` Deployment, StatefulSet or DaemonSet.
+    /// What makes pods: one of [`kubernetes::workload::KINDS`].
     Workload(Box<Spanned<kubernetes::Workload>>),
     /// `v1 Pod`.
     Pod(Box<Spanned<kubernetes::Pod>>),
@@ -193,13 +197,15 @@ impl fmt::Display for ParsedDocument {
     }
 }
 
-/// A document of another program.
+/// A document of another program, or one that is for it to read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skipped {
     /// Its kind and version; none if it has none.
     pub kind: Option<String>,
     /// The file that it stands in.
     pub file: FileId,
+    /// Whether it is a patch of Kustomize, which says how another document is to be changed.
+    pub is_patch: bool,
 }
 
 /// Everything that was read, and what was wrong.
@@ -208,20 +214,27 @@ pub struct Parsed {
     /// In the order of the sources: by file, then position. Shared with whatever is read after it and has the same file.
     pub documents: Vec<Arc<ParsedDocument>>,
     /// In the same order.
-    pub diagnostics: Vec<crate::diagnostic::Diagnostic>,
+    pub diagnostics: Vec<Diagnostic>,
     /// Documents of other programs, left alone.
     pub skipped: Vec<Skipped>,
     /// The objects of kinds that we read that are there and could not be read, as [`ParsedDocument::object`] has them.
     /// Each has its findings; that something refers to one is not another.
-    pub unread: std::collections::BTreeSet<String>,
+    pub unread: BTreeSet<String>,
+    /// Kind and name of objects that seem to be in texts that are no YAML, such as `Service cart`. Each such text has its
+    /// finding.
+    pub guessed: BTreeSet<String>,
+    /// What a file that says so lists as patches: that file, and the paths as it has them.
+    patches: Vec<(FileId, Vec<String>)>,
 }
 
 impl Parsed {
     /// Takes what routes of the Gateway API say, which is most of what a large mesh says, out of the documents that nobody
-    /// else holds, by the places of these.
+    /// else holds, by the places of these. UDPRoutes, which are few, also say which Services have ports for datagrams, and
+    /// that is asked before routes are bound.
     pub(crate) fn take_routes(&mut self) -> Vec<Option<Kind>> {
+        let early = |spec: &Kind| matches!(spec, Kind::UdpRoute(_));
         let take = |document: &mut Arc<ParsedDocument>| {
-            let document = Arc::get_mut(document).filter(|document| document.spec.is_route())?;
+            let document = Arc::get_mut(document).filter(|own| own.spec.is_route() && !early(&own.spec))?;
             Some(std::mem::replace(&mut document.spec, Kind::Namespace))
         };
         self.documents.iter_mut().map(take).collect()
@@ -240,6 +253,18 @@ impl Parsed {
         self.diagnostics.extend(other.diagnostics.iter().cloned());
         self.skipped.extend(other.skipped.iter().cloned());
         self.unread.extend(other.unread.iter().cloned());
+        self.guessed.extend(other.guessed.iter().cloned());
+    }
+
+    /// With what another file gave that only says how others are to be changed.
+    fn leave(&mut self, file: FileId, other: &Self) {
+        let broken = |finding: &&Diagnostic| finding.analysis == yaml::INVALID_YAML;
+        self.diagnostics.extend(other.diagnostics.iter().filter(broken).cloned());
+        let read = other.documents.iter().map(|own| format!("{} {}", own.api_version.value, own.kind.value));
+        let unread = other.unread.iter().filter_map(|object| object.split(' ').next()).map(str::to_owned);
+        let kinds = read.chain(unread).map(Some);
+        self.skipped.extend(kinds.map(|kind| Skipped { kind, file, is_patch: true }));
+        self.skipped.extend(other.skipped.iter().map(|left| Skipped { is_patch: true, ..left.clone() }));
     }
 }
 

@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::check::Checker;
 use super::{
-    Kind, Metadata, Parsed, ParsedDocument, Skipped, UNKNOWN_KIND, gateway, istio, kubernetes, object_name,
-    weft,
+    Kind, Metadata, Parsed, ParsedDocument, Skipped, UNKNOWN_KIND, broken, gateway, istio, kubernetes,
+    kustomize, object_name, weft,
 };
 use crate::diagnostic::{self, Diagnostic, Severity, did_you_mean};
 use crate::parallel;
@@ -26,7 +26,7 @@ pub fn parse(sources: &Sources) -> Parsed {
 
 /// The same. Each file is a step of progress.
 pub fn parse_watched(sources: &Sources, progress: &dyn Progress) -> Parsed {
-    let read = each_file(sources, progress, |file, source| Arc::new(parse_file(file, &source.bytes)));
+    let read = each_file(sources, progress, |file, source| Arc::new(parse_file(file, source)));
     joined(sources, read.iter())
 }
 
@@ -46,7 +46,7 @@ pub fn parse_with(sources: &Sources, known: &mut Known, progress: &dyn Progress)
         let content = content(&source.bytes);
         let before = known.files.get(&file).filter(|(known, _)| *known == content);
         let parsed = before.map(|(_, parsed)| Arc::clone(parsed));
-        (content, parsed.unwrap_or_else(|| Arc::new(parse_file(file, &source.bytes))))
+        (content, parsed.unwrap_or_else(|| Arc::new(parse_file(file, source))))
     });
     let parsed = joined(sources, read.iter().map(|(_, parsed)| parsed));
     known.files = sources.iter().map(|(file, _)| file).zip(read).collect();
@@ -69,7 +69,14 @@ fn each_file<R: Send>(
 
 fn joined<'p>(sources: &Sources, files: impl Iterator<Item = &'p Arc<Parsed>>) -> Parsed {
     let mut parsed = Parsed { diagnostics: sources.diagnostics.clone(), ..Parsed::default() };
-    files.for_each(|file| parsed.add(file));
+    let files: Vec<&Arc<Parsed>> = files.collect();
+    let patches = kustomize::patched(sources, files.iter().flat_map(|file| &file.patches));
+    for ((file, _), own) in sources.iter().zip(files) {
+        match patches.contains(&file) {
+            true => parsed.leave(file, own),
+            false => parsed.add(own),
+        }
+    }
     diagnostic::sort(&mut parsed.diagnostics);
     parsed
 }
@@ -81,9 +88,16 @@ fn content(bytes: &[u8]) -> Content {
 }
 
 /// Reads every document of one file.
-fn parse_file(file: FileId, bytes: &[u8]) -> Parsed {
+fn parse_file(file: FileId, SourceFile { path, bytes }: &SourceFile) -> Parsed {
     let mut parsed = Parsed::default();
     let stream = yaml::parse(file, bytes);
+    if !stream.diagnostics.is_empty() {
+        parsed.guessed = broken::objects(&String::from_utf8_lossy(bytes));
+    }
+    if kustomize::is_kustomization(path) {
+        let listed: Vec<String> = stream.documents.iter().flat_map(kustomize::patches).collect();
+        parsed.patches.extend((!listed.is_empty()).then_some((file, listed)));
+    }
     parsed.diagnostics = stream.diagnostics;
     for document in &stream.documents {
         Reader { file, document, before: parsed.diagnostics.len(), parsed: &mut parsed }
@@ -337,7 +351,32 @@ const KINDS: &[Entry] = &[
         kind: "DaemonSet",
         read: |r, n| r.fact(n, Kind::Workload),
     },
+    Entry {
+        group: kubernetes::workload::APPS_GROUP,
+        versions: &["v1"],
+        kind: "ReplicaSet",
+        read: |r, n| r.fact(n, workload::<kubernetes::workload::ReplicaSet>),
+    },
+    Entry {
+        group: kubernetes::workload::BATCH_GROUP,
+        versions: &["v1"],
+        kind: "Job",
+        read: |r, n| r.beside_metadata(n, workload::<kubernetes::workload::Job>),
+    },
+    Entry {
+        group: kubernetes::workload::BATCH_GROUP,
+        versions: &["v1"],
+        kind: "CronJob",
+        read: |r, n| r.fact(n, workload::<kubernetes::workload::CronJob>),
+    },
 ];
+
+/// What makes pods in a way of its own.
+#[expect(clippy::boxed_local, reason = "it stands where a variant of `Kind` does, and those take boxes")]
+fn workload<W: Into<kubernetes::Workload>>(written: Box<Spanned<W>>) -> Kind {
+    let Spanned { value, span } = *written;
+    Kind::Workload(Box::new(Spanned::new(value.into(), span)))
+}
 
 /// An object with a `spec` and nothing else.
 #[derive(Deserialize)]
@@ -394,7 +433,7 @@ impl<'a> Reader<'a> {
             {
                 self.headless(node, "apiVersion");
             }
-            (_, _) => self.parsed.skipped.push(Skipped { kind: None, file: self.file }),
+            (_, _) => self.parsed.skipped.push(Skipped { kind: None, file: self.file, is_patch: false }),
         }
     }
 
@@ -404,7 +443,7 @@ impl<'a> Reader<'a> {
         if api_version == "v1" && kind == "List" {
             return self.list(node);
         }
-        let facts = ["v1", "apps/v1"].contains(&api_version);
+        let facts = ["v1", "apps/v1", "batch/v1"].contains(&api_version);
         if facts && !self.concerns_us(node, kind) {
             return self.foreign(node, api_version, kind);
         }
@@ -512,12 +551,13 @@ impl<'a> Reader<'a> {
                 data.is_some_and(|data| self.document.get(data, kubernetes::CA_KEY).is_some())
             }
             "Secret" => kubernetes::secret::concerns_us(self.document, node),
-            "Deployment" | "StatefulSet" | "DaemonSet" => {
-                let steps = ["spec", "template", "spec"];
-                let pods = steps.iter().try_fold(node, |at, step| self.document.get(at, step));
-                pods.is_some()
-            }
-            _ => true,
+            _ => match kubernetes::workload::KINDS.iter().find(|(known, _)| *known == kind) {
+                Some((_, way)) => {
+                    let steps = way.iter().chain(&["spec"]);
+                    steps.into_iter().try_fold(node, |at, step| self.document.get(at, step)).is_some()
+                }
+                None => true,
+            },
         }
     }
 
@@ -636,7 +676,7 @@ impl<'a> Reader<'a> {
     /// A document of another program, unless a slip made it one: then a policy would be left out without a word.
     fn foreign(&mut self, node: NodeId, api_version: &str, kind: &str) {
         let kind_and_version = format!("{} {}", Short(api_version), Short(kind));
-        self.parsed.skipped.push(Skipped { kind: Some(kind_and_version), file: self.file });
+        self.parsed.skipped.push(Skipped { kind: Some(kind_and_version), file: self.file, is_patch: false });
         let group = group_of(api_version);
         let ours = KINDS.iter().filter(|entry| entry.kind == kind && !entry.group.is_empty());
         let entry = ours.clone().find(|entry| is_slip(api_version, group, entry.group));

@@ -33,7 +33,7 @@ pub trait Source {
 pub struct Sources {
     /// The policy files (`.yaml`, `.yml`, `.json`, in letters of either case), sorted by path, unique. A [`FileId`] is an index into this list.
     pub files: Vec<SourceFile>,
-    /// Files that documents may refer to (`.pem`, `.crt`, `.cer`), sorted by path, unique.
+    /// Files that documents may refer to (`.pem`, `.crt`, `.cer`, `.jwks`), sorted by path, unique.
     pub attachments: Vec<SourceFile>,
     /// The commit all this belongs to; `None` outside Git.
     pub revision: Option<Revision>,
@@ -89,12 +89,16 @@ impl Sources {
     /// `.json`, which is the extension of documents too.
     pub fn attachment(&self, from: FileId, path: &str) -> Option<&SourceFile> {
         let wanted = join(parent(self.path(from)), path)?;
-        let among =
-            |files: &[SourceFile]| files.binary_search_by(|file| file.path.as_str().cmp(&wanted)).ok();
-        match among(&self.attachments) {
+        match at(&self.attachments, &wanted) {
             Some(found) => self.attachments.get(found),
-            None => self.files.get(among(&self.files)?),
+            None => self.files.get(at(&self.files, &wanted)?),
         }
+    }
+
+    /// The number of the policy file that one in `from` calls `path`.
+    pub(crate) fn beside(&self, from: FileId, path: &str) -> Option<FileId> {
+        let place = at(&self.files, &join(parent(self.path(from)), path)?)?;
+        u32::try_from(place).ok().map(FileId)
     }
 
     /// Gives the policy files of two revisions the same numbers, so that what was read of one holds for the other. A file
@@ -333,6 +337,11 @@ fn is_hidden(path: &str, root: &str) -> bool {
 
 fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(directory, _)| directory)
+}
+
+/// The place of a path among files, which are sorted.
+fn at(files: &[SourceFile], path: &str) -> Option<usize> {
+    files.binary_search_by(|file| file.path.as_str().cmp(path)).ok()
 }
 
 /// `base/path` without `.` and `..`; `None` if it leaves the root or is absolute.

@@ -421,3 +421,56 @@ metadata: { name: one }
 spec: { hosts: [ a.example ], gateways: [ public ], http: [ { redirect: { authority: b.example } } ] }
 ";
 }
+
+#[test]
+fn clients_of_mutual_servers_are_believed_by_the_certificates_beside_the_document() {
+    use weft_bundle::body::{ClientCertificates, ListenerTls};
+
+    const ROOT: &str = include_str!("../../../policy-examples/istio-security/ca/root.pem");
+    let server = |number: u16, mode: &str, authority: &str| {
+        format!(
+            "- {{ port: {{ number: {number}, name: p{number}, protocol: HTTPS }}, hosts: [ '*' ], tls: {{ mode: {mode}, credentialName: shop{authority} }} }}"
+        )
+    };
+    let servers = [
+        server(443, "MUTUAL", ", caCertificates: ca/root.pem"),
+        server(444, "OPTIONAL_MUTUAL", ", caCertificates: ca/root.pem"),
+        server(445, "ISTIO_MUTUAL", "").replace(", credentialName: shop", ""),
+        server(446, "SIMPLE", ""),
+    ];
+    let gateway = format!(
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {{ name: public }}\nspec:\n  selector: {{ istio: ingressgateway }}\n  servers:\n  {}\n",
+        servers.join("\n  ")
+    );
+    let documents = format!("{}{INGRESS}---\n{gateway}", crate::tests::SHOP.to_owned() + "---");
+    let sources = crate::source::Sources::in_memory([
+        ("shop/gateway.yaml", documents.as_str()),
+        ("shop/ca/root.pem", ROOT),
+    ]);
+    let compilation = crate::compile(&sources);
+    assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
+    let ingress = compilation.mesh.find("istio-system", "ingress").unwrap();
+    let body = crate::lower::lower(&compilation.mesh, ingress);
+    let clients: Vec<_> = body
+        .listeners
+        .iter()
+        .map(|listener| match listener.tls.as_ref().unwrap() {
+            ListenerTls::Terminate(tls) => tls.clients.clone(),
+            ListenerTls::Passthrough => panic!("TLS ends here"),
+        })
+        .collect();
+    let lines = ROOT.lines().skip_while(|line| !line.starts_with("-----BEGIN")).skip(1);
+    let lines = lines.take_while(|line| !line.starts_with("-----END"));
+    let root = vec![lines.collect::<String>()];
+    assert!(root[0].starts_with("MII"));
+    assert_eq!(
+        clients,
+        [
+            Some(ClientCertificates { optional: false, anchors: root.clone() }),
+            Some(ClientCertificates { optional: true, anchors: root }),
+            // Those of the mesh, which every body carries.
+            Some(ClientCertificates { optional: false, anchors: Vec::new() }),
+            None,
+        ]
+    );
+}

@@ -7,15 +7,89 @@ use serde::Deserialize;
 
 use crate::yaml::Spanned;
 
-/// The group of Deployments, StatefulSets and DaemonSets.
+/// The group of Deployments, StatefulSets, DaemonSets and ReplicaSets.
 pub const APPS_GROUP: &str = "apps";
 
-/// `apps/v1 Deployment`, `StatefulSet` or `DaemonSet`, its `spec`: pods made from one template.
+/// The group of Jobs and CronJobs.
+pub const BATCH_GROUP: &str = "batch";
+
+/// The kinds that make pods from a template, with the way to it.
+pub const KINDS: [(&str, &[&str]); 6] = [
+    ("Deployment", &["spec", "template"]),
+    ("StatefulSet", &["spec", "template"]),
+    ("DaemonSet", &["spec", "template"]),
+    ("ReplicaSet", &["spec", "template"]),
+    ("Job", &["spec", "template"]),
+    ("CronJob", &["spec", "jobTemplate", "spec", "template"]),
+];
+
+/// The `spec` of one of [`KINDS`]: pods made from one template.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
     /// What each pod is made from.
     pub template: PodTemplate,
+    /// Whether it has come to its end, so that there are no pods of it.
+    #[serde(skip)]
+    pub is_over: bool,
+}
+
+/// `apps/v1 ReplicaSet`, its `spec`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ReplicaSet {
+    template: PodTemplate,
+    replicas: Option<u32>,
+}
+
+impl From<ReplicaSet> for Workload {
+    /// One without replicas is what a Deployment keeps of a former version.
+    fn from(ReplicaSet { template, replicas }: ReplicaSet) -> Self {
+        Self { template, is_over: replicas == Some(0) }
+    }
+}
+
+/// `batch/v1 CronJob`, its `spec`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CronJob {
+    job_template: JobTemplate,
+}
+
+/// `JobTemplateSpec`.
+#[derive(Clone, Debug, Deserialize)]
+struct JobTemplate {
+    spec: Workload,
+}
+
+impl From<CronJob> for Workload {
+    fn from(spec: CronJob) -> Self {
+        spec.job_template.spec
+    }
+}
+
+/// `batch/v1 Job`, its `spec` and `status`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Job {
+    spec: Workload,
+    #[serde(default)]
+    status: JobStatus,
+}
+
+/// `JobStatus`.
+#[derive(Clone, Debug, Default, Deserialize)]
+struct JobStatus {
+    #[serde(default)]
+    conditions: Vec<PodCondition>,
+}
+
+impl From<Job> for Workload {
+    fn from(Job { spec, status }: Job) -> Self {
+        let ends = |condition: &PodCondition| {
+            matches!(condition.kind.as_str(), "Complete" | "Failed") && condition.status == "True"
+        };
+        let is_over = status.conditions.iter().any(ends);
+        Self { is_over, ..spec }
+    }
 }
 
 /// `PodTemplateSpec`.
@@ -129,7 +203,7 @@ pub struct PodStatus {
     pub conditions: Vec<PodCondition>,
 }
 
-/// `PodCondition`.
+/// `PodCondition` and `JobCondition`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PodCondition {
     /// Which condition.

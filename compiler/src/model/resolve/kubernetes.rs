@@ -338,6 +338,7 @@ fn no_such_name(
     pods: &[&PodSet<'_>],
 ) {
     let finding = match pods.first() {
+        None if context.has_unread_workloads() => return,
         None => {
             let message = format!("the number of the workloads' port `{target}` is not known");
             Diagnostic::error("unknown-reference", message)

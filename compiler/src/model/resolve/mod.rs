@@ -32,6 +32,7 @@ use weft_bundle::body::Origin;
 
 use super::{At, GatewayIndex, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::dialect::kubernetes::workload;
 use crate::dialect::{Kind, NOT_SUPPORTED, Parsed, ParsedDocument};
 use crate::parallel;
 use crate::source::{FileId, Sources};
@@ -53,6 +54,7 @@ fn bind(sources: &Sources, parsed: &Parsed, mut routes: Vec<Option<Kind>>) -> (M
     let mut context = Context {
         sources,
         unread: &parsed.unread,
+        guessed: &parsed.guessed,
         lines: BTreeMap::new(),
         found: Vec::new(),
         guesses: GUESSES,
@@ -94,6 +96,7 @@ struct Context<'s> {
     sources: &'s Sources,
     /// Objects that are there and could not be read.
     unread: &'s BTreeSet<String>,
+    guessed: &'s BTreeSet<String>,
     /// Where the lines of a file begin, made when first asked for.
     lines: BTreeMap<FileId, Vec<u32>>,
     found: Vec<Diagnostic>,
@@ -150,6 +153,7 @@ impl Context<'_> {
             let mut own = Context {
                 sources: self.sources,
                 unread: self.unread,
+                guessed: self.guessed,
                 lines: BTreeMap::new(),
                 found: Vec::new(),
                 guesses,
@@ -224,7 +228,20 @@ impl Context<'_> {
 
     /// Whether some object of a kind could not be read, so that what is missing may be there.
     fn has_unread(&self, kind: &str) -> bool {
-        self.unread.iter().any(|object| object.split(' ').next() == Some(kind))
+        let mut all = self.unread.iter().chain(self.guessed);
+        all.any(|object| object.split(' ').next() == Some(kind))
+    }
+
+    /// Whether an object of a kind is there and could not be read, as far as one sees.
+    fn is_unread(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        self.unread.contains(&format!("{kind} {namespace}/{name}"))
+            || self.guessed.contains(&format!("{kind} {name}"))
+    }
+
+    /// Whether some workloads, or what says which labels they have, could not be read.
+    fn has_unread_workloads(&self) -> bool {
+        let makers = workload::KINDS.iter().map(|(kind, _)| *kind);
+        makers.chain(["Service", "Pod", "EndpointSlice", "WorkloadEntry"]).any(|kind| self.has_unread(kind))
     }
 
     /// Whether the service has that subset; a finding if not.
@@ -248,7 +265,8 @@ impl Context<'_> {
         name: &Spanned<String>,
     ) -> Option<ServiceIndex> {
         let found = mesh.find(namespace, name);
-        if found.is_none() && !self.unread.contains(&format!("Service {namespace}/{name}")) {
+        let kinds = ["Service", "ExternalService", "ServiceEntry"];
+        if found.is_none() && !kinds.iter().any(|kind| self.is_unread(kind, namespace, name)) {
             match self.elsewhere(mesh, name) {
                 Some(service) => {
                     let finding = Diagnostic::error(
@@ -292,7 +310,7 @@ impl Context<'_> {
                 .at(name.span)
                 .help(format!("name one of {all}, such as `{first}`"));
             self.report(finding);
-        } else if !self.unread.contains(&format!("Gateway {namespace}/{name}")) {
+        } else if !self.is_unread("Gateway", namespace, name) {
             let own = mesh.gateways.iter().filter(|gateway| gateway.namespace == namespace);
             let declared = mesh.gateways.iter().flat_map(|gateway| &gateway.declared_by);
             let declared = declared.filter(|(of, _)| of == namespace).map(|(_, name)| name.as_str());

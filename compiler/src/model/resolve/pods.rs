@@ -1,5 +1,5 @@
 //! Pods: what the documents of a cluster say of the workloads behind Services. Their labels, accounts and ports come from
-//! the templates of Deployments, StatefulSets and DaemonSets, and from Pods themselves.
+//! the templates of Deployments and other kinds that make pods, and from Pods themselves.
 //!
 //! A Service has the workloads that its `selector` selects. If there is one in the documents, all of them are taken to be
 //! there. A label that a template does not have, its pods do not have.
@@ -28,7 +28,7 @@ pub(super) struct PodSet<'d> {
 impl<'d> PodSet<'d> {
     fn of(document: &'d ParsedDocument) -> Option<Self> {
         Some(match &document.spec {
-            Kind::Workload(workload) => {
+            Kind::Workload(workload) if !workload.is_over => {
                 let template = &workload.template;
                 let labels = &template.metadata.labels;
                 Self { document, labels, spec: &template.spec, address: None }
@@ -176,7 +176,7 @@ pub(super) fn accounts(context: &mut Context<'_>, documents: &[&ParsedDocument],
             }
         }
         let Some(names) = declared.get(namespace).filter(|_| account != DEFAULT_ACCOUNT) else { continue };
-        let unread = context.unread.contains(&format!("ServiceAccount {namespace}/{account}"));
+        let unread = context.is_unread("ServiceAccount", namespace, account);
         if !names.contains(&account) && !unread {
             let near = did_you_mean(account, names.iter().copied());
             let message = format!("there is no ServiceAccount in namespace `{namespace}` called `{account}`");

@@ -239,7 +239,8 @@ pub(super) fn source(
         })
         .collect();
     let Some((policy, provider)) = by_id.get(id.as_str()) else {
-        if !context.unread.contains(&format!("TokenProvider {id}")) {
+        let (namespace, own) = id.split_once('/').unwrap_or_default();
+        if !context.is_unread("TokenProvider", namespace, own) {
             let known: Vec<&str> = by_id.keys().copied().collect();
             context.unknown(document, name.span, "token provider", &id, &known);
         }

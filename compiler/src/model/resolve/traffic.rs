@@ -73,7 +73,7 @@ fn route_target(
     let kind = target.kind.value.route_kind()?;
     let object = format!("{kind} {namespace}/{}", target.name);
     let Some(index) = mesh.routes.iter().position(|route| route.at.origin.object == object) else {
-        if context.unread.contains(&object) {
+        if context.is_unread(kind, namespace, &target.name) {
             return None;
         }
         let prefix = format!("{kind} {namespace}/");

@@ -1,7 +1,7 @@
 //! Which services and gateways a policy of Istio is for: Istio names workloads by label, and a bundle is for all
 //! workloads of a service.
 //!
-//! What is known of a workload's labels: those of the Deployment, StatefulSet, DaemonSet or Pod that it is, those of its
+//! What is known of a workload's labels: those of the Deployment, Job, Pod or what else it is, those of its
 //! endpoint, and those that its service names for all of them, which are the `selector` of a Kubernetes Service and the
 //! `metadata.labels` of a Weft Service. A pod behind a Kubernetes Service may have more, so a label that its `selector`
 //! does not name is *not known*, unless the documents have its workloads, or the endpoint says so.
@@ -137,7 +137,11 @@ impl<'d> Workloads<'d> {
         let Some(selector) = selector else { return selected };
         if let Some((service, label)) = unsure.first() {
             context.unsure(document, selector, service, label, unsure.len());
-        } else if selected == Selected::default() && !wanted.is_empty() && !parted {
+        } else if selected == Selected::default()
+            && !wanted.is_empty()
+            && !parted
+            && !context.has_unread_workloads()
+        {
             let found = self.pods.all().filter(|pods| reach.includes(pods.document.namespace()));
             let carries = |pods: &&PodSet<'_>| {
                 wanted.iter().all(|(key, value)| pods.labels.get(*key).is_some_and(|own| own == value))

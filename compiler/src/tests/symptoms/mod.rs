@@ -1,6 +1,7 @@
 //! Faults that a review found, each a test named by its symptom.
 
 mod access;
+mod reading;
 mod routes;
 mod services;
 mod views;

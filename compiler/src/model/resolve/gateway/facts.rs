@@ -104,8 +104,7 @@ impl<'d> Facts<'d> {
         // What a Secret has and could not be read was reported there.
         let broken = kind == "Secret"
             && self.secrets.get(&place).is_some_and(|(_, secret)| secret.keys.contains(CA_KEY));
-        if found.is_none() && !broken && !context.unread.contains(&format!("{kind} {namespace}/{}", place.1))
-        {
+        if found.is_none() && !broken && !context.is_unread(kind, namespace, place.1) {
             let what = format!("{kind} with a `{CA_KEY}` in namespace `{namespace}` called");
             context.unknown(document, reference.name.span, &what, place.1, &known);
         }

@@ -155,7 +155,7 @@ pub(super) fn unknown_parent(
     known: &[&str],
 ) {
     let kind = kind.as_str();
-    if !context.unread.contains(&format!("{kind} {namespace}/{name}")) {
+    if !context.is_unread(kind, namespace, name) {
         context.unknown(
             document,
             name.span,

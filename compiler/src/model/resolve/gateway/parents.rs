@@ -259,6 +259,9 @@ fn unknown_listener(
     parent: &ParentRef,
     doors: &[Door<'_>],
 ) {
+    if context.has_unread("ListenerSet") {
+        return;
+    }
     let what = format!("listener of `{}` called", parent.name);
     match (&parent.section_name, &parent.port) {
         (Some(name), port)

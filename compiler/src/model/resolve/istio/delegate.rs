@@ -115,6 +115,9 @@ impl<'d> Delegates<'d> {
         namespace: &str,
         name: &Spanned<String>,
     ) {
+        if context.is_unread("VirtualService", namespace, name) {
+            return;
+        }
         let own = self.0.keys().filter(|(of, _)| *of == namespace);
         let known: Vec<&str> = own.map(|(_, name)| *name).collect();
         let what = format!("VirtualService without `hosts` in namespace `{namespace}` called");

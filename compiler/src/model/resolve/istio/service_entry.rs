@@ -41,10 +41,11 @@ pub(in crate::model::resolve) fn add(
             }
             None => spec.endpoints.iter().collect(),
         };
-        if let (Some(selector), true) = (&spec.workload_selector, selected.is_empty()) {
+        let nobody = selected.is_empty() && !context.has_unread_workloads();
+        if let (Some(selector), true) = (&spec.workload_selector, nobody) {
             let message = format!("no workload of namespace `{}` has these labels", document.namespace());
             let finding = Diagnostic::error("unknown-reference", message).object(document.object());
-            let note = "looked at are WorkloadEntries, Deployments, StatefulSets, DaemonSets and Pods";
+            let note = "looked at are WorkloadEntries, Pods, and Deployments and other kinds that make Pods";
             let finding = finding.at(selector.span).with_note(note);
             context.report(finding.help("add one, or list `endpoints`"));
         }

@@ -163,7 +163,8 @@ fn calls(
                     }
                 }
             }
-            if !any && matches!(pattern, HostPattern::Exact(_)) && reported.insert(written.span) {
+            let missing = !any && !["Service", "ServiceEntry"].iter().any(|kind| context.has_unread(kind));
+            if missing && matches!(pattern, HostPattern::Exact(_)) && reported.insert(written.span) {
                 let message = format!("no service has the host `{name}` in that namespace");
                 let finding = Diagnostic::error("unknown-reference", message).object(found.document.object());
                 let help = "hosts are written in full, as in `shop/cart.shop.svc.cluster.local`";

@@ -170,6 +170,9 @@ fn carried_by_gateway(mesh: &Mesh, gateway: &Gateway, labels: &BTreeMap<String, 
 
 /// Reports each `workloadSelector` with labels that no workload of its namespace can have.
 fn nobody(context: &mut Context<'_>, mesh: &Mesh) {
+    if context.has_unread_workloads() {
+        return;
+    }
     let views = mesh.services.iter().flat_map(|service| &service.views);
     for view in views.filter(|view| !view.labels.is_empty()) {
         let may = |carries: Option<bool>| carries != Some(false);

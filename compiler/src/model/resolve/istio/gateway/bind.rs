@@ -234,7 +234,7 @@ impl<'d> Binding<'_, 'd> {
         if let Some((found, _)) = self.gates.documents.get_key_value(&(namespace, name)) {
             return Some(*found);
         }
-        if context.unread.contains(&format!("Gateway {namespace}/{name}")) {
+        if context.is_unread("Gateway", namespace, name) {
             return None;
         }
         let message = format!("there is no Gateway of networking.istio.io called `{namespace}/{name}`");

@@ -158,6 +158,9 @@ fn shown(selector: &WorkloadSelector) -> String {
 
 /// Says that the selector finds nothing, so that the Gateway has a bundle of its own.
 fn nobody_known(context: &mut Context<'_>, document: &ParsedDocument, selector: &Spanned<WorkloadSelector>) {
+    if context.has_unread_workloads() {
+        return;
+    }
     let message = format!("no workload here is known to have the labels {}", shown(selector));
     let finding = Diagnostic::warning(NO_EFFECT, message)
         .object(document.object())
