@@ -65,8 +65,8 @@ fn asking<'m>(mesh: &'m Mesh, callers: &CallersByTarget) -> BTreeMap<ServiceInde
     }
     let all = services.into_iter().map(|(target, own)| {
         let outside = gateways.get(&target).into_iter().flatten();
-        let outside = outside.map(|gateway| Caller::gateway(mesh, mesh.gateway(*gateway)));
-        let own = own.into_iter().map(|caller| Caller::service(mesh.service(caller)));
+        let outside = outside.map(|gateway| Caller::Gateway(mesh, mesh.gateway(*gateway)));
+        let own = own.into_iter().map(|caller| Caller::Service(mesh.service(caller)));
         (target, own.chain(outside).collect())
     });
     all.collect()
@@ -132,26 +132,26 @@ fn unknown(
 }
 
 /// Who calls: a service, or a gateway.
-struct Caller<'m> {
-    id: String,
-    namespace: &'m str,
-    at: &'m At,
-    is_gateway: bool,
-    /// Whether all its workloads carry some labels.
-    carries: Box<dyn Fn(&BTreeMap<String, String>) -> Option<bool> + 'm>,
+enum Caller<'m> {
+    Service(&'m Service),
+    Gateway(&'m Mesh, &'m Gateway),
 }
 
 impl<'m> Caller<'m> {
-    fn service(service: &'m Service) -> Self {
-        let carries = Box::new(|labels: &_| service.workloads_carry(labels));
-        let (namespace, at) = (service.namespace.as_str(), &service.at);
-        Self { id: service.id(), namespace, at, is_gateway: false, carries }
+    /// Id, namespace, and where it is declared.
+    fn name(&self) -> (String, &'m str, &'m At) {
+        match self {
+            Self::Service(service) => (service.id(), &service.namespace, &service.at),
+            Self::Gateway(_, gateway) => (gateway.id(), &gateway.namespace, &gateway.at),
+        }
     }
 
-    fn gateway(mesh: &'m Mesh, gateway: &'m Gateway) -> Self {
-        let carries = Box::new(|labels: &_| carried_by_gateway(mesh, gateway, labels));
-        let (namespace, at) = (gateway.namespace.as_str(), &gateway.at);
-        Self { id: gateway.id(), namespace, at, is_gateway: true, carries }
+    /// Whether all its workloads carry some labels.
+    fn carries(&self, labels: &BTreeMap<String, String>) -> Option<bool> {
+        match self {
+            Self::Service(service) => service.workloads_carry(labels),
+            Self::Gateway(mesh, gateway) => carried_by_gateway(mesh, gateway, labels),
+        }
     }
 }
 
@@ -205,10 +205,12 @@ fn shown(labels: &BTreeMap<String, String>) -> String {
 
 fn undecided(context: &mut Context<'_>, caller: &Caller<'_>, target: &Service) {
     let mut first: Option<&View> = None;
-    let views = target.views.iter().filter(|view| view.namespace == caller.namespace);
+    let (id, namespace, place) = caller.name();
+    let is_gateway = matches!(caller, Caller::Gateway(..));
+    let views = target.views.iter().filter(|view| view.namespace == namespace);
     for view in views.filter(|view| !view.labels.is_empty()) {
-        let (labels, id) = (shown(&view.labels), &caller.id);
-        let (message, help) = match ((caller.carries)(&view.labels), first) {
+        let labels = shown(&view.labels);
+        let (message, help) = match (caller.carries(&view.labels), first) {
             (Some(false), _) => continue,
             (Some(true), None) => {
                 first = Some(view);
@@ -218,7 +220,7 @@ fn undecided(context: &mut Context<'_>, caller: &Caller<'_>, target: &Service) {
                 format!("the workloads of `{id}` carry `{labels}`, and the labels of another rule too"),
                 "let the selectors exclude each other",
             ),
-            (None, _) if caller.is_gateway => (
+            (None, _) if is_gateway => (
                 format!("nothing says whether the workloads of the gateway `{id}` carry `{labels}`"),
                 "add the gateway's Deployment to the documents, or select it by the labels of its Gateway",
             ),
@@ -228,14 +230,14 @@ fn undecided(context: &mut Context<'_>, caller: &Caller<'_>, target: &Service) {
             ),
         };
         let Some(at) = &view.at else { continue };
-        let who = match caller.is_gateway {
+        let who = match is_gateway {
             true => format!("this gateway sends requests to `{}`", target.id()),
             false => format!("this service may send requests to `{}`", target.id()),
         };
         let finding = Diagnostic::error(NOT_SUPPORTED, message)
             .object(at.origin.object.clone())
             .at(at.span)
-            .related(caller.at.span, who)
+            .related(place.span, who)
             .with_note("one bundle holds for all workloads of a service, so one rule is for all of them")
             .help(help);
         context.report(finding);
