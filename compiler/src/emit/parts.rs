@@ -4,8 +4,8 @@
 //! [`Parts`] keeps each as canonical bytes, which a body then only copies. What is kept has a bound, beyond which it is
 //! made again; so has what no two callers see alike, such as a list that asks for labels.
 //!
-//! A body is checked by [`Engine::build`], as everywhere, but in pieces: each part by itself, with the clusters that it
-//! names, and then the body with nothing of its parts but their names, which no two may share.
+//! A body is checked by [`weft_bundle::engine::Engine::build`], as everywhere, but in pieces: each part by itself, with the
+//! clusters that it names, and then the body with nothing of its parts but their names, which no two may share.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
