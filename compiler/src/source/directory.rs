@@ -1,9 +1,9 @@
 //! The files of a directory, as they stand.
 //!
 //! Hidden directories are left alone, and inside a Git work tree what Git ignores: keys, releases, rendered bodies. There
-//! the paths are those of the repository, and the revision
-//! is the one that is checked out; it counts as dirty if a file that was read differs from the commit's, or one is
-//! missing or new. That is decided by comparing contents, so no filter of Git's ever runs.
+//! the paths are those of the repository, and the revision is the one that is checked out; it counts as dirty if a file
+//! that was read differs from the commit's, or one is missing or new. That is decided by comparing contents, so no filter of
+//! Git's ever runs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, FileType};
@@ -14,6 +14,7 @@ use aws_lc_rs::digest;
 
 use super::git::{Git, ids_below};
 use super::{MAX_FILE_BYTES, Refusal, Role, Room, Source, SourceError, SourceFile, Sources};
+use crate::parallel;
 
 /// A directory of policy.
 #[derive(Clone, Debug)]
@@ -37,9 +38,16 @@ impl Source for Directory {
         };
         let prefix = repository.as_ref().map(|(_, prefix)| prefix.clone()).unwrap_or_default();
         let ignored = repository.as_ref().map(|(git, _)| git.ignored()).transpose()?.unwrap_or_default();
-        let mut walk = Walk { root: root.clone(), ignored, sources: Sources::default(), room: Room::new() };
+        let mut walk = Walk {
+            root: root.clone(),
+            ignored,
+            found: Vec::new(),
+            sources: Sources::default(),
+            room: Room::new(),
+        };
         if root.is_dir() {
             walk.directory(&root, &prefix)?;
+            walk.read_found()?;
         } else {
             let name = root.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let path = if prefix.is_empty() { name.to_owned() } else { prefix.clone() };
@@ -71,9 +79,22 @@ struct Walk {
     root: PathBuf,
     /// What Git ignores, from the root of the repository; such files can never be part of a commit.
     ignored: BTreeSet<String>,
+    /// Files to be read, in order.
+    found: Vec<Found>,
     sources: Sources,
     room: Room,
 }
+
+/// A file of ours.
+struct Found {
+    full: PathBuf,
+    path: String,
+    /// In bytes.
+    size: u64,
+}
+
+/// So many bytes of files are read by all threads before what was read is counted, which is not much beside [`Room`].
+const BATCH_BYTES: u64 = 16 << 20;
 
 impl Walk {
     fn directory(&mut self, directory: &Path, prefix: &str) -> Result<(), SourceError> {
@@ -128,23 +149,58 @@ impl Walk {
         } else if !kind.is_file() {
             self.sources.refuse(&path, Refusal::NotAFile);
         } else {
-            self.file(full, path)?;
+            let found = self.look_at(full, path)?;
+            self.found.extend(found);
+        }
+        Ok(())
+    }
+
+    /// The file, unless it is too large.
+    fn look_at(&mut self, full: &Path, path: String) -> Result<Option<Found>, SourceError> {
+        let size = fs::metadata(full).map_err(|source| error(full, source))?.len();
+        if size > MAX_FILE_BYTES {
+            self.sources.refuse(&path, Refusal::TooLarge);
+            return Ok(None);
+        }
+        Ok(Some(Found { full: full.to_owned(), path, size }))
+    }
+
+    /// Reads what was found with several threads, and takes it in its order.
+    fn read_found(&mut self) -> Result<(), SourceError> {
+        let found = std::mem::take(&mut self.found);
+        let mut rest = found.as_slice();
+        while !rest.is_empty() {
+            let mut bytes = 0;
+            let few = |file: &&Found| {
+                bytes += file.size;
+                bytes < BATCH_BYTES
+            };
+            let count = rest.iter().take_while(few).count().max(1);
+            let (batch, later) = rest.split_at(count);
+            rest = later;
+            let read = parallel::map(batch, |_, file| fs::read(&file.full));
+            for (file, bytes) in batch.iter().zip(read) {
+                self.take(file, bytes)?;
+            }
         }
         Ok(())
     }
 
     fn file(&mut self, full: &Path, path: String) -> Result<(), SourceError> {
-        let size = fs::metadata(full).map_err(|source| error(full, source))?.len();
-        if size > MAX_FILE_BYTES {
-            self.sources.refuse(&path, Refusal::TooLarge);
-            return Ok(());
+        match self.look_at(full, path)? {
+            Some(file) => self.take(&file, fs::read(&file.full)),
+            None => Ok(()),
         }
-        let bytes = fs::read(full).map_err(|source| error(full, source))?;
+    }
+
+    fn take(&mut self, file: &Found, bytes: io::Result<Vec<u8>>) -> Result<(), SourceError> {
+        let Found { full, path, size } = file;
+        let bytes = bytes.map_err(|source| error(full, source))?;
         match Refusal::of_content(&bytes) {
-            Some(refusal) => self.sources.refuse(&path, refusal),
+            Some(refusal) => self.sources.refuse(path, refusal),
             None => {
-                self.room.take(&path, size)?;
-                self.sources.push(SourceFile { path, bytes });
+                self.room.take(path, *size)?;
+                self.sources.push(SourceFile { path: path.clone(), bytes });
             }
         }
         Ok(())
