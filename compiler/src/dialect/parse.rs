@@ -672,7 +672,6 @@ impl<'a> Reader<'a> {
         self.report(diagnostic.at(span).help(help));
     }
 
-    /// A document of another program, unless its group is a slip of the pen.
     /// A document of another program, unless a slip made it one: then a policy would be left out without a word.
     fn foreign(&mut self, node: NodeId, api_version: &str, kind: &str) {
         let kind_and_version = format!("{} {}", Short(api_version), Short(kind));

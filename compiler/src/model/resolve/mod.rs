@@ -2,8 +2,11 @@
 //!
 //! In this order, because each step needs the names that those before it define: the Mesh document (`mesh`), services
 //! with their ports, endpoints and subsets (`services`, `kubernetes`), routes (`gateway`, `istio`), peers
-//! (`peer_tls`), issuers of tokens (`tokens`), access (`access`, `istio_access`), traffic (`traffic`), tests (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`,
-//! and what it was for is left out, so that the other documents are still checked.
+//! (`peer_tls`), issuers of tokens (`tokens`), access (`access`, `istio_access`), traffic (`traffic`), tests
+//! (`policy_test`). Nothing is guessed: a name that is not there is an `unknown-reference`, and what it was for is left
+//! out, so that the other documents are still checked.
+//!
+//! What documents say is dropped when it is bound: routes one by one, as they are most of it, the rest at the end.
 
 mod access;
 mod convert;
