@@ -75,11 +75,7 @@ impl std::error::Error for JsonError {}
 /// # Errors
 /// Every [`JsonError`]; which one when there are several is the first in the text.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
-    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
-    // Two passes, because a type that ignores unknown fields would not look inside them, and because types may
-    // read into maps, where the last of two equal keys would silently win.
-    check(text, Numbers::Integers)?;
-    serde_json::from_str(text).map_err(|error| JsonError::Shape { message: error.to_string() })
+    read(bytes, Numbers::Integers)
 }
 
 /// Reads an object that others wrote, such as the claims of a token (RFC 7519, section 4): as [`from_slice`], with any number
@@ -88,8 +84,14 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
 /// # Errors
 /// Every [`JsonError`] but [`JsonError::NotInteger`].
 pub fn foreign_object(bytes: &[u8]) -> Result<Map<String, Value>, JsonError> {
+    read(bytes, Numbers::Any)
+}
+
+fn read<T: DeserializeOwned>(bytes: &[u8], numbers: Numbers) -> Result<T, JsonError> {
     let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
-    check(text, Numbers::Any)?;
+    // Two passes, because a type that ignores unknown fields would not look inside them, and because types may
+    // read into maps, where the last of two equal keys would silently win.
+    check(text, numbers)?;
     serde_json::from_str(text).map_err(|error| JsonError::Shape { message: error.to_string() })
 }
 
