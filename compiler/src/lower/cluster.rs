@@ -10,7 +10,7 @@ use weft_bundle::body::{
 use weft_bundle::duration::DurationText;
 
 use crate::model::routing::Viewer;
-use crate::model::{BackendTarget, Mesh, Port, Service, Settings, Subset, View, routing};
+use crate::model::{BackendTarget, Mesh, Port, Service, Settings, Subset, Told, View, routing};
 
 /// The clusters of one body, as its workloads see the services behind them.
 pub(super) struct Clusters<'v> {
@@ -39,10 +39,9 @@ impl<'v> Clusters<'v> {
 /// The id of the cluster behind a target; made if it is not there yet. None if the callers know no such subset.
 pub(super) fn cluster(mesh: &Mesh, target: &BackendTarget, clusters: &mut Clusters<'_>) -> Option<String> {
     let service = mesh.service(target.service);
-    let view = clusters.view(service);
+    let told = Told { index: target.service, service, view: clusters.view(service) };
     let subset = target.subset.as_deref();
-    let subsets = view.map_or(&service.subsets, |view| &view.subsets);
-    if subset.is_some_and(|name| !subsets.contains_key(name)) {
+    if subset.is_some_and(|name| !told.subsets().contains_key(name)) {
         return None;
     }
     let id = match subset {
@@ -52,27 +51,22 @@ pub(super) fn cluster(mesh: &Mesh, target: &BackendTarget, clusters: &mut Cluste
     if let Some(port) = service.port(target.port)
         && !clusters.made.contains_key(&id)
     {
-        clusters.made.insert(id.clone(), made(mesh, target, (service, view), port));
+        clusters.made.insert(id.clone(), made(mesh, target, told, port));
     }
     Some(id)
 }
 
-fn made(
-    mesh: &Mesh,
-    target: &BackendTarget,
-    (service, view): (&Service, Option<&View>),
-    port: &Port,
-) -> Cluster {
+fn made(mesh: &Mesh, target: &BackendTarget, told: Told<'_>, port: &Port) -> Cluster {
+    let service = told.service;
     let name = target.subset.as_deref();
-    let subsets = view.map_or(&service.subsets, |view| &view.subsets);
-    let subset = name.and_then(|name| subsets.get(name));
-    let settings = routing::settings_in(mesh, view, (target.service, port.number), name, None);
+    let subset = name.and_then(|name| told.subsets().get(name));
+    let settings = routing::settings_in(mesh, told.view, (told.index, port.number), name, None);
     Cluster {
         service: service.id(),
         port: target.port,
         subset: target.subset.clone(),
         protocol: port.protocol,
-        tls: tls(service, view, port),
+        tls: tls(told, port),
         endpoints: endpoints(service, subset, port),
         load_balancer: settings.load_balancer.unwrap_or(LoadBalancer::PeakEwma),
         connect_timeout: settings.connect.unwrap_or_default(),
@@ -90,12 +84,13 @@ fn made(
     }
 }
 
-fn tls(service: &Service, view: Option<&View>, port: &Port) -> UpstreamTls {
-    let told = view.and_then(|view| view.ports.get(&port.number)).map(|(_, server_tls)| server_tls);
-    match (told.unwrap_or(&port.server_tls), port.peer_tls) {
+fn tls(told: Told<'_>, port: &Port) -> UpstreamTls {
+    match (told.server_tls(port.number), port.peer_tls) {
         (Some(server), _) => UpstreamTls::Server(server.clone()),
         (None, PeerTls::Off) => UpstreamTls::Off,
-        (None, PeerTls::Strict | PeerTls::Permissive) => UpstreamTls::Mutual(vec![service.identity.clone()]),
+        (None, PeerTls::Strict | PeerTls::Permissive) => {
+            UpstreamTls::Mutual(vec![told.service.identity.clone()])
+        }
     }
 }
 
