@@ -36,7 +36,7 @@ use super::access_entries::{entries, is_for, narrowed};
 use crate::diagnostic::Diagnostic;
 use crate::model::callers::policies_on;
 use crate::model::{AccessPolicy, AccessRule, Mesh, Port, ServiceIndex};
-use crate::reach::{self, Budget, Entry, Reach, Reachability, ration};
+use crate::reach::{self, Budget, Earlier, Entry, Reach, Reachability, ration};
 use crate::yaml::Span;
 
 /// One finding per rule that allows.
@@ -67,8 +67,17 @@ fn of_service(mesh: &Mesh, index: ServiceIndex, budget: &Budget) -> Vec<(Span, O
         }
         let allowed: Vec<Allowed<'_>> =
             rules.map(|placed| Allowed::new(mesh, (index, port), placed)).collect();
-        let mut list = List::new(&denials, &allowed, budget);
-        for Allowed { policy, rule, entries } in &allowed {
+        // Most rules plainly allow something, and the others are a question for the engine.
+        let mut earlier = Earlier::default();
+        denials.iter().for_each(|(.., entry)| earlier.add(entry));
+        let (plain, open): (Vec<_>, Vec<_>) =
+            allowed.into_iter().partition(|allowed| allowed.is_plainly_let_through(&earlier, budget));
+        verdicts.extend(plain.iter().map(|allowed| (allowed.rule.at.span, None)));
+        if open.is_empty() {
+            continue;
+        }
+        let mut list = List::new(&denials, &open, budget);
+        for Allowed { policy, rule, entries } in &open {
             let by = entries.as_ref().and_then(|entries| list.covered(entries.len()));
             verdicts.push((rule.at.span, by.map(|(by, example)| report(policy, rule, &by, &example))));
         }
@@ -92,6 +101,11 @@ impl<'m> Allowed<'m> {
         let known = rule.when.as_ref().map(at_least).unwrap_or_default();
         let entries = entries(mesh, rule, index, port.number).map(|entries| narrowed(entries, &known));
         Self { policy, rule, entries }
+    }
+
+    /// Whether denials plainly leave something of it.
+    fn is_plainly_let_through(&self, denials: &Earlier<'_>, budget: &Budget) -> bool {
+        self.entries.iter().flatten().any(|entry| denials.plainly_lets_through(entry, budget))
     }
 }
 

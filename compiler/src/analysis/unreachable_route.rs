@@ -235,7 +235,8 @@ const FEW: usize = 8;
 
 /// What becomes of each entry; none if it is plainly reached, as most are.
 fn reached(entries: &[Entry], budget: &Budget) -> Vec<Option<Reach>> {
-    let open: Vec<bool> = reach::plainly_reached(entries).into_iter().map(|plainly| !plainly).collect();
+    let plainly = reach::plainly_reached(entries, budget);
+    let open: Vec<bool> = plainly.into_iter().map(|plainly| !plainly).collect();
     if open.iter().filter(|open| **open).count() > FEW {
         return repeated_headers::analyse(entries, &open, budget);
     }

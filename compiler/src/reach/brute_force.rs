@@ -442,7 +442,7 @@ fn verdicts_agree(universe: &Universe, rows: &[Row]) -> [i32; 4] {
             Reach::Unknown { why } => panic!("{at} is undecided: {why}"),
         }
     }
-    for (at, plainly) in plainly_reached(&entries).into_iter().enumerate() {
+    for (at, plainly) in plainly_reached(&entries, &Budget::default()).into_iter().enumerate() {
         assert!(!plainly || engine_reaches(&entries, at), "{at} is not plainly reached");
     }
     [reachable, single, union, impossible]

@@ -126,6 +126,20 @@ impl Budget {
 
     /// Whether a regular expression certainly matches nothing that begins with `text`, or not the whole of it.
     pub(super) fn refuses(&self, pattern: &str, text: &str, whole: bool) -> bool {
+        let Some((refused, steps)) = self.walk(pattern, |walk| walk.refuses(text, whole)) else {
+            return false;
+        };
+        // Without budget the engine is asked, which says what is the matter.
+        self.spend(steps).is_ok() && refused
+    }
+
+    /// A plain text that all of a regular expression matches, if there is one.
+    pub(super) fn example(&self, pattern: &str) -> Option<String> {
+        self.walk(pattern, |walk| walk.example().map(str::to_owned))?
+    }
+
+    /// What is found out by walking an expression; none if it is not walked.
+    fn walk<R>(&self, pattern: &str, find: impl FnOnce(&mut Walk) -> R) -> Option<R> {
         let mut walks = self.walks.borrow_mut();
         if walks.len() >= MOST_WALKS && !walks.contains_key(pattern) {
             walks.clear();
@@ -134,10 +148,7 @@ impl Budget {
             let (walk, _) = self.allow(|allowance| Walk::new(pattern, allowance));
             walks.insert(pattern.to_owned(), walk);
         }
-        let Some(walk) = walks.get_mut(pattern).and_then(Option::as_mut) else { return false };
-        let (refused, steps) = walk.refuses(text, whole);
-        // Without budget the engine is asked, which says what is the matter.
-        self.spend(steps).is_ok() && refused
+        walks.get_mut(pattern).and_then(Option::as_mut).map(find)
     }
 
     /// What `make` makes of a pattern, taking off what it spends; and the bytes that it was allowed.

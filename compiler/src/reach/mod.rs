@@ -34,7 +34,7 @@
 //!
 //! Read in this order: `entry` and `request` are what goes in and out, and `condition` makes the one; [`Reachability`]
 //! and `question` are the loop above; `vocabulary`, `dimension`, `automaton` and `table` turn conditions into languages,
-//! `beginning` those that are too large; `plain` and `walk` are what needs none of this; `theory` and `search` find
+//! `beginning` those that are too large; `plain`, `walk` and `example` are what needs none of this; `theory` and `search` find
 //! strings; `sat` wraps the solver; `limits`, `budget` and `ration` say what all of it may take.
 
 mod entry;
@@ -52,6 +52,7 @@ mod search;
 mod index;
 mod plain;
 mod walk;
+mod example;
 mod sat;
 mod limits;
 mod budget;
@@ -65,7 +66,7 @@ pub use budget::Budget;
 pub(crate) use condition::{HOST_FACT, entry_of, network, path_kind};
 pub use entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, StringPattern};
 pub use limits::{Limits, Unknown};
-pub use plain::{plain_path, plainly_apart, plainly_reached};
+pub use plain::{Earlier, plain_path, plainly_apart, plainly_reached};
 pub use reachability::{Reach, Reachability};
 pub use request::Request;
 

@@ -4,6 +4,7 @@
 //! what is left is a question for the engine. Both answers are one-sided: "plainly" is a proof, and
 //! its absence says nothing. A test holds them to what the engine says.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use super::budget::Budget;
@@ -13,34 +14,40 @@ use super::entry::{Entry, FieldCondition, FieldPattern, PathKind, PathPattern, S
 const MOST_ALIKE: usize = 256;
 
 /// Whether a request plainly reaches each entry. Costs a few look-ups for each of them.
-pub fn plainly_reached(entries: &[Entry]) -> Vec<bool> {
+pub fn plainly_reached(entries: &[Entry], budget: &Budget) -> Vec<bool> {
     let mut earlier = Earlier::default();
     let reached = |entry| {
-        let reached = requests(entry).iter().flatten().any(|request| !earlier.may_take(request));
+        let reached = earlier.plainly_lets_through(entry, budget);
         earlier.add(entry);
         reached
     };
     entries.iter().map(reached).collect()
 }
 
-/// Entries, by how the paths that they match begin: by nothing, for those of which that is not plain.
-#[derive(Default)]
-struct Earlier<'e> {
+/// Entries that come first, by how the paths that they match begin: by nothing, for those of which that is not plain.
+#[derive(Debug, Default)]
+pub struct Earlier<'e> {
     shelves: HashMap<String, Vec<(Option<Beginning>, &'e Entry)>>,
     /// The lengths of the keys.
     lengths: BTreeSet<usize>,
 }
 
 impl<'e> Earlier<'e> {
-    fn add(&mut self, entry: &'e Entry) {
+    /// Adds one.
+    pub fn add(&mut self, entry: &'e Entry) {
         let beginning = entry.path.as_ref().and_then(Beginning::of);
         let key = beginning.as_ref().map(Beginning::text).unwrap_or_default().to_owned();
         self.lengths.insert(key.len());
         self.shelves.entry(key).or_default().push((beginning, entry));
     }
 
+    /// Whether plainly none of them takes some request that `entry` matches, as far as the budget goes.
+    pub fn plainly_lets_through(&self, entry: &Entry, budget: &Budget) -> bool {
+        requests(entry, budget).iter().flatten().any(|request| !self.may_take(request, budget))
+    }
+
     /// Whether one of them might match a request: only what is plainly not so is denied.
-    fn may_take(&self, request: &Plain<'_>) -> bool {
+    fn may_take(&self, request: &Plain<'_>, budget: &Budget) -> bool {
         // Without case, which finds more alike than there may be.
         let path = request.path.to_ascii_lowercase();
         self.lengths.range(..=path.len()).any(|length| {
@@ -49,6 +56,7 @@ impl<'e> Earlier<'e> {
             let takes = |(beginning, entry): &(Option<Beginning>, &Entry)| {
                 beginning.as_ref().is_none_or(|beginning| beginning.may_match(&path))
                     && request.may_match_but_for_its_path(entry)
+                    && !request.has_a_path_that_is_refused(entry, budget)
             };
             alike.len() > MOST_ALIKE || alike.iter().any(takes)
         })
@@ -95,13 +103,13 @@ pub fn plain_path(entry: &Entry) -> Option<String> {
 /// A request that an entry matches, as far as it says anything.
 struct Plain<'e> {
     path: String,
-    method: &'e str,
+    method: Cow<'e, str>,
     headers: &'e [FieldCondition],
     query: &'e [FieldCondition],
 }
 
 /// Two requests that the entry matches, the plainest and one further down; none if its conditions are not plain.
-fn requests(entry: &Entry) -> [Option<Plain<'_>>; 2] {
+fn requests<'e>(entry: &'e Entry, budget: &Budget) -> [Option<Plain<'e>>; 2] {
     let path = match &entry.path {
         None => Some((String::from("/"), true)),
         Some(PathPattern { kind: PathKind::Exact(path), .. }) => Some((path.clone(), false)),
@@ -110,34 +118,50 @@ fn requests(entry: &Entry) -> [Option<Plain<'_>>; 2] {
             Some((if trimmed.is_empty() { "/" } else { trimmed }.to_owned(), true))
         }
         Some(PathPattern { kind: PathKind::Prefix(path), .. }) => Some((path.clone(), true)),
-        Some(PathPattern { kind: PathKind::Regex(_), .. }) => None,
+        // Without case, an expression may match less (`[^b]` not even `B`).
+        Some(PathPattern { kind: PathKind::Regex(pattern), ignore_case: false }) => {
+            budget.example(pattern).map(|path| (path, false))
+        }
+        Some(PathPattern { kind: PathKind::Regex(_), ignore_case: true }) => None,
     };
     let method = match &entry.method {
-        None => Some("WEFT"),
-        Some(StringPattern::Exact(method)) => Some(method.as_str()),
-        Some(_) => None,
+        None => Some(Cow::Borrowed("WEFT")),
+        Some(StringPattern::Exact(method)) => Some(Cow::Borrowed(method.as_str())),
+        Some(StringPattern::Regex(pattern)) => budget.example(pattern).map(Cow::Owned),
+        Some(StringPattern::Prefix(_) | StringPattern::Suffix(_)) => None,
     };
     let plain_fields = entry.headers.iter().chain(&entry.query).all(is_plain_field)
         && are_different(&entry.headers)
-        && are_different(&entry.query);
-    let nothing_else =
-        entry.scheme.is_none() && entry.authority.is_none() && entry.port.is_none() && entry.facts.is_empty();
+        && are_different(&entry.query)
+        && entry.facts.iter().all(|fact| is_possible(fact, budget))
+        && are_different(&entry.facts);
+    let nothing_else = entry.scheme.is_none() && entry.authority.is_none() && entry.port.is_none();
     let (Some((path, opens)), Some(method), true) = (path, method, plain_fields && nothing_else) else {
         return [None, None];
     };
     if !is_plain_path(&path) || method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return [None, None];
     }
-    let request = |path| Plain { path, method, headers: &entry.headers, query: &entry.query };
+    let request = |path| Plain { path, method: method.clone(), headers: &entry.headers, query: &entry.query };
     let below = opens.then(|| request(format!("{}/weft", path.trim_end_matches('/'))));
     [Some(request(path)), below]
 }
 
 impl Plain<'_> {
+    /// Whether an entry's path condition is an expression that plainly does not match.
+    fn has_a_path_that_is_refused(&self, other: &Entry, budget: &Budget) -> bool {
+        match &other.path {
+            Some(PathPattern { kind: PathKind::Regex(pattern), ignore_case: false }) => {
+                budget.refuses(pattern, &self.path, true)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether an entry that may match its path might match it: only what is plainly not so is denied.
     fn may_match_but_for_its_path(&self, other: &Entry) -> bool {
         let method = match &other.method {
-            Some(StringPattern::Exact(method)) => method == self.method,
+            Some(StringPattern::Exact(method)) => *method == self.method,
             Some(_) | None => true,
         };
         let has = |own: &[FieldCondition], wanted: &FieldCondition| {
@@ -158,6 +182,17 @@ impl Plain<'_> {
             && other.headers.iter().all(|wanted| has(self.headers, wanted))
             && other.query.iter().all(|wanted| has(self.query, wanted))
     }
+}
+
+/// Whether some value of a fact plainly satisfies a condition. Of facts it is not known what else they are bound to.
+fn is_possible(fact: &FieldCondition, budget: &Budget) -> bool {
+    !fact.invert
+        && match &fact.value {
+            FieldPattern::Text(StringPattern::Exact(_) | StringPattern::Prefix(_))
+            | FieldPattern::Present => true,
+            FieldPattern::Text(StringPattern::Regex(pattern)) => budget.example(pattern).is_some(),
+            FieldPattern::Text(StringPattern::Suffix(_)) | FieldPattern::Absent => false,
+        }
 }
 
 /// Whether a condition asks for one value that any request may carry.
@@ -186,6 +221,7 @@ fn is_plain_path(path: &str) -> bool {
 }
 
 /// How everything begins that a path condition matches, in lower case.
+#[derive(Debug)]
 enum Beginning {
     /// Exactly this.
     Whole(String),
@@ -344,7 +380,7 @@ mod tests {
         fn what_is_plainly_reached_is_reached(entries in prop::collection::vec(entry(), 1..5)) {
             let budget = Budget::default();
             let mut list = Reachability::new(&entries, &budget);
-            for (at, plainly) in plainly_reached(&entries).into_iter().enumerate() {
+            for (at, plainly) in plainly_reached(&entries, &budget).into_iter().enumerate() {
                 if plainly {
                     let reach = list.reach(at);
                     prop_assert!(matches!(reach, Reach::Reachable { .. }), "{at}: {reach:?}");
@@ -373,7 +409,7 @@ mod tests {
             path(PathKind::SegmentPrefix("/".to_owned())),
             Entry::default(),
         ];
-        assert_eq!(plainly_reached(&entries), [true, true, true, true, false]);
+        assert_eq!(plainly_reached(&entries, &Budget::default()), [true, true, true, true, false]);
         let apart = |a: &Entry, b: &Entry| plainly_apart(a, b, &Budget::default());
         assert!(apart(&entries[0], &path(PathKind::Regex("/users/[0-9]+".to_owned()))));
         assert!(!apart(&entries[0], &path(PathKind::Regex("/item[a-z]/health".to_owned()))));
@@ -394,17 +430,17 @@ mod tests {
             .collect();
         entries.push(path(PathKind::SegmentPrefix("/".to_owned())));
         entries.push(path(PathKind::SegmentPrefix("/area-1/1".to_owned())));
-        let reached = plainly_reached(&entries);
-        let plain = |at: usize| at == 10_000 || at < 10_000 && at % 3 != 2;
-        assert!(reached.iter().enumerate().all(|(at, reached)| *reached == plain(at)));
+        let reached = plainly_reached(&entries, &Budget::default());
+        // The last is taken by one that is equal but for its kind.
+        assert!(reached.iter().enumerate().all(|(at, reached)| *reached == (at <= 10_000)));
 
         // Nobody looks through hundreds of entries that begin alike.
         let mut alike = vec![path(PathKind::Regex("/a[0-9]+".to_owned())); MOST_ALIKE];
         let last = path(PathKind::Exact("/ab".to_owned()));
         alike.iter_mut().for_each(|entry| entry.method = Some(StringPattern::Exact("PUT".to_owned())));
         alike.push(last.clone());
-        assert_eq!(plainly_reached(&alike).last(), Some(&true));
+        assert_eq!(plainly_reached(&alike, &Budget::default()).last(), Some(&true));
         alike.extend([alike[0].clone(), last]);
-        assert_eq!(plainly_reached(&alike).last(), Some(&false));
+        assert_eq!(plainly_reached(&alike, &Budget::default()).last(), Some(&false));
     }
 }

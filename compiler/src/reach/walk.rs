@@ -1,5 +1,6 @@
 //! Regular expressions walked one byte at a time, to see that a text leads nowhere.
 
+use super::example::example;
 use super::table::{Allowance, allowed_nfa};
 use regex_automata::{
     Anchored, MatchKind,
@@ -12,6 +13,8 @@ use regex_automata::{
 pub(super) struct Walk {
     dfa: DFA,
     cache: Cache,
+    /// A text that it matches, if it is a plain one.
+    example: Option<String>,
 }
 
 /// Larger expressions are for the engine.
@@ -24,6 +27,7 @@ impl Walk {
     pub(super) fn new(pattern: &str, allowance: &mut Allowance) -> Option<Self> {
         allowance.bytes = allowance.bytes.min(MOST_BYTES);
         let nfa = allowed_nfa(pattern, false, allowance).ok()?;
+        let example = example(&nfa);
         // Of all that match, not of the first that does: an alternative that comes later counts too.
         let config = lazy::Config::new()
             .match_kind(MatchKind::All)
@@ -31,7 +35,12 @@ impl Walk {
             .skip_cache_capacity_check(true);
         let dfa = lazy::Builder::new().configure(config).build_from_nfa(nfa).ok()?;
         let cache = dfa.create_cache();
-        Some(Self { dfa, cache })
+        Some(Self { dfa, cache, example })
+    }
+
+    /// A plain text that matches.
+    pub(super) fn example(&self) -> Option<&str> {
+        self.example.as_deref()
     }
 
     /// Whether nothing matches that begins with `text`, or that is all of it; and the steps that took.

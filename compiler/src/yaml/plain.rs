@@ -17,13 +17,18 @@ const LONGEST_KEY: usize = 128;
 
 /// The documents of a file; `None` if the full reader has to look.
 pub(super) fn parse(file: FileId, text: &str) -> Option<Stream> {
-    let plain = text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~'));
-    if !plain || u32::try_from(text.len()).is_err() {
+    if !is_printable_ascii(text) || u32::try_from(text.len()).is_err() {
         return None;
     }
     let mut reader = Reader { file, text, at: 0, builder: Builder::new(file), stream: Stream::default() };
     while reader.document()? {}
     Some(reader.stream)
+}
+
+/// Looks at many bytes before it decides, which processors do in one step.
+fn is_printable_ascii(text: &str) -> bool {
+    let is_plain = |byte: u8| (byte == b'\n') | (byte.wrapping_sub(b' ') <= b'~' - b' ');
+    text.as_bytes().chunks(64).all(|some| some.iter().fold(true, |all, byte| all & is_plain(*byte)))
 }
 
 struct Reader<'t> {
@@ -164,14 +169,21 @@ impl Reader<'_> {
 
     /// Where a plain scalar in a block ends: before a comment or the end of the line.
     fn plain_end(&self) -> Option<usize> {
-        let rest = self.text.get(self.at..)?;
-        let line = rest.split('\n').next()?;
-        let text =
-            line.find(" #").and_then(|comment| line.get(..comment)).unwrap_or(line).trim_end_matches(' ');
-        if text.contains(": ") || text.ends_with(':') {
-            return None;
+        let rest = self.text.as_bytes().get(self.at..)?;
+        // The byte before, and where the text ends that is not blank.
+        let (mut before, mut length) = (b' ', 0);
+        for (at, byte) in rest.iter().enumerate() {
+            match byte {
+                b'\n' => break,
+                b'#' if before == b' ' => break,
+                b' ' if before == b':' => return None,
+                b' ' => {}
+                _ => length = at + 1,
+            }
+            before = *byte;
         }
-        Some(self.at + text.len())
+        let ends_with_colon = rest.get(length.checked_sub(1)?) == Some(&b':');
+        (!ends_with_colon).then_some(self.at + length)
     }
 
     /// A scalar in quotes, without escapes, on one line.

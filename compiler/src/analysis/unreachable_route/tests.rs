@@ -178,7 +178,7 @@ fn hard_lists(count: usize) -> Mesh {
     text += &(service("plain") + &route("plain", &plain));
     for number in 0..count {
         let name = format!("hard-{number}");
-        let paths: Vec<String> = (60..66).map(|length| format!("/.*[a-k].{{{length}}}")).collect();
+        let paths: Vec<String> = (60..66).map(|length| format!("/.*[a-k-].{{{length}}}")).collect();
         text += &(service(&name) + &route(&name, &paths));
     }
     let sources = Sources::in_memory([("mesh.yaml", text)]);
