@@ -133,7 +133,7 @@ impl Budget {
         self.spend(steps).is_ok() && refused
     }
 
-    /// A plain text that all of a regular expression matches, if there is one.
+    /// A text that all of a regular expression matches, if one is found.
     pub(super) fn example(&self, pattern: &str) -> Option<String> {
         self.walk(pattern, |walk| walk.example().map(str::to_owned))?
     }

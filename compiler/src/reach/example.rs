@@ -1,7 +1,7 @@
-//! A plain text that a regular expression matches: the shortest way through its NFA.
+//! A text that a regular expression matches: the shortest way through its NFA.
 //!
-//! Most expressions match something made of letters, digits, `-`, `_` and `/`, and that is all it takes to see that they
-//! match anything, and often that a request gets past the entries before them. No automaton is made.
+//! That is all it takes to see that an expression matches anything, and often that a request gets past the entries before
+//! it. No automaton is made.
 
 use regex_automata::{
     nfa::thompson::{NFA, State},
@@ -12,9 +12,16 @@ use std::collections::{BTreeMap, VecDeque};
 /// How a state is come by: from which other one, and by which byte.
 type Come = (StateID, Option<u8>);
 
-/// The shortest text of plain bytes that all of `nfa` matches. None if there is none, or only one that depends on where
-/// words or lines begin and end.
+/// Which byte of a range to take, if any.
+type Choose = fn(u8, u8) -> Option<u8>;
+
+/// A text that all of `nfa` matches: the shortest of letters, digits, `-`, `_` and `/`, else the shortest of visible ASCII.
+/// None if there is none, or only one that depends on where words or lines begin and end.
 pub(super) fn example(nfa: &NFA) -> Option<String> {
+    shortest(nfa, plain_byte).or_else(|| shortest(nfa, visible_byte))
+}
+
+fn shortest(nfa: &NFA, choose: Choose) -> Option<String> {
     let start = nfa.start_anchored();
     let mut come: BTreeMap<StateID, Option<Come>> = BTreeMap::from([(start, None)]);
     let mut pending = VecDeque::from([start]);
@@ -22,7 +29,7 @@ pub(super) fn example(nfa: &NFA) -> Option<String> {
         if matches!(nfa.state(id), State::Match { .. }) {
             return Some(text(&come, id));
         }
-        for (byte, next) in ways(nfa.state(id)) {
+        for (byte, next) in ways(nfa.state(id), choose) {
             come.entry(next).or_insert_with(|| {
                 // Ways that take no byte first, so that no longer text is met before a shorter one.
                 match byte {
@@ -46,8 +53,8 @@ fn text(come: &BTreeMap<StateID, Option<Come>>, end: StateID) -> String {
     bytes.into_iter().rev().collect()
 }
 
-fn ways(state: &State) -> Vec<(Option<u8>, StateID)> {
-    let over = |start: u8, end: u8, next| plain_byte(start, end).map(|byte| (Some(byte), next));
+fn ways(state: &State, choose: Choose) -> Vec<(Option<u8>, StateID)> {
+    let over = |start: u8, end: u8, next| choose(start, end).map(|byte| (Some(byte), next));
     match state {
         State::ByteRange { trans } => over(trans.start, trans.end, trans.next).into_iter().collect(),
         State::Sparse(sparse) => {
@@ -61,6 +68,10 @@ fn ways(state: &State) -> Vec<(Option<u8>, StateID)> {
         State::BinaryUnion { alt1, alt2 } => vec![(None, *alt1), (None, *alt2)],
         State::Look { .. } | State::Fail | State::Match { .. } => Vec::new(),
     }
+}
+
+fn visible_byte(start: u8, end: u8) -> Option<u8> {
+    plain_byte(start, end).or_else(|| (start..=end).find(u8::is_ascii_graphic))
 }
 
 /// A plain byte of a range, one that does not end a segment if there is one.
@@ -96,7 +107,9 @@ mod tests {
             ("/reports-54/[0-9]+(/(lines|totals))?", Some("/reports-54/0")),
             ("GET|HEAD|POST", Some("GET")),
             ("HEAD|GET", Some("GET")),
-            ("spiffe:[^:]+x|/ns/[^/]+", Some("/ns/-")),
+            ("spiffe:[^:]+|/ns/[^/]+", Some("/ns/-")),
+            ("spiffe://a\\.b(?:/.*)?", Some("spiffe://a.b")),
+            ("/[.:]+(a|%)", Some("/.%")),
             ("/a/.*", Some("/a/")),
             ("[/-]", Some("-")),
             ("(a|bc)(d|)e{2,}", Some("aee")),

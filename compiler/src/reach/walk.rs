@@ -13,7 +13,7 @@ use regex_automata::{
 pub(super) struct Walk {
     dfa: DFA,
     cache: Cache,
-    /// A text that it matches, if it is a plain one.
+    /// A text that it matches.
     example: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl Walk {
         Some(Self { dfa, cache, example })
     }
 
-    /// A plain text that matches.
+    /// A text that matches, if one was found.
     pub(super) fn example(&self) -> Option<&str> {
         self.example.as_deref()
     }
