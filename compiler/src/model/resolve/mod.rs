@@ -20,6 +20,7 @@ mod peer_tls;
 mod policy_test;
 mod services;
 mod kubernetes;
+mod lines;
 mod pods;
 mod external;
 mod telemetry;
@@ -33,12 +34,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use weft_bundle::body::Origin;
 
+use self::lines::Lines;
 use super::{At, GatewayIndex, Mesh, Port, Service, ServiceIndex};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::dialect::kubernetes::workload;
 use crate::dialect::{Kind, NOT_SUPPORTED, Parsed, ParsedDocument};
 use crate::parallel;
-use crate::source::{FileId, Sources};
+use crate::source::Sources;
 use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 /// The mesh that documents describe, and what was wrong with them. Without a Mesh document, one that stands for it.
@@ -54,11 +56,12 @@ pub fn resolve(sources: &Sources, parsed: &mut Parsed) -> (Mesh, Vec<Diagnostic>
 
 /// `routes` are what the documents in these places say, if they do not say it any more.
 fn bind(sources: &Sources, parsed: &Parsed, mut routes: Vec<Option<Kind>>) -> (Mesh, Vec<Diagnostic>) {
+    let lines = Lines::of(sources);
     let mut context = Context {
         sources,
         unread: &parsed.unread,
         guessed: &parsed.guessed,
-        lines: BTreeMap::new(),
+        lines: &lines,
         found: Vec::new(),
         guesses: GUESSES,
         by_name: None,
@@ -100,8 +103,7 @@ struct Context<'s> {
     /// Objects that are there and could not be read.
     unread: &'s BTreeSet<String>,
     guessed: &'s BTreeSet<String>,
-    /// Where the lines of a file begin, made when first asked for.
-    lines: BTreeMap<FileId, Vec<u32>>,
+    lines: &'s Lines<'s>,
     found: Vec<Diagnostic>,
     /// How many more names may be compared with one that nothing has.
     guesses: usize,
@@ -157,7 +159,7 @@ impl Context<'_> {
                 sources: self.sources,
                 unread: self.unread,
                 guessed: self.guessed,
-                lines: BTreeMap::new(),
+                lines: self.lines,
                 found: Vec::new(),
                 guesses,
                 by_name: None,
@@ -177,26 +179,15 @@ impl Context<'_> {
     }
 
     /// The place of a part of a document.
-    fn at(&mut self, document: &ParsedDocument, span: Span, rule: Option<String>) -> At {
-        let line = self.line(span);
+    fn at(&self, document: &ParsedDocument, span: Span, rule: Option<String>) -> At {
+        let line = self.lines.line(span);
         let file = self.sources.path(span.file).to_owned();
         At { origin: Origin { object: document.object(), rule, file, line }, span }
     }
 
     /// The place of a whole document: its name.
-    fn at_document(&mut self, document: &ParsedDocument) -> At {
+    fn at_document(&self, document: &ParsedDocument) -> At {
         self.at(document, document.metadata.name.span, None)
-    }
-
-    /// The line a span begins on, from 1.
-    fn line(&mut self, span: Span) -> u32 {
-        let sources = self.sources;
-        let starts = self.lines.entry(span.file).or_insert_with(|| {
-            let bytes = sources.file(span.file).map(|file| file.bytes.as_slice()).unwrap_or_default();
-            let ends = bytes.iter().zip(1u32..).filter(|(byte, _)| **byte == b'\n').map(|(_, next)| next);
-            std::iter::once(0).chain(ends).collect()
-        });
-        u32::try_from(starts.partition_point(|start| *start <= span.start)).unwrap_or(u32::MAX)
     }
 
     /// Reports a name that nothing has.
