@@ -18,7 +18,9 @@ pub struct Index {
     listeners: BTreeMap<(GatewayIndex, usize), Vec<usize>>,
     senders: Lists,
     access: Lists,
-    traffic: BTreeMap<TrafficTarget, Vec<usize>>,
+    traffic: Lists,
+    /// For whatever is not a whole service: the mesh, ports, subsets, routes and rules.
+    nearer_traffic: BTreeMap<TrafficTarget, Vec<usize>>,
     tokens: Lists,
     telemetry: BTreeMap<TelemetryTarget, Vec<usize>>,
     identities: BTreeMap<SpiffeId, ServiceIndex>,
@@ -40,8 +42,14 @@ impl Index {
     /// The index of a mesh whose documents are all bound.
     pub(crate) fn of(mesh: &Mesh) -> Self {
         let lists = || vec![Vec::new(); mesh.services.len()];
-        let mut index =
-            Self { routes: lists(), senders: lists(), access: lists(), tokens: lists(), ..Self::default() };
+        let mut index = Self {
+            routes: lists(),
+            senders: lists(),
+            access: lists(),
+            traffic: lists(),
+            tokens: lists(),
+            ..Self::default()
+        };
         for (place, route) in mesh.routes.iter().enumerate() {
             route.attachments.iter().for_each(|attachment| add(&mut index.routes, attachment.service, place));
             destinations(route).for_each(|service| add(&mut index.senders, service, place));
@@ -59,7 +67,10 @@ impl Index {
         }
         for (place, policy) in mesh.traffic.iter().enumerate() {
             for target in &policy.targets {
-                push(index.traffic.entry(target.clone()).or_default(), place);
+                match target {
+                    TrafficTarget::Service(service) => add(&mut index.traffic, *service, place),
+                    other => push(index.nearer_traffic.entry(other.clone()).or_default(), place),
+                }
             }
         }
         for (place, service) in mesh.indexed().filter(|(_, service)| !service.external) {
@@ -108,7 +119,10 @@ impl Index {
 
     /// The traffic policies for a target.
     pub(crate) fn traffic(&self, target: &TrafficTarget) -> &[usize] {
-        self.traffic.get(target).map(Vec::as_slice).unwrap_or_default()
+        match target {
+            TrafficTarget::Service(service) => list(&self.traffic, *service),
+            other => self.nearer_traffic.get(other).map(Vec::as_slice).unwrap_or_default(),
+        }
     }
 
     /// The first service of that identity.

@@ -18,7 +18,7 @@ use super::{DUPLICATE_KEY, Span};
 use crate::diagnostic::Diagnostic;
 
 /// Comparing each key with each is quicker than a table up to this many.
-pub(super) const FEW_KEYS: usize = 16;
+const FEW_KEYS: usize = 16;
 
 /// A node of a [`Document`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -232,21 +232,25 @@ impl Document {
         found
     }
 
+    /// Whether a mapping is small, and each of its keys is there once; larger ones are for a table.
+    pub(super) fn has_few_keys_once(&self, entries: &[(NodeId, NodeId)]) -> bool {
+        let mut texts = [None; FEW_KEYS];
+        let Some(texts) = texts.get_mut(..entries.len()) else { return false };
+        texts.iter_mut().zip(entries).for_each(|(text, (key, _))| *text = self.text(*key));
+        let repeats = |(at, text): (usize, &Option<&str>)| texts.iter().take(at).any(|other| other == text);
+        !texts.iter().enumerate().any(repeats)
+    }
+
     fn duplicates_of(&self, entries: &[(NodeId, NodeId)], found: &mut Vec<Diagnostic>) {
-        let texts = || entries.iter().enumerate().filter_map(|(at, (key, _))| Some((at, self.text(*key)?)));
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        let few = entries.len() <= FEW_KEYS;
-        if !few {
-            texts().for_each(|(at, text)| _ = seen.entry(text).or_insert(at));
+        if self.has_few_keys_once(entries) {
+            return;
         }
-        for (at, text) in texts() {
-            let first = match few {
-                true => texts().find(|(_, other)| *other == text).map(|(first, _)| first),
-                false => seen.get(text).copied(),
-            };
-            let first = first.filter(|first| *first < at).and_then(|first| entries.get(first));
+        let texts = entries.iter().enumerate().filter_map(|(at, (key, _))| Some((at, self.text(*key)?)));
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        for (at, text) in texts {
+            let first = *seen.entry(text).or_insert(at);
             // Two merges are an accepted way to write a list of them.
-            let first = first.filter(|_| text != "<<");
+            let first = entries.get(first).filter(|_| first < at && text != "<<");
             if let (Some((first, _)), Some((key, _))) = (first, entries.get(at)) {
                 found.push(
                     Diagnostic::error(DUPLICATE_KEY, format!("`{text}` is given twice"))

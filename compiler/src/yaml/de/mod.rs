@@ -18,7 +18,7 @@ use super::INVALID_YAML;
 use super::opaque::UNREAD;
 use super::scalar::Scalar;
 use super::span::SPANNED;
-use super::tree::{Document, FEW_KEYS, NodeId, View};
+use super::tree::{Document, NodeId, View};
 use crate::diagnostic::Diagnostic;
 
 mod access;
@@ -134,13 +134,9 @@ impl<'de> Reader<'de> {
         Ok(entries.into())
     }
 
-    /// Whether a mapping is as it stands: small, so that comparing each key with each is quicker than a table, each key
-    /// once, and no merge key.
+    /// Whether a mapping is as it stands: small, each key once, and no merge key.
     fn is_plain(&self, mapping: &[(NodeId, NodeId)]) -> bool {
-        let text = |(key, _): &(NodeId, NodeId)| self.document.text(*key);
-        let repeats = |at: usize, name| mapping.iter().take(at).any(|other| text(other) == name);
-        mapping.len() <= FEW_KEYS
-            && mapping.iter().map(text).enumerate().all(|(at, name)| name != Some("<<") && !repeats(at, name))
+        self.document.has_few_keys_once(mapping) && !mapping.iter().any(|(key, _)| self.is_merge(*key))
     }
 
     fn is_merge(&self, key: NodeId) -> bool {
