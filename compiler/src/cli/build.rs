@@ -17,6 +17,7 @@ use super::{FINE, Where, fail, findings, refuse, say};
 use crate::emit::{EmitError, Emitted, batches, render};
 use crate::lower::subjects;
 use crate::model::Mesh;
+use crate::parallel;
 use crate::progress::{Progress, Stage};
 use crate::publish::{KeyDir, Options, Publication, PublishError, Published};
 use crate::source::{Revision, is_ancestor};
@@ -120,7 +121,8 @@ impl Failure {
     }
 }
 
-/// Makes all bodies, some at a time; renders them, if that was asked for, and hands them on.
+/// Makes all bodies, some at a time; renders them, if that was asked for, and hands them on. While some are handed on,
+/// which is waiting for a disk, the next are made.
 fn emit_all(
     args: &Args,
     mesh: &Mesh,
@@ -129,14 +131,22 @@ fn emit_all(
     let bar = Bar::new();
     let subjects = subjects(mesh);
     bar.begin(Stage::Emitting, subjects.len());
-    for batch in batches(mesh, &subjects) {
-        let batch = batch.map_err(Failure::Emit)?;
+    let mut hand_on = |batch: Vec<Emitted>| {
         if let Some(directory) = &args.render {
             render_all(directory, &batch).map_err(|(path, error)| Failure::Render(path, error))?;
         }
         let count = batch.len();
         take(batch)?;
         (0..count).for_each(|_| bar.step());
+        Ok(())
+    };
+    let mut batches = batches(mesh, &subjects);
+    let mut next = batches.next();
+    while let Some(batch) = next {
+        let batch = batch.map_err(Failure::Emit)?;
+        let handed_on: Result<(), Failure>;
+        (next, handed_on) = parallel::both(|| batches.next(), || hand_on(batch));
+        handed_on?;
     }
     drop(bar);
     if let Some(directory) = &args.render {
