@@ -256,14 +256,18 @@ impl Summary {
 
 /// The candidate nearest to `name`, if it is near enough to be what was meant.
 pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = match name.chars().count() {
+    let folded = name.to_lowercase();
+    let length = folded.chars().count();
+    let allowed = match length {
         0..=2 => 1,
         3..=5 => 2,
         length => length / 3,
     };
-    let folded = name.to_lowercase();
+    // Each letter that one has more than the other is a difference.
+    let as_long = |candidate: &&str| candidate.chars().count().abs_diff(length) <= allowed;
     candidates
         .into_iter()
+        .filter(as_long)
         .map(|candidate| (strsim::osa_distance(&folded, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count())
         .min()

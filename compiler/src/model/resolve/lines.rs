@@ -22,7 +22,7 @@ impl<'s> Lines<'s> {
         let Some(starts) = self.starts.get(place) else { return 1 };
         let starts = starts.get_or_init(|| {
             let bytes = self.sources.file(span.file).map(|file| file.bytes.as_slice()).unwrap_or_default();
-            let ends = bytes.iter().zip(1..).filter(|(byte, _)| **byte == b'\n').map(|(_, next)| next);
+            let ends = memchr::memchr_iter(b'\n', bytes).filter_map(|end| u32::try_from(end + 1).ok());
             std::iter::once(0).chain(ends).collect()
         });
         u32::try_from(starts.partition_point(|start| *start <= span.start)).unwrap_or(u32::MAX)

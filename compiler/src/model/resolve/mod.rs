@@ -105,7 +105,7 @@ struct Context<'s> {
     guessed: &'s BTreeSet<String>,
     lines: &'s Lines<'s>,
     found: Vec<Diagnostic>,
-    /// How many more names may be compared with one that nothing has.
+    /// How many more pairs of letters may be compared.
     guesses: usize,
     /// The first service of each name, made when first asked for.
     by_name: Option<BTreeMap<String, ServiceIndex>>,
@@ -131,9 +131,10 @@ fn issuers(documents: &[&ParsedDocument]) -> BTreeMap<(String, String), Issuers>
     found.collect()
 }
 
-/// How many names are compared with those that nothing has, all together. A repository that lacks half of its files has
-/// a great many, and the first few suggestions say as much as all.
-const GUESSES: usize = 4_000_000;
+/// How many pairs of letters are compared to guess what was meant by names that nothing has, all together: about a second's
+/// work. A repository that lacks half of its files has a great many such names, and the first few suggestions say as much
+/// as all.
+const GUESSES: usize = 200_000_000;
 
 /// So many things are bound by one thread in a row. The number of threads must not matter for what is found.
 const PART: usize = 256;
@@ -216,7 +217,8 @@ impl Context<'_> {
 
     /// The known name that was probably meant, while there are guesses left.
     fn near<'k>(&mut self, name: &str, known: &[&'k str]) -> Option<&'k str> {
-        self.guesses = self.guesses.checked_sub(known.len())?;
+        let letters: usize = known.iter().map(|known| known.len()).sum();
+        self.guesses = self.guesses.checked_sub(letters.saturating_mul(name.len()))?;
         did_you_mean(name, known.iter().copied())
     }
 
