@@ -61,6 +61,7 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
+            Self::Limits => true,
             Self::Gateway
             | Self::Mirror
             | Self::Cors
@@ -72,7 +73,6 @@ impl Feature {
             | Self::HashBalancing
             | Self::Locality
             | Self::Warmup
-            | Self::Limits
             | Self::Outliers
             | Self::HealthChecks
             | Self::ConnectionSettings

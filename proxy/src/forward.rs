@@ -13,9 +13,10 @@ use hyper::body::Incoming;
 use weft_bundle::body::{Retry, RetryOn};
 
 use crate::cluster::balancer::Pending;
-use crate::cluster::budget::{ActiveGuard, RetryGuard};
-use crate::cluster::connect::{self, ConnectError, chain};
-use crate::cluster::pool::{Lease, Shared, Stream};
+use crate::cluster::checkout::{self, Pooled};
+use crate::cluster::connect::{ConnectError, chain};
+use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
+use crate::cluster::pool::{Lease, Stream};
 use crate::cluster::{Cluster, Endpoint};
 use crate::message::body::{BodyEnd, BodyError, Remembered, RequestBody};
 use crate::telemetry::Reason;
@@ -55,6 +56,8 @@ struct Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// As much is in flight as there may be.
+    Overflow,
     /// No connection.
     Connect,
     /// TLS failed, in the handshake or right after it.
@@ -80,6 +83,7 @@ enum Kind {
 impl Kind {
     const fn reason(self) -> Reason {
         match self {
+            Self::Overflow => Reason::Overflow,
             Self::Connect => Reason::ConnectFailure,
             Self::Tls => Reason::TlsFailure,
             Self::Refused => Reason::RefusedStream,
@@ -105,6 +109,11 @@ pub(crate) async fn send(
     body: RequestBody,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
+    let Some(in_flight) = cluster.spec.circuit.request() else {
+        cluster.spec.metrics.overflow(Limit::Requests).inc();
+        let detail = format!("{}: the limit of requests is reached", cluster.spec.id);
+        return Err(Failure { reason: Reason::Overflow, detail });
+    };
     let mut tries = Tries::new(cluster, plan, head.method.clone());
     let mut request = Request::from_parts(head, body);
     loop {
@@ -117,15 +126,14 @@ pub(crate) async fn send(
         let endpoint = Rc::clone(pending.endpoint());
         record.log(|log| log.endpoint = Some(endpoint.address));
         let spare = Spare::of(&request);
-        let active = cluster.spec.budget.active();
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
-        let attempt = attempt(cluster, pending, active, request, plan.http2, pooled);
+        let attempt = attempt(cluster, pending, request, plan.http2, pooled);
         let outcome = within(plan.per_try, &end, attempt).await;
         tries.retrying = None;
         request = match outcome {
             Ok(answer) => match tries.after_answer(answer, endpoint, spare).await {
-                After::Deliver(answer) => return Ok(answer),
+                After::Deliver((response, lease)) => return Ok((response, lease.with(in_flight))),
                 After::Again(request) => request,
             },
             Err(fault) => tries.after_fault(fault, endpoint, spare).await?,
@@ -266,10 +274,16 @@ impl<'a> Tries<'a> {
             return false;
         }
         let metrics = &self.cluster.spec.metrics;
-        self.retrying = self.cluster.spec.budget.retry();
-        if self.retrying.is_none() {
-            metrics.retry_overflow.inc();
-            return false;
+        match self.cluster.spec.circuit.retry() {
+            Ok(retry) => self.retrying = Some(retry),
+            Err(NoRetry::Budget) => {
+                metrics.retry_overflow.inc();
+                return false;
+            }
+            Err(NoRetry::Limit) => {
+                metrics.overflow(Limit::Retries).inc();
+                return false;
+            }
         }
         metrics.retries.inc();
         self.left -= 1;
@@ -318,7 +332,7 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
         Kind::Unsent | Kind::Unprocessed | Kind::Reset => Some(RetryOn::Reset),
         // Seen from downstream both are a gateway's errors, with the status that we would answer.
         Kind::TryTimeout | Kind::Protocol => None,
-        Kind::Downstream | Kind::Idle => return false,
+        Kind::Overflow | Kind::Downstream | Kind::Idle => return false,
     };
     match named {
         Some(named) => on.contains(&named),
@@ -328,48 +342,30 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
 
 // ------------------------------------------------------------------------------------------------------ one try
 
-/// Whether a connection of the pool will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pooled {
-    Use,
-    Avoid,
-}
-
 async fn attempt(
     cluster: &Cluster,
     pending: Pending,
-    active: ActiveGuard,
     request: Request<RequestBody>,
     http2: bool,
     pooled: Pooled,
 ) -> Result<Answer, Fault> {
     if http2 {
-        attempt_shared(cluster, pending, active, request).await
+        attempt_shared(cluster, pending, request).await
     } else {
-        attempt_one_by_one(cluster, pending, active, request, pooled).await
+        attempt_one_by_one(cluster, pending, request, pooled).await
     }
 }
 
 async fn attempt_one_by_one(
     cluster: &Cluster,
     pending: Pending,
-    active: ActiveGuard,
     request: Request<RequestBody>,
     pooled: Pooled,
 ) -> Result<Answer, Fault> {
     let endpoint = Rc::clone(pending.endpoint());
-    let pooled = match pooled {
-        Pooled::Use => endpoint.pool.take(Instant::now(), cluster.spec.idle_timeout),
-        Pooled::Avoid => None,
-    };
-    let reused = pooled.is_some();
-    let mut connection = match pooled {
-        Some(connection) => connection,
-        // Boxed: opening is rare, and its state would make every request's future three times as large.
-        None => match Box::pin(connect::open_one_by_one(&cluster.spec, &endpoint)).await {
-            Ok(connection) => connection,
-            Err(error) => return Err(no_connection(&error, &pending, request)),
-        },
+    let (mut connection, reused) = match checkout::one_by_one(cluster, &endpoint, pooled).await {
+        Ok(found) => found,
+        Err(error) => return Err(no_connection(&error, &pending, request)),
     };
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
@@ -377,7 +373,7 @@ async fn attempt_one_by_one(
         Ok(response) => {
             let now = Instant::now();
             pending.answered(now - sent, now, response.status());
-            Ok((response, Lease::one_by_one(connection, pending, active)))
+            Ok((response, Lease::one_by_one(connection, pending)))
         }
         Err(mut error) => {
             let unsent = error.take_message().map(Box::new);
@@ -389,22 +385,21 @@ async fn attempt_one_by_one(
 async fn attempt_shared(
     cluster: &Cluster,
     pending: Pending,
-    active: ActiveGuard,
     request: Request<RequestBody>,
 ) -> Result<Answer, Fault> {
     let endpoint = Rc::clone(pending.endpoint());
-    let (mut connection, reused) = match shared_connection(cluster, &endpoint).await {
+    let (mut connection, reused) = match checkout::shared(cluster, &endpoint).await {
         Ok(found) => found,
         Err(error) => return Err(no_connection(&error, &pending, request)),
     };
-    let stream = Stream::open(&connection);
+    let stream = Stream::open(&connection, &endpoint);
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
     match outcome {
         Ok(response) => {
             let now = Instant::now();
             pending.answered(now - sent, now, response.status());
-            Ok((response, Lease::shared(stream, pending, active)))
+            Ok((response, Lease::shared(stream, pending)))
         }
         Err(mut error) => {
             let unsent = error.take_message().map(Box::new);
@@ -413,24 +408,15 @@ async fn attempt_shared(
     }
 }
 
-/// A connection with room, opened if need be, and whether it was there before.
-async fn shared_connection(cluster: &Cluster, endpoint: &Endpoint) -> Result<(Shared, bool), ConnectError> {
-    let idle_timeout = cluster.spec.idle_timeout;
-    if let Some(connection) = endpoint.pool.share(Instant::now(), idle_timeout) {
-        return Ok((connection, true));
-    }
-    let _opening = endpoint.pool.opening.lock().await;
-    if let Some(connection) = endpoint.pool.share(Instant::now(), idle_timeout) {
-        return Ok((connection, true));
-    }
-    let connection = Box::pin(connect::open_shared(&cluster.spec, endpoint)).await?;
-    endpoint.pool.add(connection.clone());
-    Ok((connection, false))
-}
-
 fn no_connection(error: &ConnectError, pending: &Pending, request: Request<RequestBody>) -> Fault {
-    pending.failed(Instant::now());
-    let kind = if matches!(error, ConnectError::Tls(_)) { Kind::Tls } else { Kind::Connect };
+    let kind = match error {
+        ConnectError::Overflow(_) => Kind::Overflow,
+        ConnectError::Tls(_) => Kind::Tls,
+        ConnectError::Timeout | ConnectError::Tcp(_) | ConnectError::Http(_) => Kind::Connect,
+    };
+    if kind != Kind::Overflow {
+        pending.failed(Instant::now());
+    }
     let detail = format!("{}: {error}", pending.endpoint().address);
     Fault { kind, detail, unsent: Some(Box::new(request)), reused: false }
 }

@@ -3,13 +3,14 @@
 //! ```text
 //! ClusterSpec  (shared, from the bundle) ── what and how; kept by pointer while its section of the bundle is equal
 //! Cluster      (one per worker) ── Endpoint* ── load and pool of one address
-//! Shared       (one per cluster id) ── the retry budget, counted over all workers
+//! Circuit      (one per spec) ── what is in flight, counted over all workers, and its limits
 //! ```
 //! A worker's [`Cluster`] lives as long as its spec's pointer: a reload that does not change the section keeps balancer
 //! state and connections; one that does lets requests in flight finish on the old one.
 
 pub(crate) mod balancer;
-pub(crate) mod budget;
+pub(crate) mod limits;
+pub(crate) mod checkout;
 pub(crate) mod connect;
 pub(crate) mod pool;
 
@@ -23,8 +24,8 @@ use std::time::{Duration, Instant};
 use weft_bundle::body::{LoadBalancer, Protocol};
 
 use self::balancer::Load;
-use self::budget::Budget;
 use self::connect::ClientTls;
+use self::limits::Circuit;
 pub(crate) use self::pool::Lease;
 use crate::telemetry::metrics::ClusterMetrics;
 
@@ -41,7 +42,7 @@ pub(crate) struct ClusterSpec {
     pub(crate) load_balancer: LoadBalancer,
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) circuit: Arc<Circuit>,
     pub(crate) metrics: Arc<ClusterMetrics>,
 }
 
@@ -61,6 +62,18 @@ pub(crate) struct Cluster {
     sums: Vec<u64>,
     /// The next turn of round robin.
     turn: Cell<u64>,
+    /// What this worker does for the cluster beside requests; ends with it.
+    chores: RefCell<Vec<Chore>>,
+}
+
+/// A task that ends when it is dropped.
+#[derive(Debug)]
+struct Chore(tokio::task::JoinHandle<()>);
+
+impl Drop for Chore {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A worker's view of one address: how loaded it is, and open connections.
@@ -91,11 +104,23 @@ impl Cluster {
                     address: endpoint.address,
                     weight: endpoint.weight.max(1),
                     load: Load::new(Instant::now()),
-                    pool: pool::Pool::default(),
+                    pool: pool::Pool::new(Arc::clone(&spec.circuit)),
                 })
             })
             .collect();
-        Self { spec, endpoints, sums, turn: Cell::new(fastrand::u64(..)) }
+        Self { spec, endpoints, sums, turn: Cell::new(fastrand::u64(..)), chores: RefCell::default() }
+    }
+
+    /// Closes a connection that this worker does not use; false if it uses all of them.
+    fn make_room(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.pool.close_one())
+    }
+
+    fn start_chores(self: &Rc<Self>) {
+        if self.spec.circuit.connections().is_some() {
+            let task = checkout::make_room_for_others(Rc::downgrade(self));
+            self.chores.borrow_mut().push(Chore(tokio::task::spawn_local(task)));
+        }
     }
 }
 
@@ -112,6 +137,7 @@ impl Clusters {
             return Rc::clone(cluster);
         }
         let cluster = Rc::new(Cluster::new(Arc::clone(spec)));
+        cluster.start_chores();
         self.0.borrow_mut().insert(spec.id.clone(), Rc::clone(&cluster));
         cluster
     }
@@ -136,7 +162,7 @@ impl Clusters {
 mod tests {
     use super::*;
     use crate::telemetry::Metrics;
-    use weft_bundle::body::RetryBudget;
+    use weft_bundle::body::{Limits, RetryBudget};
 
     /// A cluster with one endpoint per weight, on ports counted from 1.
     pub(super) fn cluster(load_balancer: LoadBalancer, weights: &[u32]) -> Cluster {
@@ -153,7 +179,7 @@ mod tests {
             load_balancer,
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
-            budget: Budget::new(RetryBudget { percent: 20, min: 3 }),
+            circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             metrics: Metrics::new().cluster("test"),
         }))
     }

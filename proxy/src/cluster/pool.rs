@@ -7,13 +7,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
 
 use super::Endpoint;
 use super::balancer::Pending;
-use super::budget::ActiveGuard;
+use super::limits::{Circuit, RequestGuard};
 use crate::message::body::RequestBody;
 
 /// How many requests one HTTP/2 connection carries before another is opened.
@@ -39,16 +41,29 @@ pub(crate) struct OneByOne {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) sender: http2::SendRequest<RequestBody>,
-    streams: Rc<Cell<usize>>,
-    since: Rc<Cell<Instant>>,
+    state: Rc<SharedState>,
+}
+
+#[derive(Debug)]
+struct SharedState {
+    /// Requests that it carries now.
+    streams: Cell<usize>,
+    /// Since when nobody uses it.
+    since: Cell<Instant>,
+    /// When it is not used any more.
     retire: Instant,
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
+    circuit: Arc<Circuit>,
     idle: RefCell<Vec<OneByOne>>,
     shared: RefCell<Vec<Shared>>,
+    /// How many requests of this worker wait for a connection to this endpoint, because there are too many.
+    waiting: Cell<usize>,
+    /// Tells the first of them that a connection, or a stream of one, is free again.
+    pub(super) returned: Notify,
     /// Held while an HTTP/2 connection is opened, so that a burst opens one and not a hundred.
     pub(crate) opening: tokio::sync::Mutex<()>,
 }
@@ -71,17 +86,33 @@ impl OneByOne {
 
 impl Shared {
     pub(crate) fn new(sender: http2::SendRequest<RequestBody>, now: Instant) -> Self {
-        let (streams, since) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(now)));
-        Self { sender, streams, since, retire: retirement(now) }
+        let state = SharedState { streams: Cell::new(0), since: Cell::new(now), retire: retirement(now) };
+        Self { sender, state: Rc::new(state) }
     }
 
     fn is_usable(&self, now: Instant, idle_timeout: Duration) -> bool {
-        let idle = self.streams.get() == 0 && now >= self.since.get() + idle_timeout;
-        !self.sender.is_closed() && now < self.retire && !idle
+        let SharedState { streams, since, retire } = &*self.state;
+        let idle = streams.get() == 0 && now >= since.get() + idle_timeout;
+        !self.sender.is_closed() && now < *retire && !idle
+    }
+
+    fn is_unused(&self) -> bool {
+        self.state.streams.get() == 0
     }
 }
 
 impl Pool {
+    pub(super) fn new(circuit: Arc<Circuit>) -> Self {
+        Self {
+            circuit,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            waiting: Cell::new(0),
+            returned: Notify::new(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// An unused HTTP/1.1 connection, the one used last: it is the least likely to have been closed.
     pub(crate) fn take(&self, now: Instant, idle_timeout: Duration) -> Option<OneByOne> {
         let mut idle = self.idle.borrow_mut();
@@ -95,17 +126,61 @@ impl Pool {
 
     fn give_back(&self, mut connection: OneByOne) {
         connection.since = Instant::now();
+        if self.is_wanted_elsewhere() {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
         if idle.len() < MAX_IDLE && connection.since < connection.retire {
             idle.push(connection);
+            self.tell_next();
         }
+    }
+
+    /// Whether requests to other endpoints, or of other workers, wait for a connection, and none to this endpoint does.
+    fn is_wanted_elsewhere(&self) -> bool {
+        self.waiting.get() == 0
+            && self.circuit.connections().is_some_and(super::limits::Connections::is_wanted)
+    }
+
+    fn tell_next(&self) {
+        if self.is_waited_for() {
+            self.returned.notify_one();
+        }
+    }
+
+    /// Whether a request of this worker waits for a connection to this endpoint. Later ones stand in line behind it.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.get() > 0
+    }
+
+    /// Counts a request as one that waits here.
+    pub(super) fn wait_here(&self) -> WaitHere<'_> {
+        self.waiting.set(self.waiting.get() + 1);
+        WaitHere(&self.waiting)
+    }
+
+    /// Closes the connection that was unused for longest; false if all are used.
+    pub(super) fn close_one(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if !idle.is_empty() {
+            idle.remove(0);
+            return true;
+        }
+        let mut shared = self.shared.borrow_mut();
+        let unused = shared.iter().position(Shared::is_unused);
+        unused.map(|place| shared.remove(place)).is_some()
+    }
+
+    /// Closes every HTTP/1.1 connection that is not used.
+    pub(super) fn close_unused(&self) {
+        self.idle.borrow_mut().clear();
     }
 
     /// An HTTP/2 connection with room for one more stream.
     pub(crate) fn share(&self, now: Instant, idle_timeout: Duration) -> Option<Shared> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|connection| connection.is_usable(now, idle_timeout));
-        shared.iter().find(|connection| connection.streams.get() < STREAMS).cloned()
+        shared.iter().find(|connection| connection.state.streams.get() < STREAMS).cloned()
     }
 
     pub(crate) fn add(&self, connection: Shared) {
@@ -125,7 +200,8 @@ impl Pool {
 pub(crate) struct Lease {
     connection: Connection,
     /// Last, so that they count until the connection is back.
-    _guards: (Pending, ActiveGuard),
+    _pending: Pending,
+    _request: Option<RequestGuard>,
 }
 
 #[derive(Debug)]
@@ -137,32 +213,47 @@ enum Connection {
 /// One stream on a shared connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    streams: Rc<Cell<usize>>,
-    since: Rc<Cell<Instant>>,
+    state: Rc<SharedState>,
+    endpoint: Weak<Endpoint>,
 }
 
 impl Stream {
-    pub(crate) fn open(connection: &Shared) -> Self {
-        connection.streams.set(connection.streams.get() + 1);
-        Self { streams: Rc::clone(&connection.streams), since: Rc::clone(&connection.since) }
+    pub(crate) fn open(connection: &Shared, endpoint: &Rc<Endpoint>) -> Self {
+        let state = Rc::clone(&connection.state);
+        state.streams.set(state.streams.get() + 1);
+        Self { state, endpoint: Rc::downgrade(endpoint) }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.streams.set(self.streams.get().saturating_sub(1));
-        self.since.set(Instant::now());
+        self.state.streams.set(self.state.streams.get().saturating_sub(1));
+        self.state.since.set(Instant::now());
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            let pool = &endpoint.pool;
+            if self.state.streams.get() == 0 && pool.is_wanted_elsewhere() {
+                pool.shared.borrow_mut().retain(|connection| !Rc::ptr_eq(&connection.state, &self.state));
+            } else {
+                pool.tell_next();
+            }
+        }
     }
 }
 
 impl Lease {
-    pub(crate) fn one_by_one(connection: OneByOne, pending: Pending, active: ActiveGuard) -> Self {
+    pub(crate) fn one_by_one(connection: OneByOne, pending: Pending) -> Self {
         let endpoint = Rc::downgrade(pending.endpoint());
-        Self { connection: Connection::OneByOne { connection, endpoint }, _guards: (pending, active) }
+        let connection = Connection::OneByOne { connection, endpoint };
+        Self { connection, _pending: pending, _request: None }
     }
 
-    pub(crate) fn shared(stream: Stream, pending: Pending, active: ActiveGuard) -> Self {
-        Self { connection: Connection::Shared { _stream: stream }, _guards: (pending, active) }
+    pub(crate) fn shared(stream: Stream, pending: Pending) -> Self {
+        Self { connection: Connection::Shared { _stream: stream }, _pending: pending, _request: None }
+    }
+
+    /// The same, keeping a request's place among those in flight.
+    pub(crate) fn with(self, request: RequestGuard) -> Self {
+        Self { _request: Some(request), ..self }
     }
 
     /// Returns the connection to its pool, after a response that arrived whole. Dropping the lease instead closes an
@@ -177,6 +268,16 @@ impl Lease {
                 tokio::task::spawn_local(give_back_when_ready(connection, endpoint));
             }
         }
+    }
+}
+
+/// One request that waits for a connection to an endpoint.
+#[derive(Debug)]
+pub(super) struct WaitHere<'p>(&'p Cell<usize>);
+
+impl Drop for WaitHere<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

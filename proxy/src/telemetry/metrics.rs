@@ -19,6 +19,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use super::reason::Reason;
+use crate::cluster::limits::Limit;
 
 /// Which way a request travels, seen from our application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +76,12 @@ struct RefusalLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabels {
     cluster: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    cluster: String,
+    limit: &'static str,
 }
 
 /// A histogram of atomics: adding takes no lock, unlike the library's.
@@ -165,6 +172,21 @@ pub(crate) struct ClusterMetrics {
     pub(crate) connections: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) open: Gauge,
+    /// By [`Limit`], in order of declaration.
+    overflow: [Counter; Limit::ALL.len()],
+}
+
+impl ClusterMetrics {
+    /// Requests that a limit held up or refused.
+    pub(crate) fn overflow(&self, limit: Limit) -> &Counter {
+        let [connections, pending, requests, retries] = &self.overflow;
+        match limit {
+            Limit::Connections => connections,
+            Limit::Pending => pending,
+            Limit::Requests => requests,
+            Limit::Retries => retries,
+        }
+    }
 }
 
 /// Counters and gauges of the control half: what bundles came, and which one runs.
@@ -261,6 +283,7 @@ pub struct Metrics {
     upstream_connections: Family<ClusterLabels, Counter>,
     upstream_open: Family<ClusterLabels, Gauge>,
     connect_failures: Family<ClusterLabels, Counter>,
+    overflow: Family<LimitLabels, Counter>,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
@@ -290,6 +313,7 @@ impl Metrics {
             upstream_connections: Family::default(),
             upstream_open: Family::default(),
             connect_failures: Family::default(),
+            overflow: Family::default(),
             connections: Family::default(),
             open: Family::default(),
             refused: Family::default(),
@@ -340,6 +364,11 @@ impl Metrics {
             "weft_upstream_connect_failures",
             "Connections to endpoints that could not be opened",
             self.connect_failures.clone(),
+        );
+        registry.register(
+            "weft_upstream_overflow",
+            "Requests that a limit held up (connections) or refused (pending, requests), and retries that one did not allow",
+            self.overflow.clone(),
         );
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
@@ -398,6 +427,10 @@ impl Metrics {
                 connections: self.upstream_connections.get_or_create_owned(&labels),
                 connect_failures: self.connect_failures.get_or_create_owned(&labels),
                 open: self.upstream_open.get_or_create_owned(&labels),
+                overflow: Limit::ALL.map(|limit| {
+                    let labels = LimitLabels { cluster: cluster.to_owned(), limit: limit.as_str() };
+                    self.overflow.get_or_create_owned(&labels)
+                }),
             })
         });
         Arc::clone(entry)

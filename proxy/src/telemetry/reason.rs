@@ -58,6 +58,8 @@ reasons! {
     BackendMissing = "backend-missing", INTERNAL_SERVER_ERROR;
     /// The cluster has no endpoints.
     NoEndpoint = "no-endpoint", SERVICE_UNAVAILABLE;
+    /// As much is in flight to the upstream as its limits allow.
+    Overflow = "overflow", SERVICE_UNAVAILABLE;
     /// No connection to the upstream.
     ConnectFailure = "connect-failure", SERVICE_UNAVAILABLE;
     /// The upstream is not who it should be, or the handshake failed.

@@ -12,7 +12,7 @@ use weft_bundle::feature::Feature;
 
 use super::Shared;
 use super::listener::{Override, find_override};
-use crate::cluster::budget::Budget;
+use crate::cluster::limits::Circuit;
 use crate::cluster::{ClusterSpec, EndpointSpec};
 use crate::identity;
 use crate::snapshot::{ApplyError, Snapshot};
@@ -146,7 +146,7 @@ impl Maker<'_> {
             load_balancer: cluster.load_balancer,
             connect_timeout: cluster.connect_timeout.get(),
             idle_timeout: cluster.idle_timeout.get(),
-            budget: Budget::new(cluster.retry_budget),
+            circuit: Circuit::new(cluster.retry_budget, cluster.limits),
             metrics: self.shared.metrics.cluster(id),
         }))
     }
@@ -160,8 +160,7 @@ impl Maker<'_> {
                 ids.iter().map(|id| (id, body.trust_anchors.get(id.trust_domain()))).collect()
             }
         };
-        serde_json::to_vec(&(cluster, &body.identity, trust))
-            .map_err(|error| ApplyError::Json(error.to_string()))
+        section(&(cluster, &body.identity, trust))
     }
 
     fn application(
@@ -178,14 +177,14 @@ impl Maker<'_> {
         };
         let id = format!("application/{}", port.name);
         Ok(self.kept_or(ClusterSpec {
-            section: format!("{address} {}", port.protocol.as_str()).into_bytes(),
+            section: section(&(address, port.protocol, port.limits))?,
             protocol: port.protocol,
             tls: None,
             endpoints: vec![EndpointSpec { address, weight: 1 }],
             load_balancer: LoadBalancer::Random,
             connect_timeout: APPLICATION_CONNECT,
             idle_timeout: APPLICATION_IDLE,
-            budget: Budget::new(RetryBudget { percent: 20, min: 3 }),
+            circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
             metrics: self.shared.metrics.cluster(&id),
             id,
         }))
@@ -199,4 +198,9 @@ impl Maker<'_> {
             Some(_) | None => Arc::new(spec),
         }
     }
+}
+
+/// What a cluster is made from, to be compared.
+fn section(parts: &impl serde::Serialize) -> Result<Vec<u8>, ApplyError> {
+    serde_json::to_vec(parts).map_err(|error| ApplyError::Json(error.to_string()))
 }

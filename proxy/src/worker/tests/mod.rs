@@ -6,3 +6,4 @@ mod bodies;
 mod retry;
 mod reload;
 mod framing;
+mod limits;
