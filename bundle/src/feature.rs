@@ -61,11 +61,9 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Limits => true,
+            Self::Limits | Self::Fault | Self::Cors => true,
             Self::Gateway
             | Self::Mirror
-            | Self::Cors
-            | Self::Fault
             | Self::SessionPersistence
             | Self::Udp
             | Self::Discovery

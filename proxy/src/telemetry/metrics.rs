@@ -84,6 +84,19 @@ struct LimitLabels {
     limit: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    service: String,
+    fault: &'static str,
+}
+
+/// What policy does to a request on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InjectedFault {
+    Delay,
+    Abort,
+}
+
 /// A histogram of atomics: adding takes no lock, unlike the library's.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
@@ -132,6 +145,9 @@ pub(crate) struct ServiceMetrics {
     requests: Family<RequestLabels, Counter>,
     by_end: Vec<OnceLock<Counter>>,
     latency: Arc<Latency>,
+    faults: Family<FaultLabels, Counter>,
+    /// Delays, and aborts.
+    injected: [OnceLock<Counter>; 2],
     pub(crate) audited: Counter,
     pub(crate) would_deny: Counter,
 }
@@ -161,6 +177,20 @@ impl ServiceMetrics {
             .inc();
         }
         self.latency.observe(elapsed);
+    }
+
+    /// Counts a fault that policy injected.
+    pub(crate) fn fault(&self, fault: InjectedFault) {
+        let [delays, aborts] = &self.injected;
+        let (cell, name) = match fault {
+            InjectedFault::Delay => (delays, "delay"),
+            InjectedFault::Abort => (aborts, "abort"),
+        };
+        cell.get_or_init(|| {
+            let labels = FaultLabels { service: self.service.clone(), fault: name };
+            self.faults.get_or_create_owned(&labels)
+        })
+        .inc();
     }
 }
 
@@ -278,6 +308,7 @@ pub struct Metrics {
     durations: Family<ServiceLabels, LatencyMetric>,
     audited: Family<ServiceLabels, Counter>,
     would_deny: Family<ServiceLabels, Counter>,
+    faults: Family<FaultLabels, Counter>,
     retries: Family<ClusterLabels, Counter>,
     retry_overflow: Family<ClusterLabels, Counter>,
     upstream_connections: Family<ClusterLabels, Counter>,
@@ -308,6 +339,7 @@ impl Metrics {
             durations: Family::default(),
             audited: Family::default(),
             would_deny: Family::default(),
+            faults: Family::default(),
             retries: Family::default(),
             retry_overflow: Family::default(),
             upstream_connections: Family::default(),
@@ -343,6 +375,11 @@ impl Metrics {
             "weft_access_would_deny",
             "Requests in clear text on a permissive port, which a strict one would refuse",
             self.would_deny.clone(),
+        );
+        registry.register(
+            "weft_faults_injected",
+            "Delays and errors that policy injected",
+            self.faults.clone(),
         );
         registry.register("weft_retries", "Tries after the first", self.retries.clone());
         registry.register(
@@ -409,6 +446,8 @@ impl Metrics {
                 requests: self.requests.clone(),
                 by_end: (0..Reason::ALL.len() * CLASSES.len()).map(|_| OnceLock::new()).collect(),
                 latency: self.durations.get_or_create_owned(&labels).0,
+                faults: self.faults.clone(),
+                injected: Default::default(),
                 audited: self.audited.get_or_create_owned(&labels),
                 would_deny: self.would_deny.get_or_create_owned(&labels),
             })

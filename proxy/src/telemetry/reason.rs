@@ -34,6 +34,12 @@ reasons! {
     DirectResponse = "direct-response", OK;
     /// A rule sent the caller elsewhere.
     Redirect = "redirect", FOUND;
+    /// A browser asked whether it may ask, and was told.
+    Preflight = "preflight", NO_CONTENT;
+    /// A browser asked whether it may ask, for an origin that may not.
+    OriginRefused = "origin-refused", FORBIDDEN;
+    /// Policy injected an error.
+    FaultInjected = "fault-injected", SERVICE_UNAVAILABLE;
     /// Access policy refused.
     AccessDenied = "access-denied", FORBIDDEN;
     /// The port wants mutual TLS, and this connection has none.

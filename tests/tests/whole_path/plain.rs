@@ -15,7 +15,7 @@ use crate::small;
 pub(crate) struct Plain {
     pub(crate) proxy: Proxy,
     /// Its directory is gone when this is dropped.
-    _mesh: Mesh,
+    pub(crate) mesh: Mesh,
     upstreams: Vec<(String, Vec<Upstream>)>,
 }
 
@@ -37,7 +37,7 @@ impl Plain {
         let mut setup = mesh.proxy("default/web", "web").unwrap();
         setup.inbound.push(format!("http={}", port::free_address().unwrap()));
         let proxy = setup.start().unwrap_or_else(|failure| panic!("{failure}"));
-        Self { proxy, _mesh: mesh, upstreams }
+        Self { proxy, mesh, upstreams }
     }
 
     /// The endpoints of a service.

@@ -5,5 +5,6 @@ mod routing;
 mod bodies;
 mod retry;
 mod reload;
+mod faults;
 mod framing;
 mod limits;
