@@ -61,7 +61,7 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Limits | Self::Fault | Self::Cors => true,
+            Self::Limits | Self::Fault | Self::Cors | Self::Outliers | Self::Warmup => true,
             Self::Gateway
             | Self::Mirror
             | Self::SessionPersistence
@@ -70,8 +70,6 @@ impl Feature {
             | Self::ServerTls
             | Self::HashBalancing
             | Self::Locality
-            | Self::Warmup
-            | Self::Outliers
             | Self::HealthChecks
             | Self::ConnectionSettings
             | Self::Tokens

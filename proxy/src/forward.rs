@@ -16,7 +16,8 @@ use crate::cluster::balancer::Pending;
 use crate::cluster::checkout::{self, Pooled};
 use crate::cluster::connect::{ConnectError, chain};
 use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
-use crate::cluster::pool::{Lease, Stream};
+use crate::cluster::outliers::Outcome;
+use crate::cluster::pool::{Carrier, Lease, Stream};
 use crate::cluster::{Cluster, Endpoint};
 use crate::message::body::{BodyEnd, BodyError, Remembered, RequestBody};
 use crate::telemetry::Reason;
@@ -29,6 +30,9 @@ const RESENDS: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) http2: bool,
+    /// For all tries together, from the end of the request's body.
+    pub(crate) request: Option<Duration>,
+    /// The same for one.
     pub(crate) per_try: Option<Duration>,
     pub(crate) retry: Option<&'a Retry>,
 }
@@ -109,18 +113,37 @@ pub(crate) async fn send(
     body: RequestBody,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
+    let (mut underway, end) = (None, body.end());
+    let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
+    let Some(limit) = plan.request else { return tries.await };
+    if let Some(sent) = end.and_then_within(limit, tries).await {
+        return sent;
+    }
+    if let Some(pending) = underway {
+        pending.timed_out(Instant::now());
+    }
+    let detail = format!("no response within {} ms", limit.as_millis());
+    Err(Failure { reason: Reason::RequestTimeout, detail })
+}
+
+/// One try after the other. The one that is under way stands in `underway`, so that whoever ends this knows of it.
+async fn try_until_answered(
+    cluster: &Cluster,
+    plan: Plan<'_>,
+    mut request: Request<RequestBody>,
+    record: &mut Record,
+    underway: &mut Option<Pending>,
+) -> Result<Answer, Failure> {
     let Some(in_flight) = cluster.spec.circuit.request() else {
         cluster.spec.metrics.overflow(Limit::Requests).inc();
         let detail = format!("{}: the limit of requests is reached", cluster.spec.id);
         return Err(Failure { reason: Reason::Overflow, detail });
     };
-    let mut tries = Tries::new(cluster, plan, head.method.clone());
-    let mut request = Request::from_parts(head, body);
+    let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
         let mut draw = || fastrand::u64(..);
         let Some(pending) = cluster.pick(&tries.tried, Instant::now(), &mut draw) else {
-            let detail = format!("no endpoints in cluster {}", cluster.spec.id);
-            return Err(Failure { reason: Reason::NoEndpoint, detail });
+            return Err(nowhere(cluster));
         };
         record.tries += 1;
         let endpoint = Rc::clone(pending.endpoint());
@@ -128,9 +151,15 @@ pub(crate) async fn send(
         let spare = Spare::of(&request);
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
+        let pending = underway.insert(pending);
         let attempt = attempt(cluster, pending, request, plan.http2, pooled);
         let outcome = within(plan.per_try, &end, attempt).await;
         tries.retrying = None;
+        if matches!(&outcome, Err(fault) if fault.kind == Kind::TryTimeout) {
+            pending.timed_out(Instant::now());
+        }
+        let pending = underway.take();
+        let outcome = outcome.map(|(response, carrier)| (response, Lease::new(carrier, pending)));
         request = match outcome {
             Ok(answer) => match tries.after_answer(answer, endpoint, spare).await {
                 After::Deliver((response, lease)) => return Ok((response, lease.with(in_flight))),
@@ -141,11 +170,20 @@ pub(crate) async fn send(
     }
 }
 
+fn nowhere(cluster: &Cluster) -> Failure {
+    let id = &cluster.spec.id;
+    let (reason, detail) = match cluster.endpoints.is_empty() {
+        true => (Reason::NoEndpoint, format!("no endpoints in cluster {id}")),
+        false => (Reason::NoHealthyEndpoint, format!("all endpoints of cluster {id} fail")),
+    };
+    Failure { reason, detail }
+}
+
 async fn within(
     limit: Option<Duration>,
     end: &BodyEnd,
-    attempt: impl Future<Output = Result<Answer, Fault>>,
-) -> Result<Answer, Fault> {
+    attempt: impl Future<Output = Result<Arrived, Fault>>,
+) -> Result<Arrived, Fault> {
     match limit {
         None => attempt.await,
         Some(limit) => end.and_then_within(limit, attempt).await.unwrap_or_else(|| {
@@ -342,13 +380,16 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
 
 // ------------------------------------------------------------------------------------------------------ one try
 
+/// A response, and the connection that it comes over.
+type Arrived = (Response<Incoming>, Carrier);
+
 async fn attempt(
     cluster: &Cluster,
-    pending: Pending,
+    pending: &Pending,
     request: Request<RequestBody>,
     http2: bool,
     pooled: Pooled,
-) -> Result<Answer, Fault> {
+) -> Result<Arrived, Fault> {
     if http2 {
         attempt_shared(cluster, pending, request).await
     } else {
@@ -358,53 +399,67 @@ async fn attempt(
 
 async fn attempt_one_by_one(
     cluster: &Cluster,
-    pending: Pending,
+    pending: &Pending,
     request: Request<RequestBody>,
     pooled: Pooled,
-) -> Result<Answer, Fault> {
-    let endpoint = Rc::clone(pending.endpoint());
-    let (mut connection, reused) = match checkout::one_by_one(cluster, &endpoint, pooled).await {
+) -> Result<Arrived, Fault> {
+    let (mut connection, reused) = match checkout::one_by_one(cluster, pending, pooled).await {
         Ok(found) => found,
-        Err(error) => return Err(no_connection(&error, &pending, request)),
+        Err(error) => return Err(no_connection(&error, pending, request)),
     };
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
     match outcome {
         Ok(response) => {
-            let now = Instant::now();
-            pending.answered(now - sent, now, response.status());
-            Ok((response, Lease::one_by_one(connection, pending)))
+            note_answer(pending, sent, &response);
+            Ok((response, Carrier::one_by_one(connection, pending.endpoint())))
         }
         Err(mut error) => {
             let unsent = error.take_message().map(Box::new);
-            Err(no_answer(error.error(), &pending, unsent, reused))
+            Err(no_answer(error.error(), pending, unsent, reused))
         }
     }
 }
 
 async fn attempt_shared(
     cluster: &Cluster,
-    pending: Pending,
+    pending: &Pending,
     request: Request<RequestBody>,
-) -> Result<Answer, Fault> {
-    let endpoint = Rc::clone(pending.endpoint());
-    let (mut connection, reused) = match checkout::shared(cluster, &endpoint).await {
+) -> Result<Arrived, Fault> {
+    let (mut connection, reused) = match checkout::shared(cluster, pending).await {
         Ok(found) => found,
-        Err(error) => return Err(no_connection(&error, &pending, request)),
+        Err(error) => return Err(no_connection(&error, pending, request)),
     };
-    let stream = Stream::open(&connection, &endpoint);
+    let stream = Stream::open(&connection, pending.endpoint());
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
     match outcome {
         Ok(response) => {
-            let now = Instant::now();
-            pending.answered(now - sent, now, response.status());
-            Ok((response, Lease::shared(stream, pending)))
+            note_answer(pending, sent, &response);
+            Ok((response, Carrier::shared(stream)))
         }
         Err(mut error) => {
             let unsent = error.take_message().map(Box::new);
-            Err(no_answer(error.error(), &pending, unsent, reused))
+            Err(no_answer(error.error(), pending, unsent, reused))
         }
+    }
+}
+
+fn note_answer(pending: &Pending, sent: Instant, response: &Response<Incoming>) {
+    let now = Instant::now();
+    pending.answered(now - sent, now, http_status(response));
+}
+
+/// The status of a response; of a gRPC response that failed before it had a message, the one that its gRPC status stands
+/// for (Envoy, `Grpc::Utility::grpcToHttpStatus`).
+fn http_status(response: &Response<Incoming>) -> u16 {
+    match response.headers().get("grpc-status").map(http::HeaderValue::as_bytes) {
+        Some(b"2" | b"13" | b"15") => 500,
+        Some(b"12") => 501,
+        Some(b"14") => 503,
+        Some(b"4") => 504,
+        Some(b"8") => 429,
+        Some(_) | None => response.status().as_u16(),
     }
 }
 
@@ -415,7 +470,7 @@ fn no_connection(error: &ConnectError, pending: &Pending, request: Request<Reque
         ConnectError::Timeout | ConnectError::Tcp(_) | ConnectError::Http(_) => Kind::Connect,
     };
     if kind != Kind::Overflow {
-        pending.failed(Instant::now());
+        pending.failed(Outcome::NoConnection, Instant::now());
     }
     let detail = format!("{}: {error}", pending.endpoint().address);
     Fault { kind, detail, unsent: Some(Box::new(request)), reused: false }
@@ -428,8 +483,11 @@ fn no_answer(
     reused: bool,
 ) -> Fault {
     let kind = if unsent.is_some() { Kind::Unsent } else { kind_of(error) };
-    if !matches!(kind, Kind::Unsent | Kind::Unprocessed | Kind::Downstream | Kind::Idle) {
-        pending.failed(Instant::now());
+    let blameless = matches!(kind, Kind::Unsent | Kind::Unprocessed | Kind::Downstream | Kind::Idle)
+        // It was most likely closing: its turn was over.
+        || (kind == Kind::Reset && reused);
+    if !blameless {
+        pending.failed(Outcome::NoAnswer, Instant::now());
     }
     let detail = format!("{}: {}", pending.endpoint().address, chain(error));
     Fault { kind, detail, unsent, reused }

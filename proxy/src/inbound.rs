@@ -120,7 +120,8 @@ async fn to_application(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
-    let plan = Plan { http2: wants_http2(application.spec.protocol), per_try: None, retry: None };
+    let plan =
+        Plan { http2: wants_http2(application.spec.protocol), request: None, per_try: None, retry: None };
     let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
     Ok(forward::send(application, plan, head, body, record).await?)
 }

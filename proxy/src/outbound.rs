@@ -186,19 +186,15 @@ async fn forward(
     head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
     address(spec, target, &path, authority, &mut head, http2)?;
 
-    let Timeouts { per_try, idle, .. } = rule.timeouts;
+    let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
-    let plan = Plan { http2, per_try: limit(per_try), retry: rule.retry.as_ref() };
+    let plan = Plan { http2, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
     let body = RequestBody::replayable(incoming, idle);
-    let end = body.end();
-    let sending = forward::send(&cluster, plan, head, body, record);
-    match time {
-        None => Ok(sending.await?),
-        Some(time) => match end.and_then_within(time, sending).await {
-            Some(sent) => Ok(sent?),
-            None => Err(timed_out(limit(rule.timeouts.request).unwrap_or(time))),
-        },
-    }
+    forward::send(&cluster, plan, head, body, record).await.map_err(|failure| match limit(request) {
+        // All of it, also what an injected delay took.
+        Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
+        Some(_) | None => failure.into(),
+    })
 }
 
 fn timed_out(limit: Duration) -> Refusal {

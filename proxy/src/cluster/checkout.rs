@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::Cluster;
+use super::balancer::Pending;
 use super::connect::{self, ConnectError};
 use super::limits::{Connections, Limit};
 use super::pool::{OneByOne, Shared};
-use super::{Cluster, Endpoint};
 
 /// How long a request stands in line at most, where neither a timeout nor its caller ends it.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -30,9 +31,10 @@ pub(crate) enum Pooled {
 /// A connection for one request at a time, and whether it was there before.
 pub(crate) async fn one_by_one(
     cluster: &Cluster,
-    endpoint: &Endpoint,
+    pending: &Pending,
     pooled: Pooled,
 ) -> Result<(OneByOne, bool), ConnectError> {
+    let endpoint = pending.endpoint();
     if pooled == Pooled::Use
         && !endpoint.pool.is_waited_for()
         && let Some(connection) = endpoint.pool.take(Instant::now(), cluster.spec.idle_timeout)
@@ -40,24 +42,26 @@ pub(crate) async fn one_by_one(
         return Ok((connection, true));
     }
     // Boxed: opening is rare, and its state would make every request's future three times as large.
-    Box::pin(obtain_one_by_one(cluster, endpoint, pooled)).await
+    Box::pin(obtain_one_by_one(cluster, pending, pooled)).await
 }
 
 /// A connection with room for one more request, and whether it was there before.
-pub(crate) async fn shared(cluster: &Cluster, endpoint: &Endpoint) -> Result<(Shared, bool), ConnectError> {
+pub(crate) async fn shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, bool), ConnectError> {
+    let endpoint = pending.endpoint();
     if !endpoint.pool.is_waited_for()
         && let Some(connection) = endpoint.pool.share(Instant::now(), cluster.spec.idle_timeout)
     {
         return Ok((connection, true));
     }
-    Box::pin(obtain_shared(cluster, endpoint)).await
+    Box::pin(obtain_shared(cluster, pending)).await
 }
 
 async fn obtain_one_by_one(
     cluster: &Cluster,
-    endpoint: &Endpoint,
+    pending: &Pending,
     pooled: Pooled,
 ) -> Result<(OneByOne, bool), ConnectError> {
+    let endpoint = pending.endpoint();
     let spec = &cluster.spec;
     let _pending = spec.circuit.pending().ok_or_else(|| overflow(cluster, Limit::Pending))?;
     let permit = match spec.circuit.connections() {
@@ -67,7 +71,7 @@ async fn obtain_one_by_one(
                 endpoint.pool.close_unused();
             }
             let free = || endpoint.pool.take(Instant::now(), spec.idle_timeout);
-            match permit(cluster, endpoint, connections, free).await? {
+            match permit(cluster, pending, connections, free).await? {
                 Found::Free(connection) => return Ok((connection, true)),
                 Found::Permit(permit) => Some(permit),
             }
@@ -76,7 +80,8 @@ async fn obtain_one_by_one(
     Ok((connect::open_one_by_one(spec, endpoint, permit).await?, false))
 }
 
-async fn obtain_shared(cluster: &Cluster, endpoint: &Endpoint) -> Result<(Shared, bool), ConnectError> {
+async fn obtain_shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, bool), ConnectError> {
+    let endpoint = pending.endpoint();
     let spec = &cluster.spec;
     let _pending = spec.circuit.pending().ok_or_else(|| overflow(cluster, Limit::Pending))?;
     let _opening = endpoint.pool.opening.lock().await;
@@ -86,7 +91,7 @@ async fn obtain_shared(cluster: &Cluster, endpoint: &Endpoint) -> Result<(Shared
     }
     let permit = match spec.circuit.connections() {
         None => None,
-        Some(connections) => match permit(cluster, endpoint, connections, free).await? {
+        Some(connections) => match permit(cluster, pending, connections, free).await? {
             Found::Free(connection) => return Ok((connection, true)),
             Found::Permit(permit) => Some(permit),
         },
@@ -105,7 +110,7 @@ enum Found<C> {
 /// The right to open a connection, or one that became free in the meantime.
 async fn permit<C>(
     cluster: &Cluster,
-    endpoint: &Endpoint,
+    pending: &Pending,
     connections: &Connections,
     free: impl Fn() -> Option<C>,
 ) -> Result<Found<C>, ConnectError> {
@@ -117,7 +122,10 @@ async fn permit<C>(
         return Err(overflow(cluster, Limit::Pending));
     }
     let _waiting = connections.waiting();
+    let endpoint = pending.endpoint();
     let _here = endpoint.pool.wait_here();
+    // Stays so if the time is over before this ends.
+    pending.stands_in_line(true);
     if !cluster.make_room() {
         connections.wanted.notify_waiters();
     }
@@ -139,7 +147,9 @@ async fn permit<C>(
             }
         }
     };
-    tokio::time::timeout(LONGEST_WAIT, wait).await.unwrap_or(Err(ConnectError::Overflow(Limit::Connections)))
+    let found = tokio::time::timeout(LONGEST_WAIT, wait).await;
+    pending.stands_in_line(false);
+    found.unwrap_or(Err(ConnectError::Overflow(Limit::Connections)))
 }
 
 fn overflow(cluster: &Cluster, limit: Limit) -> ConnectError {

@@ -4,12 +4,15 @@
 //! ClusterSpec  (shared, from the bundle) ── what and how; kept by pointer while its section of the bundle is equal
 //! Cluster      (one per worker) ── Endpoint* ── load and pool of one address
 //! Circuit      (one per spec) ── what is in flight, counted over all workers, and its limits
+//! Health       (one per spec) ── how endpoints do, over all workers; an address keeps its state while it is there
 //! ```
 //! A worker's [`Cluster`] lives as long as its spec's pointer: a reload that does not change the section keeps balancer
 //! state and connections; one that does lets requests in flight finish on the old one.
 
 pub(crate) mod balancer;
+mod view;
 pub(crate) mod limits;
+pub(crate) mod outliers;
 pub(crate) mod checkout;
 pub(crate) mod connect;
 pub(crate) mod pool;
@@ -21,12 +24,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_bundle::body::{LoadBalancer, Protocol};
+use weft_bundle::body::{LoadBalancer, Protocol, Warmup};
 
 use self::balancer::Load;
 use self::connect::ClientTls;
 use self::limits::Circuit;
+use self::outliers::{Health, millis};
 pub(crate) use self::pool::Lease;
+use self::view::View;
 use crate::telemetry::metrics::ClusterMetrics;
 
 /// What a cluster is, ready for use by any worker.
@@ -43,6 +48,8 @@ pub(crate) struct ClusterSpec {
     pub(crate) connect_timeout: Duration,
     pub(crate) idle_timeout: Duration,
     pub(crate) circuit: Arc<Circuit>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) warmup: Option<Warmup>,
     pub(crate) metrics: Arc<ClusterMetrics>,
 }
 
@@ -58,8 +65,8 @@ pub(crate) struct EndpointSpec {
 pub(crate) struct Cluster {
     pub(crate) spec: Arc<ClusterSpec>,
     pub(crate) endpoints: Vec<Rc<Endpoint>>,
-    /// Running sums of the weights, for draws.
-    sums: Vec<u64>,
+    /// Those that requests may go to now.
+    view: RefCell<View>,
     /// The next turn of round robin.
     turn: Cell<u64>,
     /// What this worker does for the cluster beside requests; ends with it.
@@ -80,35 +87,30 @@ impl Drop for Chore {
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// Its place among the endpoints of the spec.
+    place: usize,
     weight: u32,
     load: Load,
+    health: Arc<Health>,
     pub(crate) pool: pool::Pool,
 }
 
 impl Cluster {
     fn new(spec: Arc<ClusterSpec>) -> Self {
-        let mut total = 0;
-        let sums = spec
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                total += u64::from(endpoint.weight.max(1));
-                total
+        let endpoint = |(place, endpoint): (usize, &EndpointSpec)| {
+            Rc::new(Endpoint {
+                address: endpoint.address,
+                place,
+                weight: endpoint.weight.max(1),
+                load: Load::new(Instant::now()),
+                health: Arc::clone(&spec.health),
+                pool: pool::Pool::new(Arc::clone(&spec.circuit)),
             })
-            .collect();
-        let endpoints = spec
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                Rc::new(Endpoint {
-                    address: endpoint.address,
-                    weight: endpoint.weight.max(1),
-                    load: Load::new(Instant::now()),
-                    pool: pool::Pool::new(Arc::clone(&spec.circuit)),
-                })
-            })
-            .collect();
-        Self { spec, endpoints, sums, turn: Cell::new(fastrand::u64(..)), chores: RefCell::default() }
+        };
+        let endpoints: Vec<_> = spec.endpoints.iter().enumerate().map(endpoint).collect();
+        let view = View::new(&endpoints, &spec.health, spec.warmup, millis(Instant::now()));
+        let (turn, view) = (Cell::new(fastrand::u64(..)), RefCell::new(view));
+        Self { spec, endpoints, view, turn, chores: RefCell::default() }
     }
 
     /// Closes a connection that this worker does not use; false if it uses all of them.
@@ -146,6 +148,7 @@ impl Clusters {
     pub(crate) fn tidy(&self, is_current: impl Fn(&Arc<ClusterSpec>) -> bool, now: Instant) {
         self.0.borrow_mut().retain(|_, cluster| is_current(&cluster.spec));
         for cluster in self.0.borrow().values() {
+            cluster.spec.health.look(now);
             for endpoint in &cluster.endpoints {
                 endpoint.pool.tidy(now, cluster.spec.idle_timeout);
             }
@@ -170,17 +173,23 @@ mod tests {
             address: ([127, 0, 0, 1], port).into(),
             weight: *weight,
         };
+        let endpoints: Vec<_> = (1..).zip(weights).map(endpoint).collect();
+        let metrics = Metrics::new().cluster("test");
+        let addresses = endpoints.iter().map(|endpoint| endpoint.address);
+        let health = Health::new(None, addresses, None, Arc::clone(&metrics), Instant::now());
         Cluster::new(Arc::new(ClusterSpec {
             id: "test".to_owned(),
             section: Vec::new(),
             protocol: Protocol::Http,
             tls: None,
-            endpoints: (1..).zip(weights).map(endpoint).collect(),
+            endpoints,
             load_balancer,
             connect_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
-            metrics: Metrics::new().cluster("test"),
+            health,
+            warmup: None,
+            metrics,
         }))
     }
 }

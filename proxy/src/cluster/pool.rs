@@ -198,11 +198,15 @@ impl Pool {
 /// flight, and the connection.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    connection: Connection,
+    carrier: Carrier,
     /// Last, so that they count until the connection is back.
-    _pending: Pending,
+    _pending: Option<Pending>,
     _request: Option<RequestGuard>,
 }
+
+/// What a response comes over.
+#[derive(Debug)]
+pub(crate) struct Carrier(Connection);
 
 #[derive(Debug)]
 enum Connection {
@@ -240,15 +244,19 @@ impl Drop for Stream {
     }
 }
 
-impl Lease {
-    pub(crate) fn one_by_one(connection: OneByOne, pending: Pending) -> Self {
-        let endpoint = Rc::downgrade(pending.endpoint());
-        let connection = Connection::OneByOne { connection, endpoint };
-        Self { connection, _pending: pending, _request: None }
+impl Carrier {
+    pub(crate) fn one_by_one(connection: OneByOne, endpoint: &Rc<Endpoint>) -> Self {
+        Self(Connection::OneByOne { connection, endpoint: Rc::downgrade(endpoint) })
     }
 
-    pub(crate) fn shared(stream: Stream, pending: Pending) -> Self {
-        Self { connection: Connection::Shared { _stream: stream }, _pending: pending, _request: None }
+    pub(crate) fn shared(stream: Stream) -> Self {
+        Self(Connection::Shared { _stream: stream })
+    }
+}
+
+impl Lease {
+    pub(crate) fn new(carrier: Carrier, pending: Option<Pending>) -> Self {
+        Self { carrier, _pending: pending, _request: None }
     }
 
     /// The same, keeping a request's place among those in flight.
@@ -259,7 +267,7 @@ impl Lease {
     /// Returns the connection to its pool, after a response that arrived whole. Dropping the lease instead closes an
     /// HTTP/1.1 connection: bytes of the old response may still come over it.
     pub(crate) fn give_back(self) {
-        if let Connection::OneByOne { connection, endpoint } = self.connection {
+        if let Connection::OneByOne { connection, endpoint } = self.carrier.0 {
             if connection.sender.is_ready() {
                 if let Some(endpoint) = endpoint.upgrade() {
                     endpoint.pool.give_back(connection);

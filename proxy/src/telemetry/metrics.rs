@@ -202,6 +202,10 @@ pub(crate) struct ClusterMetrics {
     pub(crate) connections: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) open: Gauge,
+    /// Endpoints left out, times that the share did not allow it, and how many are out now.
+    pub(crate) ejections: Counter,
+    pub(crate) ejections_refused: Counter,
+    pub(crate) ejected: Gauge,
     /// By [`Limit`], in order of declaration.
     overflow: [Counter; Limit::ALL.len()],
 }
@@ -315,6 +319,9 @@ pub struct Metrics {
     upstream_open: Family<ClusterLabels, Gauge>,
     connect_failures: Family<ClusterLabels, Counter>,
     overflow: Family<LimitLabels, Counter>,
+    ejections: Family<ClusterLabels, Counter>,
+    ejections_refused: Family<ClusterLabels, Counter>,
+    ejected: Family<ClusterLabels, Gauge>,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
@@ -346,6 +353,9 @@ impl Metrics {
             upstream_open: Family::default(),
             connect_failures: Family::default(),
             overflow: Family::default(),
+            ejections: Family::default(),
+            ejections_refused: Family::default(),
+            ejected: Family::default(),
             connections: Family::default(),
             open: Family::default(),
             refused: Family::default(),
@@ -407,6 +417,17 @@ impl Metrics {
             "Requests that a limit held up (connections) or refused (pending, requests), and retries that one did not allow",
             self.overflow.clone(),
         );
+        registry.register(
+            "weft_upstream_ejections",
+            "Endpoints left out because they failed",
+            self.ejections.clone(),
+        );
+        registry.register(
+            "weft_upstream_ejections_refused",
+            "Endpoints that failed and were kept, because as many are left out as may be",
+            self.ejections_refused.clone(),
+        );
+        registry.register("weft_upstream_ejected", "Endpoints left out now", self.ejected.clone());
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
         registry.register(
@@ -466,6 +487,9 @@ impl Metrics {
                 connections: self.upstream_connections.get_or_create_owned(&labels),
                 connect_failures: self.connect_failures.get_or_create_owned(&labels),
                 open: self.upstream_open.get_or_create_owned(&labels),
+                ejections: self.ejections.get_or_create_owned(&labels),
+                ejections_refused: self.ejections_refused.get_or_create_owned(&labels),
+                ejected: self.ejected.get_or_create_owned(&labels),
                 overflow: Limit::ALL.map(|limit| {
                     let labels = LimitLabels { cluster: cluster.to_owned(), limit: limit.as_str() };
                     self.overflow.get_or_create_owned(&labels)

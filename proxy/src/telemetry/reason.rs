@@ -64,6 +64,8 @@ reasons! {
     BackendMissing = "backend-missing", INTERNAL_SERVER_ERROR;
     /// The cluster has no endpoints.
     NoEndpoint = "no-endpoint", SERVICE_UNAVAILABLE;
+    /// All endpoints of the cluster are left out because they fail.
+    NoHealthyEndpoint = "no-healthy-endpoint", SERVICE_UNAVAILABLE;
     /// As much is in flight to the upstream as its limits allow.
     Overflow = "overflow", SERVICE_UNAVAILABLE;
     /// No connection to the upstream.
@@ -92,6 +94,7 @@ impl Reason {
         matches!(
             self,
             Self::NoEndpoint
+                | Self::NoHealthyEndpoint
                 | Self::ConnectFailure
                 | Self::TlsFailure
                 | Self::RefusedStream

@@ -425,7 +425,7 @@ impl DataPlane {
             let (requests, pending) = spec.circuit.in_flight();
             let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get()});
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>()});
             (spec.id.clone(), facts)
         });
         clusters

@@ -4,6 +4,7 @@ mod tls;
 mod routing;
 mod bodies;
 mod retry;
+mod outliers;
 mod reload;
 mod faults;
 mod framing;
