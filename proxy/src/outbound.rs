@@ -24,7 +24,6 @@ use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
-use crate::snapshot::wants_http2;
 use crate::telemetry::record::Record;
 use crate::telemetry::{Direction, Reason};
 use crate::worker::Plane;
@@ -175,7 +174,7 @@ async fn forward(
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
     let spec = &cluster.spec;
     // Between sidecars HTTP/2 stays HTTP/2; an endpoint without one need not speak more than its port declares.
-    let http2 = wants_http2(spec.protocol) || (spec.tls.is_some() && head.version == Version::HTTP_2);
+    let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
 
     fields::strip_request(&mut head.headers);
     let rewrite = rule.rewrite.as_ref();

@@ -37,7 +37,7 @@ pub(crate) async fn one_by_one(
     let endpoint = pending.endpoint();
     if pooled == Pooled::Use
         && !endpoint.pool.is_waited_for()
-        && let Some(connection) = endpoint.pool.take(Instant::now(), cluster.spec.idle_timeout)
+        && let Some(connection) = endpoint.pool.take(Instant::now())
     {
         return Ok((connection, true));
     }
@@ -49,7 +49,7 @@ pub(crate) async fn one_by_one(
 pub(crate) async fn shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, bool), ConnectError> {
     let endpoint = pending.endpoint();
     if !endpoint.pool.is_waited_for()
-        && let Some(connection) = endpoint.pool.share(Instant::now(), cluster.spec.idle_timeout)
+        && let Some(connection) = endpoint.pool.share(Instant::now())
     {
         return Ok((connection, true));
     }
@@ -70,7 +70,7 @@ async fn obtain_one_by_one(
             if pooled == Pooled::Avoid {
                 endpoint.pool.close_unused();
             }
-            let free = || endpoint.pool.take(Instant::now(), spec.idle_timeout);
+            let free = || endpoint.pool.take(Instant::now());
             match permit(cluster, pending, connections, free).await? {
                 Found::Free(connection) => return Ok((connection, true)),
                 Found::Permit(permit) => Some(permit),
@@ -85,7 +85,7 @@ async fn obtain_shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, 
     let spec = &cluster.spec;
     let _pending = spec.circuit.pending().ok_or_else(|| overflow(cluster, Limit::Pending))?;
     let _opening = endpoint.pool.opening.lock().await;
-    let free = || endpoint.pool.share(Instant::now(), spec.idle_timeout);
+    let free = || endpoint.pool.share(Instant::now());
     if let Some(connection) = free() {
         return Ok((connection, true));
     }

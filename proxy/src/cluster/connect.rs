@@ -8,10 +8,13 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
+use weft_bundle::body::Keepalive;
+use weft_bundle::duration::DurationText;
 
 use super::limits::Limit;
 use super::pool::{OneByOne, Shared};
@@ -59,14 +62,14 @@ pub(crate) async fn open_one_by_one(
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<OneByOne, ConnectError> {
     let open = async {
-        let tcp = open_tcp(endpoint).await?;
+        let tcp = open_tcp(spec, endpoint).await?;
         match &spec.tls {
             None => start_http1(spec, tcp, permit).await,
             Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?, permit).await,
         }
     };
     let sender = counted(spec, open).await?;
-    Ok(OneByOne::new(sender, Instant::now()))
+    Ok(OneByOne::new(sender, &spec.keep, Instant::now()))
 }
 
 /// Opens a connection for many requests at once; the permit as above.
@@ -76,14 +79,14 @@ pub(crate) async fn open_shared(
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Shared, ConnectError> {
     let open = async {
-        let tcp = open_tcp(endpoint).await?;
+        let tcp = open_tcp(spec, endpoint).await?;
         match &spec.tls {
             None => start_http2(spec, tcp, permit).await,
             Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?, permit).await,
         }
     };
     let sender = counted(spec, open).await?;
-    Ok(Shared::new(sender, Instant::now()))
+    Ok(Shared::new(sender, &spec.keep, Instant::now()))
 }
 
 async fn counted<T>(
@@ -101,10 +104,29 @@ async fn counted<T>(
     opened
 }
 
-async fn open_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
+async fn open_tcp(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
     let tcp = TcpStream::connect(endpoint.address).await.map_err(ConnectError::Tcp)?;
     tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
+    if let Some(probes) = spec.keepalive {
+        SockRef::from(&tcp).set_tcp_keepalive(&keepalive(probes)).map_err(ConnectError::Tcp)?;
+    }
     Ok(tcp)
+}
+
+/// What is not set is left to the operating system, which counts whole seconds, and none less than one.
+fn keepalive(probes: Keepalive) -> TcpKeepalive {
+    let seconds = |time: DurationText| Duration::from_secs(time.get().as_secs_f64().ceil().max(1.0) as u64);
+    let mut set = TcpKeepalive::new();
+    if let Some(time) = probes.time {
+        set = set.with_time(seconds(time));
+    }
+    if let Some(interval) = probes.interval {
+        set = set.with_interval(seconds(interval));
+    }
+    if let Some(retries) = probes.probes {
+        set = set.with_retries(retries);
+    }
+    set
 }
 
 /// The name is the address, so that no SNI is sent; who may answer is in the configuration's verifier.

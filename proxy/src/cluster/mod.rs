@@ -24,13 +24,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_bundle::body::{LoadBalancer, Protocol, Warmup};
+use weft_bundle::body::{Keepalive, LoadBalancer, Warmup};
 
 use self::balancer::Load;
 use self::connect::ClientTls;
 use self::limits::Circuit;
 use self::outliers::{Health, millis};
-pub(crate) use self::pool::Lease;
+pub(crate) use self::pool::{Keep, Lease};
 use self::view::View;
 use crate::telemetry::metrics::ClusterMetrics;
 
@@ -41,12 +41,15 @@ pub(crate) struct ClusterSpec {
     pub(crate) id: String,
     /// Everything this was made from; an equal section means the same cluster.
     pub(crate) section: Vec<u8>,
-    pub(crate) protocol: Protocol,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) load_balancer: LoadBalancer,
     pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
+    pub(crate) keep: Keep,
+    /// TCP keep-alive probes.
+    pub(crate) keepalive: Option<Keepalive>,
+    /// Whether requests go as HTTP/2, whatever they came as.
+    pub(crate) http2: bool,
     pub(crate) circuit: Arc<Circuit>,
     pub(crate) health: Arc<Health>,
     pub(crate) warmup: Option<Warmup>,
@@ -104,7 +107,7 @@ impl Cluster {
                 weight: endpoint.weight.max(1),
                 load: Load::new(Instant::now()),
                 health: Arc::clone(&spec.health),
-                pool: pool::Pool::new(Arc::clone(&spec.circuit)),
+                pool: pool::Pool::new(Arc::clone(&spec.circuit), spec.keep),
             })
         };
         let endpoints: Vec<_> = spec.endpoints.iter().enumerate().map(endpoint).collect();
@@ -150,7 +153,7 @@ impl Clusters {
         for cluster in self.0.borrow().values() {
             cluster.spec.health.look(now);
             for endpoint in &cluster.endpoints {
-                endpoint.pool.tidy(now, cluster.spec.idle_timeout);
+                endpoint.pool.tidy(now);
             }
         }
     }
@@ -165,7 +168,7 @@ impl Clusters {
 mod tests {
     use super::*;
     use crate::telemetry::Metrics;
-    use weft_bundle::body::{Limits, RetryBudget};
+    use weft_bundle::body::{ConnectionSettings, Limits, RetryBudget};
 
     /// A cluster with one endpoint per weight, on ports counted from 1.
     pub(super) fn cluster(load_balancer: LoadBalancer, weights: &[u32]) -> Cluster {
@@ -180,12 +183,13 @@ mod tests {
         Cluster::new(Arc::new(ClusterSpec {
             id: "test".to_owned(),
             section: Vec::new(),
-            protocol: Protocol::Http,
             tls: None,
             endpoints,
             load_balancer,
             connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
+            keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
+            keepalive: None,
+            http2: false,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             health,
             warmup: None,

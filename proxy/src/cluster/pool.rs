@@ -12,16 +12,18 @@ use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
 use tokio::sync::Notify;
+use weft_bundle::body::ConnectionSettings;
+use weft_bundle::duration::DurationText;
 
 use super::Endpoint;
 use super::balancer::Pending;
 use super::limits::{Circuit, RequestGuard};
 use crate::message::body::RequestBody;
 
-/// How many requests one HTTP/2 connection carries before another is opened.
+/// How many requests one HTTP/2 connection carries at once before another is opened, where policy does not say.
 const STREAMS: usize = 100;
 
-/// The oldest a connection gets, give or take a tenth.
+/// The oldest a connection gets, give or take a tenth, where policy does not say.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// The most unused HTTP/1.1 connections that are kept per endpoint and worker.
@@ -35,6 +37,8 @@ pub(crate) struct OneByOne {
     retire: Instant,
     /// Since when nobody uses it.
     since: Instant,
+    /// Requests that it has carried.
+    requests: u32,
 }
 
 /// A connection that carries many requests.
@@ -46,8 +50,9 @@ pub(crate) struct Shared {
 
 #[derive(Debug)]
 struct SharedState {
-    /// Requests that it carries now.
+    /// Requests that it carries now, and all that it has.
     streams: Cell<usize>,
+    requests: Cell<u32>,
     /// Since when nobody uses it.
     since: Cell<Instant>,
     /// When it is not used any more.
@@ -58,6 +63,7 @@ struct SharedState {
 #[derive(Debug)]
 pub(crate) struct Pool {
     circuit: Arc<Circuit>,
+    keep: Keep,
     idle: RefCell<Vec<OneByOne>>,
     shared: RefCell<Vec<Shared>>,
     /// How many requests of this worker wait for a connection to this endpoint, because there are too many.
@@ -68,32 +74,68 @@ pub(crate) struct Pool {
     pub(crate) opening: tokio::sync::Mutex<()>,
 }
 
-fn retirement(now: Instant) -> Instant {
-    let tenth = MAX_AGE / 10;
-    let jitter = u64::try_from(tenth.as_millis()).unwrap_or(0) * 2;
-    now + MAX_AGE - tenth + Duration::from_millis(fastrand::u64(0..=jitter))
+/// How connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep {
+    /// How long nobody may use one.
+    idle_timeout: Duration,
+    /// How old one gets.
+    max_age: Option<Duration>,
+    /// How many requests one carries, all in all.
+    max_requests: u32,
+    /// How many requests an HTTP/2 connection carries at once before another is opened.
+    max_streams: usize,
+}
+
+impl Keep {
+    pub(crate) fn new(idle_timeout: Duration, settings: ConnectionSettings) -> Self {
+        let max_streams = settings.max_streams.map(|streams| usize::try_from(streams).unwrap_or(usize::MAX));
+        Self {
+            idle_timeout,
+            max_age: settings.max_age.map(DurationText::get),
+            max_requests: settings.max_requests.unwrap_or(u32::MAX).max(1),
+            max_streams: max_streams.unwrap_or(STREAMS).max(1),
+        }
+    }
+
+    /// When a connection that is opened now is not used any more. Spread, so that not all are opened again at once; never
+    /// later than policy says.
+    fn retirement(&self, now: Instant) -> Instant {
+        let part = match self.max_age {
+            Some(age) => age.mul_f64(0.9 + 0.1 * fastrand::f64()),
+            None => MAX_AGE.mul_f64(0.9 + 0.2 * fastrand::f64()),
+        };
+        now.checked_add(part).unwrap_or(now + MAX_AGE)
+    }
 }
 
 impl OneByOne {
-    pub(crate) fn new(sender: http1::SendRequest<RequestBody>, now: Instant) -> Self {
-        Self { sender, retire: retirement(now), since: now }
+    /// For its first request.
+    pub(crate) fn new(sender: http1::SendRequest<RequestBody>, keep: &Keep, now: Instant) -> Self {
+        Self { sender, retire: keep.retirement(now), since: now, requests: 1 }
     }
 
-    fn is_usable(&self, now: Instant, idle_timeout: Duration) -> bool {
-        !self.sender.is_closed() && now < self.retire && now < self.since + idle_timeout
+    fn is_usable(&self, now: Instant, keep: &Keep) -> bool {
+        let unused = now.saturating_duration_since(self.since);
+        !self.sender.is_closed()
+            && now < self.retire
+            && unused < keep.idle_timeout
+            && self.requests < keep.max_requests
     }
 }
 
 impl Shared {
-    pub(crate) fn new(sender: http2::SendRequest<RequestBody>, now: Instant) -> Self {
-        let state = SharedState { streams: Cell::new(0), since: Cell::new(now), retire: retirement(now) };
-        Self { sender, state: Rc::new(state) }
+    pub(crate) fn new(sender: http2::SendRequest<RequestBody>, keep: &Keep, now: Instant) -> Self {
+        let (streams, requests) = (Cell::new(0), Cell::new(0));
+        let (since, retire) = (Cell::new(now), keep.retirement(now));
+        Self { sender, state: Rc::new(SharedState { streams, requests, since, retire }) }
     }
 
-    fn is_usable(&self, now: Instant, idle_timeout: Duration) -> bool {
-        let SharedState { streams, since, retire } = &*self.state;
-        let idle = streams.get() == 0 && now >= since.get() + idle_timeout;
-        !self.sender.is_closed() && now < *retire && !idle
+    fn is_usable(&self, now: Instant, keep: &Keep) -> bool {
+        let SharedState { streams, requests, since, retire } = &*self.state;
+        let unused = now.saturating_duration_since(since.get());
+        let idle = streams.get() == 0 && unused >= keep.idle_timeout;
+        !self.sender.is_closed() && now < *retire && !idle && requests.get() < keep.max_requests
     }
 
     fn is_unused(&self) -> bool {
@@ -102,9 +144,10 @@ impl Shared {
 }
 
 impl Pool {
-    pub(super) fn new(circuit: Arc<Circuit>) -> Self {
+    pub(super) fn new(circuit: Arc<Circuit>, keep: Keep) -> Self {
         Self {
             circuit,
+            keep,
             idle: RefCell::default(),
             shared: RefCell::default(),
             waiting: Cell::new(0),
@@ -114,10 +157,11 @@ impl Pool {
     }
 
     /// An unused HTTP/1.1 connection, the one used last: it is the least likely to have been closed.
-    pub(crate) fn take(&self, now: Instant, idle_timeout: Duration) -> Option<OneByOne> {
+    pub(crate) fn take(&self, now: Instant) -> Option<OneByOne> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(connection) = idle.pop() {
-            if connection.is_usable(now, idle_timeout) && connection.sender.is_ready() {
+        while let Some(mut connection) = idle.pop() {
+            if connection.is_usable(now, &self.keep) && connection.sender.is_ready() {
+                connection.requests += 1;
                 return Some(connection);
             }
         }
@@ -130,7 +174,7 @@ impl Pool {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE && connection.since < connection.retire {
+        if idle.len() < MAX_IDLE && connection.is_usable(connection.since, &self.keep) {
             idle.push(connection);
             self.tell_next();
         }
@@ -177,10 +221,11 @@ impl Pool {
     }
 
     /// An HTTP/2 connection with room for one more stream.
-    pub(crate) fn share(&self, now: Instant, idle_timeout: Duration) -> Option<Shared> {
+    pub(crate) fn share(&self, now: Instant) -> Option<Shared> {
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| connection.is_usable(now, idle_timeout));
-        shared.iter().find(|connection| connection.state.streams.get() < STREAMS).cloned()
+        shared.retain(|connection| connection.is_usable(now, &self.keep));
+        let has_room = |connection: &&Shared| connection.state.streams.get() < self.keep.max_streams;
+        shared.iter().find(has_room).cloned()
     }
 
     pub(crate) fn add(&self, connection: Shared) {
@@ -188,9 +233,9 @@ impl Pool {
     }
 
     /// Closes what was unused for too long.
-    pub(super) fn tidy(&self, now: Instant, idle_timeout: Duration) {
-        self.idle.borrow_mut().retain(|connection| connection.is_usable(now, idle_timeout));
-        self.shared.borrow_mut().retain(|connection| connection.is_usable(now, idle_timeout));
+    pub(super) fn tidy(&self, now: Instant) {
+        self.idle.borrow_mut().retain(|connection| connection.is_usable(now, &self.keep));
+        self.shared.borrow_mut().retain(|connection| connection.is_usable(now, &self.keep));
     }
 }
 
@@ -225,6 +270,7 @@ impl Stream {
     pub(crate) fn open(connection: &Shared, endpoint: &Rc<Endpoint>) -> Self {
         let state = Rc::clone(&connection.state);
         state.streams.set(state.streams.get() + 1);
+        state.requests.set(state.requests.get().saturating_add(1));
         Self { state, endpoint: Rc::downgrade(endpoint) }
     }
 }

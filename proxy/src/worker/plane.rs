@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use weft_bundle::body::{
-    Cluster, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, RetryBudget, UpstreamTls,
+    Cluster, ConnectionSettings, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, RetryBudget,
+    UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
 use weft_bundle::feature::Feature;
@@ -16,9 +17,9 @@ use super::Shared;
 use super::listener::{Override, find_override};
 use crate::cluster::limits::Circuit;
 use crate::cluster::outliers::Health;
-use crate::cluster::{ClusterSpec, EndpointSpec};
+use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
 use crate::identity;
-use crate::snapshot::{ApplyError, Snapshot};
+use crate::snapshot::{ApplyError, Snapshot, wants_http2};
 use crate::telemetry::metrics::{ClusterMetrics, Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
@@ -145,13 +146,14 @@ impl Maker<'_> {
         Ok(self.kept_or(ClusterSpec {
             id: id.to_owned(),
             section: self.section(cluster)?,
-            protocol: cluster.protocol,
             tls,
             health: self.health(id, cluster.outliers, &endpoints, &metrics),
             endpoints,
             load_balancer: cluster.load_balancer,
             connect_timeout: cluster.connect_timeout.get(),
-            idle_timeout: cluster.idle_timeout.get(),
+            keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
+            keepalive: cluster.connection.keepalive,
+            http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
             circuit: Circuit::new(cluster.retry_budget, cluster.limits),
             warmup: cluster.warmup,
             metrics,
@@ -201,13 +203,14 @@ impl Maker<'_> {
         let endpoints = vec![EndpointSpec { address, weight: 1 }];
         Ok(self.kept_or(ClusterSpec {
             section: section(&(address, port.protocol, port.limits))?,
-            protocol: port.protocol,
             tls: None,
             health: self.health(&id, None, &endpoints, &metrics),
             endpoints,
             load_balancer: LoadBalancer::Random,
             connect_timeout: APPLICATION_CONNECT,
-            idle_timeout: APPLICATION_IDLE,
+            keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
+            keepalive: None,
+            http2: wants_http2(port.protocol),
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
             warmup: None,
             metrics,

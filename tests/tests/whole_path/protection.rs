@@ -115,3 +115,26 @@ spec:
     // One of eleven; without warm-up it would be half.
     assert!((3.0..=18.0).contains(&tally.percent("v2")), "{tally:?}");
 }
+
+#[test]
+fn a_connection_carries_as_many_requests_as_policy_says() {
+    let plain = Plain::new(
+        &[("api", 1)],
+        "
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: { name: api }
+spec:
+  host: api
+  trafficPolicy:
+    connectionPool:
+      tcp: { tcpKeepalive: { time: 30s } }
+      http: { maxRequestsPerConnection: 2, h2UpgradePolicy: UPGRADE }
+",
+    );
+    for _ in 0..6 {
+        assert_eq!(plain.ask(&Call::get(API)).status, 200);
+    }
+    let opened = plain.metric("weft_upstream_connections_total", &[("cluster", "default/api:80")]);
+    assert_eq!(opened, 3.0);
+}

@@ -6,6 +6,7 @@ mod bodies;
 mod retry;
 mod outliers;
 mod reload;
+mod connections;
 mod faults;
 mod framing;
 mod limits;
