@@ -47,6 +47,8 @@ pub enum Feature {
     HealthChecks,
     /// How connections are kept.
     ConnectionSettings,
+    /// Connections that begin with the PROXY protocol.
+    ProxyProtocol,
     /// Tokens of callers.
     Tokens,
     /// Rate limits.
@@ -61,21 +63,22 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
+            Self::Limits
+            | Self::Fault
+            | Self::Cors
+            | Self::Outliers
+            | Self::Warmup
+            | Self::ConnectionSettings => true,
             Self::Gateway
             | Self::Mirror
-            | Self::Cors
-            | Self::Fault
             | Self::SessionPersistence
             | Self::Udp
             | Self::Discovery
             | Self::ServerTls
             | Self::HashBalancing
             | Self::Locality
-            | Self::Warmup
-            | Self::Limits
-            | Self::Outliers
             | Self::HealthChecks
-            | Self::ConnectionSettings
+            | Self::ProxyProtocol
             | Self::Tokens
             | Self::RateLimits
             | Self::Telemetry
@@ -102,6 +105,7 @@ impl fmt::Display for Feature {
             Self::Outliers => "leaving out endpoints that fail",
             Self::HealthChecks => "asking endpoints whether they are well",
             Self::ConnectionSettings => "settings of single connections",
+            Self::ProxyProtocol => "opening connections with the PROXY protocol",
             Self::Tokens => "reading tokens",
             Self::RateLimits => "rate limits",
             Self::Telemetry => "a configured access log, traces or metric labels",
@@ -187,7 +191,10 @@ impl Uses {
         self.add(Feature::Limits, cluster.limits != Limits::default(), place);
         self.add(Feature::Outliers, cluster.outliers.is_some(), place);
         self.add(Feature::HealthChecks, cluster.health_check.is_some(), place);
-        let settings = cluster.connection != ConnectionSettings::default();
+        let proxy_protocol = cluster.connection.proxy_protocol;
+        let settings =
+            cluster.connection != ConnectionSettings { proxy_protocol, ..ConnectionSettings::default() };
+        self.add(Feature::ProxyProtocol, proxy_protocol.is_some(), place);
         self.add(Feature::ConnectionSettings, settings, place);
     }
 }

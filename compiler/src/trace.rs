@@ -6,6 +6,7 @@
 mod question;
 mod answer;
 mod access;
+mod before;
 mod token;
 mod direct;
 mod connection;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use weft_bundle::body::{Action, Backend, Fraction, Mirror, Origin, Rule, Target, UpstreamTls};
 use weft_bundle::engine::path::CanonicalPath;
-use weft_bundle::engine::{self, BuildError, Engine, Request, Routed};
+use weft_bundle::engine::{self, BuildError, Engine, Grant, Request, Routed};
 
 use self::access::Answer;
 pub use self::answer::{Access, Arriving, BackendShare, Decision, Place, Step, Trace};
@@ -126,6 +127,10 @@ impl Run<'_, '_> {
         let request = passed.as_ref().map_or(request, |passed| passed.request(&request));
         let routed = engine.route(frontend, &request);
         self.say_route(&routed);
+        let grant = match self.cross_origin(&routed, &request) {
+            Ok(grant) => grant,
+            Err(trace) => return Ok(*trace),
+        };
         match &routed.rule.action {
             Action::Respond { status, .. } => Ok(respond(*status, Some(routed.rule))),
             Action::Redirect(redirect) => {
@@ -138,7 +143,7 @@ impl Run<'_, '_> {
                     ..respond(redirect.status, None)
                 })
             }
-            Action::Forward(backends) => self.forward(&engine, backends, &routed, &request),
+            Action::Forward(backends) => self.forward(&engine, backends, &routed, &request, grant.as_ref()),
         }
     }
 
@@ -171,8 +176,10 @@ impl Run<'_, '_> {
         backends: &[Backend],
         routed: &Routed<'_>,
         request: &Request<'_>,
+        grant: Option<&Grant<'_>>,
     ) -> Result<Trace, BuildError> {
         let rule = routed.rule;
+        self.say_faults(rule);
         let rewrite = rule.rewrite.as_ref();
         let new_path = routed.rewritten_path(request.path);
         let path = match new_path.as_deref().map(CanonicalPath::parse) {
@@ -199,7 +206,8 @@ impl Run<'_, '_> {
             engine::edit_headers(&rule.request_headers, &mut headers);
             engine::edit_headers(&backend.request_headers, &mut headers);
             let arriving = Request { path: &path, authority, headers: &headers, ..*request };
-            shares.push(self.share(engine, backend, total, rule, Some(&arriving))?);
+            let share = self.share(engine, backend, total, rule, Some(&arriving))?;
+            shares.push(before::told(share, grant));
         }
         let mirrors = rule.mirrors.iter().filter_map(|mirror| self.copy(engine, mirror, rule)).collect();
         Ok(Trace { mirrors, ..settle(shares, rule) })
@@ -372,20 +380,22 @@ fn no_such_port(service: &Service, port: u16) -> String {
 }
 
 fn arriving(request: &Request<'_>, response: &HeaderMap) -> Arriving {
-    let fields = |headers: &HeaderMap| {
-        let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let mut fields: Vec<(String, String)> =
-            headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
-        // Stable: the values of one name stay in their order.
-        fields.sort_by(|(a, _), (b, _)| a.cmp(b));
-        fields
-    };
     Arriving {
         authority: request.authority.to_owned(),
         path: request.path.to_string(),
         headers: fields(request.headers),
         response_headers: fields(response),
     }
+}
+
+/// Header fields by name, in the order of their names.
+fn fields(headers: &HeaderMap) -> Vec<(String, String)> {
+    let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let mut fields: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    // Stable: the values of one name stay in their order.
+    fields.sort_by(|(a, _), (b, _)| a.cmp(b));
+    fields
 }
 
 /// `90`, `33.3`, `<0.1`: to one decimal, which is left out where it says nothing.

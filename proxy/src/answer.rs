@@ -1,9 +1,10 @@
-//! Answers of our own: refusals with their reason, redirects, and what rules say directly.
+//! Answers of our own: refusals with their reason, redirects, what rules say directly, preflights, and injected errors.
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::Incoming;
+use weft_bundle::body::Abort;
 
 use crate::message::body::ResponseBody;
 use crate::message::fields;
@@ -58,6 +59,43 @@ pub(crate) fn respond(status: StatusCode, text: Option<&str>, mut record: Record
     let text = Bytes::copy_from_slice(text.unwrap_or_default().as_bytes());
     let mut response = Response::new(ResponseBody::text(text, record));
     *response.status_mut() = status;
+    response
+}
+
+/// The answer to a preflight that may go on.
+pub(crate) fn preflight(mut record: Record) -> Response<ResponseBody> {
+    record.because(Reason::Preflight);
+    let status = Reason::Preflight.status();
+    record.status = status.as_u16();
+    let mut response = Response::new(ResponseBody::text(Bytes::new(), record));
+    *response.status_mut() = status;
+    response
+}
+
+/// The error that policy injects: by HTTP status, or by gRPC status in a response without messages (gRPC over HTTP/2,
+/// *Trailers-Only*).
+pub(crate) fn abort(abort: &Abort, mut record: Record) -> Response<ResponseBody> {
+    record.because(Reason::FaultInjected);
+    record.status = abort.status;
+    let text = match (abort.grpc_status, abort.status) {
+        // These never have a body, and a client would read one as the next response.
+        (Some(_), _) | (None, 204 | 205 | 304) => "",
+        (None, _) => "fault injected by policy\n",
+    };
+    let mut response = Response::new(ResponseBody::text(text, record));
+    // The engine refuses bodies with other codes.
+    *response.status_mut() = StatusCode::from_u16(abort.status).unwrap_or(Reason::FaultInjected.status());
+    let headers = response.headers_mut();
+    headers.insert(fields::REASON, HeaderValue::from_static(Reason::FaultInjected.as_str()));
+    let kind = match abort.grpc_status {
+        Some(status) => {
+            headers.insert("grpc-status", status.into());
+            headers.insert("grpc-message", HeaderValue::from_static("fault injected by policy"));
+            "application/grpc"
+        }
+        None => "text/plain; charset=utf-8",
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

@@ -13,9 +13,11 @@ use hyper::body::Incoming;
 use weft_bundle::body::{Retry, RetryOn};
 
 use crate::cluster::balancer::Pending;
-use crate::cluster::budget::{ActiveGuard, RetryGuard};
-use crate::cluster::connect::{self, ConnectError, chain};
-use crate::cluster::pool::{Lease, Shared, Stream};
+use crate::cluster::checkout::{self, Pooled};
+use crate::cluster::connect::{ConnectError, chain};
+use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
+use crate::cluster::outliers::Outcome;
+use crate::cluster::pool::{Carrier, Lease, Stream};
 use crate::cluster::{Cluster, Endpoint};
 use crate::message::body::{BodyEnd, BodyError, Remembered, RequestBody};
 use crate::telemetry::Reason;
@@ -28,6 +30,9 @@ const RESENDS: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) http2: bool,
+    /// For all tries together, from the end of the request's body.
+    pub(crate) request: Option<Duration>,
+    /// The same for one.
     pub(crate) per_try: Option<Duration>,
     pub(crate) retry: Option<&'a Retry>,
 }
@@ -55,6 +60,8 @@ struct Fault {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    /// As much is in flight as there may be.
+    Overflow,
     /// No connection.
     Connect,
     /// TLS failed, in the handshake or right after it.
@@ -80,6 +87,7 @@ enum Kind {
 impl Kind {
     const fn reason(self) -> Reason {
         match self {
+            Self::Overflow => Reason::Overflow,
             Self::Connect => Reason::ConnectFailure,
             Self::Tls => Reason::TlsFailure,
             Self::Refused => Reason::RefusedStream,
@@ -105,27 +113,56 @@ pub(crate) async fn send(
     body: RequestBody,
     record: &mut Record,
 ) -> Result<Answer, Failure> {
-    let mut tries = Tries::new(cluster, plan, head.method.clone());
-    let mut request = Request::from_parts(head, body);
+    let (mut underway, end) = (None, body.end());
+    let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
+    let Some(limit) = plan.request else { return tries.await };
+    if let Some(sent) = end.and_then_within(limit, tries).await {
+        return sent;
+    }
+    if let Some(pending) = underway {
+        pending.timed_out(Instant::now());
+    }
+    let detail = format!("no response within {} ms", limit.as_millis());
+    Err(Failure { reason: Reason::RequestTimeout, detail })
+}
+
+/// One try after the other. The one that is under way stands in `underway`, so that whoever ends this knows of it.
+async fn try_until_answered(
+    cluster: &Cluster,
+    plan: Plan<'_>,
+    mut request: Request<RequestBody>,
+    record: &mut Record,
+    underway: &mut Option<Pending>,
+) -> Result<Answer, Failure> {
+    let Some(in_flight) = cluster.spec.circuit.request() else {
+        cluster.spec.metrics.overflow(Limit::Requests).inc();
+        let detail = format!("{}: the limit of requests is reached", cluster.spec.id);
+        return Err(Failure { reason: Reason::Overflow, detail });
+    };
+    let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
         let mut draw = || fastrand::u64(..);
         let Some(pending) = cluster.pick(&tries.tried, Instant::now(), &mut draw) else {
-            let detail = format!("no endpoints in cluster {}", cluster.spec.id);
-            return Err(Failure { reason: Reason::NoEndpoint, detail });
+            return Err(nowhere(cluster));
         };
         record.tries += 1;
         let endpoint = Rc::clone(pending.endpoint());
         record.log(|log| log.endpoint = Some(endpoint.address));
         let spare = Spare::of(&request);
-        let active = cluster.spec.budget.active();
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
-        let attempt = attempt(cluster, pending, active, request, plan.http2, pooled);
+        let pending = underway.insert(pending);
+        let attempt = attempt(cluster, pending, request, plan.http2, pooled);
         let outcome = within(plan.per_try, &end, attempt).await;
         tries.retrying = None;
+        if matches!(&outcome, Err(fault) if fault.kind == Kind::TryTimeout) {
+            pending.timed_out(Instant::now());
+        }
+        let pending = underway.take();
+        let outcome = outcome.map(|(response, carrier)| (response, Lease::new(carrier, pending)));
         request = match outcome {
             Ok(answer) => match tries.after_answer(answer, endpoint, spare).await {
-                After::Deliver(answer) => return Ok(answer),
+                After::Deliver((response, lease)) => return Ok((response, lease.with(in_flight))),
                 After::Again(request) => request,
             },
             Err(fault) => tries.after_fault(fault, endpoint, spare).await?,
@@ -133,11 +170,20 @@ pub(crate) async fn send(
     }
 }
 
+fn nowhere(cluster: &Cluster) -> Failure {
+    let id = &cluster.spec.id;
+    let (reason, detail) = match cluster.endpoints.is_empty() {
+        true => (Reason::NoEndpoint, format!("no endpoints in cluster {id}")),
+        false => (Reason::NoHealthyEndpoint, format!("all endpoints of cluster {id} fail")),
+    };
+    Failure { reason, detail }
+}
+
 async fn within(
     limit: Option<Duration>,
     end: &BodyEnd,
-    attempt: impl Future<Output = Result<Answer, Fault>>,
-) -> Result<Answer, Fault> {
+    attempt: impl Future<Output = Result<Arrived, Fault>>,
+) -> Result<Arrived, Fault> {
     match limit {
         None => attempt.await,
         Some(limit) => end.and_then_within(limit, attempt).await.unwrap_or_else(|| {
@@ -266,10 +312,16 @@ impl<'a> Tries<'a> {
             return false;
         }
         let metrics = &self.cluster.spec.metrics;
-        self.retrying = self.cluster.spec.budget.retry();
-        if self.retrying.is_none() {
-            metrics.retry_overflow.inc();
-            return false;
+        match self.cluster.spec.circuit.retry() {
+            Ok(retry) => self.retrying = Some(retry),
+            Err(NoRetry::Budget) => {
+                metrics.retry_overflow.inc();
+                return false;
+            }
+            Err(NoRetry::Limit) => {
+                metrics.overflow(Limit::Retries).inc();
+                return false;
+            }
         }
         metrics.retries.inc();
         self.left -= 1;
@@ -318,7 +370,7 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
         Kind::Unsent | Kind::Unprocessed | Kind::Reset => Some(RetryOn::Reset),
         // Seen from downstream both are a gateway's errors, with the status that we would answer.
         Kind::TryTimeout | Kind::Protocol => None,
-        Kind::Downstream | Kind::Idle => return false,
+        Kind::Overflow | Kind::Downstream | Kind::Idle => return false,
     };
     match named {
         Some(named) => on.contains(&named),
@@ -328,109 +380,98 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
 
 // ------------------------------------------------------------------------------------------------------ one try
 
-/// Whether a connection of the pool will do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pooled {
-    Use,
-    Avoid,
-}
+/// A response, and the connection that it comes over.
+type Arrived = (Response<Incoming>, Carrier);
 
 async fn attempt(
     cluster: &Cluster,
-    pending: Pending,
-    active: ActiveGuard,
+    pending: &Pending,
     request: Request<RequestBody>,
     http2: bool,
     pooled: Pooled,
-) -> Result<Answer, Fault> {
+) -> Result<Arrived, Fault> {
     if http2 {
-        attempt_shared(cluster, pending, active, request).await
+        attempt_shared(cluster, pending, request).await
     } else {
-        attempt_one_by_one(cluster, pending, active, request, pooled).await
+        attempt_one_by_one(cluster, pending, request, pooled).await
     }
 }
 
 async fn attempt_one_by_one(
     cluster: &Cluster,
-    pending: Pending,
-    active: ActiveGuard,
+    pending: &Pending,
     request: Request<RequestBody>,
     pooled: Pooled,
-) -> Result<Answer, Fault> {
-    let endpoint = Rc::clone(pending.endpoint());
-    let pooled = match pooled {
-        Pooled::Use => endpoint.pool.take(Instant::now(), cluster.spec.idle_timeout),
-        Pooled::Avoid => None,
-    };
-    let reused = pooled.is_some();
-    let mut connection = match pooled {
-        Some(connection) => connection,
-        // Boxed: opening is rare, and its state would make every request's future three times as large.
-        None => match Box::pin(connect::open_one_by_one(&cluster.spec, &endpoint)).await {
-            Ok(connection) => connection,
-            Err(error) => return Err(no_connection(&error, &pending, request)),
-        },
+) -> Result<Arrived, Fault> {
+    let (mut connection, reused) = match checkout::one_by_one(cluster, pending, pooled).await {
+        Ok(found) => found,
+        Err(error) => return Err(no_connection(&error, pending, request)),
     };
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
     match outcome {
         Ok(response) => {
-            let now = Instant::now();
-            pending.answered(now - sent, now, response.status());
-            Ok((response, Lease::one_by_one(connection, pending, active)))
+            note_answer(pending, sent, &response);
+            Ok((response, Carrier::one_by_one(connection, pending.endpoint())))
         }
         Err(mut error) => {
             let unsent = error.take_message().map(Box::new);
-            Err(no_answer(error.error(), &pending, unsent, reused))
+            Err(no_answer(error.error(), pending, unsent, reused))
         }
     }
 }
 
 async fn attempt_shared(
     cluster: &Cluster,
-    pending: Pending,
-    active: ActiveGuard,
+    pending: &Pending,
     request: Request<RequestBody>,
-) -> Result<Answer, Fault> {
-    let endpoint = Rc::clone(pending.endpoint());
-    let (mut connection, reused) = match shared_connection(cluster, &endpoint).await {
+) -> Result<Arrived, Fault> {
+    let (mut connection, reused) = match checkout::shared(cluster, pending).await {
         Ok(found) => found,
-        Err(error) => return Err(no_connection(&error, &pending, request)),
+        Err(error) => return Err(no_connection(&error, pending, request)),
     };
-    let stream = Stream::open(&connection);
+    let stream = Stream::open(&connection, pending.endpoint());
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
     match outcome {
         Ok(response) => {
-            let now = Instant::now();
-            pending.answered(now - sent, now, response.status());
-            Ok((response, Lease::shared(stream, pending, active)))
+            note_answer(pending, sent, &response);
+            Ok((response, Carrier::shared(stream)))
         }
         Err(mut error) => {
             let unsent = error.take_message().map(Box::new);
-            Err(no_answer(error.error(), &pending, unsent, reused))
+            Err(no_answer(error.error(), pending, unsent, reused))
         }
     }
 }
 
-/// A connection with room, opened if need be, and whether it was there before.
-async fn shared_connection(cluster: &Cluster, endpoint: &Endpoint) -> Result<(Shared, bool), ConnectError> {
-    let idle_timeout = cluster.spec.idle_timeout;
-    if let Some(connection) = endpoint.pool.share(Instant::now(), idle_timeout) {
-        return Ok((connection, true));
+fn note_answer(pending: &Pending, sent: Instant, response: &Response<Incoming>) {
+    let now = Instant::now();
+    pending.answered(now - sent, now, http_status(response));
+}
+
+/// The status of a response; of a gRPC response that failed before it had a message, the one that its gRPC status stands
+/// for (Envoy, `Grpc::Utility::grpcToHttpStatus`).
+fn http_status(response: &Response<Incoming>) -> u16 {
+    match response.headers().get("grpc-status").map(http::HeaderValue::as_bytes) {
+        Some(b"2" | b"13" | b"15") => 500,
+        Some(b"12") => 501,
+        Some(b"14") => 503,
+        Some(b"4") => 504,
+        Some(b"8") => 429,
+        Some(_) | None => response.status().as_u16(),
     }
-    let _opening = endpoint.pool.opening.lock().await;
-    if let Some(connection) = endpoint.pool.share(Instant::now(), idle_timeout) {
-        return Ok((connection, true));
-    }
-    let connection = Box::pin(connect::open_shared(&cluster.spec, endpoint)).await?;
-    endpoint.pool.add(connection.clone());
-    Ok((connection, false))
 }
 
 fn no_connection(error: &ConnectError, pending: &Pending, request: Request<RequestBody>) -> Fault {
-    pending.failed(Instant::now());
-    let kind = if matches!(error, ConnectError::Tls(_)) { Kind::Tls } else { Kind::Connect };
+    let kind = match error {
+        ConnectError::Overflow(_) => Kind::Overflow,
+        ConnectError::Tls(_) => Kind::Tls,
+        ConnectError::Timeout | ConnectError::Tcp(_) | ConnectError::Http(_) => Kind::Connect,
+    };
+    if kind != Kind::Overflow {
+        pending.failed(Outcome::NoConnection, Instant::now());
+    }
     let detail = format!("{}: {error}", pending.endpoint().address);
     Fault { kind, detail, unsent: Some(Box::new(request)), reused: false }
 }
@@ -442,8 +483,11 @@ fn no_answer(
     reused: bool,
 ) -> Fault {
     let kind = if unsent.is_some() { Kind::Unsent } else { kind_of(error) };
-    if !matches!(kind, Kind::Unsent | Kind::Unprocessed | Kind::Downstream | Kind::Idle) {
-        pending.failed(Instant::now());
+    let blameless = matches!(kind, Kind::Unsent | Kind::Unprocessed | Kind::Downstream | Kind::Idle)
+        // It was most likely closing: its turn was over.
+        || (kind == Kind::Reset && reused);
+    if !blameless {
+        pending.failed(Outcome::NoAnswer, Instant::now());
     }
     let detail = format!("{}: {}", pending.endpoint().address, chain(error));
     Fault { kind, detail, unsent, reused }

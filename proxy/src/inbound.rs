@@ -15,7 +15,6 @@ use crate::forward::{self, Answer, Plan};
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
-use crate::snapshot::wants_http2;
 use crate::telemetry::record::Record;
 use crate::telemetry::{Direction, Reason};
 use crate::worker::Plane;
@@ -120,7 +119,7 @@ async fn to_application(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
-    let plan = Plan { http2: wants_http2(application.spec.protocol), per_try: None, retry: None };
+    let plan = Plan { http2: application.spec.http2, request: None, per_try: None, retry: None };
     let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
     Ok(forward::send(application, plan, head, body, record).await?)
 }
@@ -135,7 +134,7 @@ pub(crate) fn address(
     http2: bool,
 ) -> Result<(), Refusal> {
     let illegal = |_: http::Error| Refusal::new(Reason::BadPath, "the request cannot be written");
-    let http2 = http2 || wants_http2(spec.protocol);
+    let http2 = http2 || spec.http2;
     let path = match &target.query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),

@@ -1,4 +1,7 @@
-//! Requests from our application to other services: which service → which rule → which backend → which endpoint.
+//! Requests from our application to other services: which service → which rule → other origins → faults → which backend →
+//! which endpoint.
+
+mod fault;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,11 +9,13 @@ use std::time::Duration;
 
 use http::header::LOCATION;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use weft_bundle::body::{Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
+use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
-use weft_bundle::engine::{FrontendRef, Routed, edit_headers, redirect_location, split};
+use weft_bundle::engine::{
+    CrossOrigin, FrontendRef, Grant, Injected, Routed, edit_headers, redirect_location, split,
+};
 
 use crate::answer::{self, Refusal};
 use crate::cluster::Cluster;
@@ -19,7 +24,6 @@ use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
-use crate::snapshot::wants_http2;
 use crate::telemetry::record::Record;
 use crate::telemetry::{Direction, Reason};
 use crate::worker::Plane;
@@ -33,7 +37,8 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     let Some(plane) = shared.plane.load_full() else {
         return answer::refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
     };
-    match walk(connection, &plane, request, &mut record).await {
+    let mut grant = None;
+    let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
         Ok(Outcome::Upstream { answer: (response, lease), rule, backend }) => {
             record.status = response.status().as_u16();
             let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
@@ -54,22 +59,39 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
             edit_headers(edits, response.headers_mut());
             response
         }
+        Ok(Outcome::Preflight(fields)) => {
+            let mut response = answer::preflight(record);
+            response.headers_mut().extend(fields);
+            response
+        }
+        Ok(Outcome::Abort { abort, edits }) => {
+            let mut response = answer::abort(abort, record);
+            edit_headers(edits, response.headers_mut());
+            response
+        }
         Err(refusal) => answer::refuse(refusal, record),
+    };
+    if let Some(grant) = grant {
+        grant.apply(response.headers_mut());
     }
+    response
 }
 
 enum Outcome<'e> {
     Upstream { answer: Answer, rule: &'e Rule, backend: &'e Backend },
     Redirect { location: HeaderValue, status: StatusCode, edits: &'e HeaderEdits },
     Respond { status: StatusCode, text: Option<&'e str>, edits: &'e HeaderEdits },
+    Preflight(HeaderMap),
+    Abort { abort: &'e Abort, edits: &'e HeaderEdits },
 }
 
-/// The path of a request, in the order it is travelled.
+/// The path of a request, in the order it is travelled. The grant is what other origins are told, whatever the outcome.
 async fn walk<'e>(
     connection: &Connection,
     plane: &'e Plane,
     request: Request<Incoming>,
     record: &mut Record,
+    grant: &mut Option<Grant<'e>>,
 ) -> Result<Outcome<'e>, Refusal> {
     let (head, incoming) = request.into_parts();
     record.log(|log| {
@@ -88,12 +110,27 @@ async fn walk<'e>(
     let routed = plane.snapshot.engine.route(frontend, &target.request(&head));
     let Routed { rule, .. } = routed;
     record.log(|log| log.rule = Some(rule.origin.to_string()));
+    match routed.cross_origin(&target.request(&head)) {
+        None => {}
+        Some(CrossOrigin::Preflight(fields)) => return Ok(Outcome::Preflight(fields)),
+        Some(CrossOrigin::Refused) => {
+            return Err(Refusal::new(Reason::OriginRefused, "this origin may not ask"));
+        }
+        Some(CrossOrigin::Pass(given)) => *grant = Some(given),
+    }
     let edits = &rule.response_headers;
     match &rule.action {
         Action::Forward(backends) => {
+            let limit = limit(rule.timeouts.request);
+            let (Injected { abort, .. }, limit) = fault::meet(rule.fault.as_ref(), limit, record).await?;
+            if let Some(abort) = abort {
+                record.aborted();
+                return Ok(Outcome::Abort { abort, edits });
+            }
             let backend = split(backends, fastrand::u64(..))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
-            let answer = forward(connection, plane, &target, routed, backend, head, incoming, record).await?;
+            let answer =
+                forward(connection, plane, &target, routed, backend, (head, incoming), limit, record).await?;
             Ok(Outcome::Upstream { answer, rule, backend })
         }
         Action::Redirect(redirect) => {
@@ -128,8 +165,8 @@ async fn forward(
     target: &Target,
     routed: Routed<'_>,
     backend: &Backend,
-    mut head: Parts,
-    incoming: Incoming,
+    (mut head, incoming): (Parts, Incoming),
+    time: Option<Duration>,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     let rule = routed.rule;
@@ -137,7 +174,7 @@ async fn forward(
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
     let spec = &cluster.spec;
     // Between sidecars HTTP/2 stays HTTP/2; an endpoint without one need not speak more than its port declares.
-    let http2 = wants_http2(spec.protocol) || (spec.tls.is_some() && head.version == Version::HTTP_2);
+    let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
 
     fields::strip_request(&mut head.headers);
     let rewrite = rule.rewrite.as_ref();
@@ -150,20 +187,17 @@ async fn forward(
 
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
-    let plan = Plan { http2, per_try: limit(per_try), retry: rule.retry.as_ref() };
+    let plan = Plan { http2, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
     let body = RequestBody::replayable(incoming, idle);
-    let end = body.end();
-    let sending = forward::send(&cluster, plan, head, body, record);
-    match limit(request) {
-        None => Ok(sending.await?),
-        Some(limit) => match end.and_then_within(limit, sending).await {
-            Some(sent) => Ok(sent?),
-            None => {
-                let detail = format!("no response within {} ms", limit.as_millis());
-                Err(Refusal::new(Reason::RequestTimeout, detail))
-            }
-        },
-    }
+    forward::send(&cluster, plan, head, body, record).await.map_err(|failure| match limit(request) {
+        // All of it, also what an injected delay took.
+        Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
+        Some(_) | None => failure.into(),
+    })
+}
+
+fn timed_out(limit: Duration) -> Refusal {
+    Refusal::new(Reason::RequestTimeout, format!("no response within {} ms", limit.as_millis()))
 }
 
 /// The cluster that a backend names.

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use rcgen::{
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use crate::identity::Identity;
 use crate::snapshot::{ApplyError, Generation, Snapshot};
@@ -231,6 +233,41 @@ where
 /// A server that answers with a text.
 pub(crate) async fn says(text: &'static str) -> SocketAddr {
     upstream(Speaks::Http1, move |_| async move { reply(text) }).await
+}
+
+/// A server that answers once it is let, and counts.
+pub(crate) struct Held {
+    pub(crate) address: SocketAddr,
+    seen: Arc<AtomicUsize>,
+    open: watch::Sender<bool>,
+}
+
+impl Held {
+    pub(crate) async fn start(speaks: Speaks) -> Self {
+        let (open, opened) = watch::channel(false);
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        let address = upstream(speaks, move |_| {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut opened = opened.clone();
+            async move {
+                opened.wait_for(|open| *open).await.unwrap();
+                reply("held")
+            }
+        })
+        .await;
+        Self { address, seen, open }
+    }
+
+    /// Requests that came so far.
+    pub(crate) fn seen(&self) -> usize {
+        self.seen.load(Ordering::SeqCst)
+    }
+
+    /// Answers what came and what will come.
+    pub(crate) fn release(&self) {
+        self.open.send(true).unwrap();
+    }
 }
 
 // ------------------------------------------------------------------------------------------------------ clients

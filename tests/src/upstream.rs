@@ -2,7 +2,7 @@
 //!
 //! It speaks HTTP/1.1 and HTTP/2 with prior knowledge on one port. The answer is JSON: `service`, `version`, `method`,
 //! `path`, `host`, `headers`, `body`. Request headers tell it to misbehave: `x-bench-status: 503` answers with that
-//! status, `x-bench-delay-ms: 200` answers late. One that [`Upstream::calls`] another asks it, through its own
+//! status, `x-bench-delay-ms: 200` answers late, `x-bench-hold: yes` when the test says so ([`Upstream::release`]). One that [`Upstream::calls`] another asks it, through its own
 //! sidecar, for each request, and puts the answer under `called`.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::client::{Call, Client, Protocol};
@@ -39,6 +40,9 @@ struct Shared {
     service: String,
     version: String,
     hits: AtomicU64,
+    /// Requests that wait to be released, and whether they are.
+    held: AtomicU64,
+    released: watch::Sender<bool>,
     /// The sidecar to send through, and what to send.
     calls: Option<(SocketAddr, Call)>,
     /// Connections to that sidecar that are not in use.
@@ -67,6 +71,8 @@ impl Upstream {
             service: service.to_owned(),
             version: version.to_owned(),
             hits: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            released: watch::Sender::new(false),
             calls,
             idle: Mutex::default(),
         });
@@ -85,6 +91,32 @@ impl Upstream {
     /// How many requests it has been sent.
     pub fn hits(&self) -> u64 {
         self.shared.hits.load(Ordering::Relaxed)
+    }
+
+    /// How many requests it holds until it is told to answer them.
+    pub fn holds(&self) -> u64 {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+
+    /// Answers the requests that it holds, and from now on those that ask to be held.
+    pub fn release(&self) {
+        self.shared.released.send_replace(true);
+    }
+}
+
+/// One request that waits to be released.
+struct Held<'s>(&'s AtomicU64);
+
+impl<'s> Held<'s> {
+    fn new(count: &'s AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -143,6 +175,11 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Full<By
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     if let Some(delay) = number(&head.headers, "x-bench-delay-ms") {
         tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    if head.headers.contains_key("x-bench-hold") {
+        let _held = Held::new(&shared.held);
+        // An error means that the upstream is gone.
+        let _ = shared.released.subscribe().wait_for(|released| *released).await;
     }
     let headers: BTreeMap<&str, String> = head
         .headers

@@ -144,7 +144,7 @@ pub struct Warmup {
     pub duration: DurationText,
     /// From how many per cent of their share.
     pub minimum_percent: u32,
-    /// How fast, in thousandths: 1000 is evenly, more is slow at first.
+    /// How fast, in thousandths: 1000 is evenly, more is fast at first.
     pub aggression_thousandths: u32,
 }
 

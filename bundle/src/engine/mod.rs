@@ -1,7 +1,7 @@
 //! The decision engine: given a body and a request, which rule, which backend, and may it pass.
 //!
 //! ```text
-//! outbound: authority → Frontend → first matching Entry → Rule → split → Backend
+//! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend
 //! gateway:  port and host → Listener → its Frontend, as above; its access
 //! inbound:  port → audits, first deny or allow → Permit or Denial
 //! ```
@@ -18,6 +18,8 @@ mod facts;
 mod predicate;
 mod access;
 mod action;
+mod cors;
+mod fault;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,13 +35,18 @@ pub use self::action::{
     FRAMING, edit_headers, is_authority, is_path_text, is_substitution, redirect_location, split,
     split_authority,
 };
+use self::cors::CorsMatcher;
+pub use self::cors::{CrossOrigin, Grant};
 pub use self::facts::{Facts, ResponseFacts, Token};
+pub use self::fault::{Injected, inject};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
-use crate::body::{Action, Body, Entry, Frontend, InboundPort, Listener, PathRewrite, Rule, Target};
+use crate::body::{
+    Action, Body, Entry, Fraction, Frontend, InboundPort, Listener, PathRewrite, Rule, Target,
+};
 
 /// What is looked at of a request.
 #[derive(Clone, Copy, Debug)]
@@ -73,14 +80,23 @@ pub struct Engine {
     body: Arc<Body>,
     /// Frontends by host and port.
     hosts: HashMap<String, Vec<(u16, usize)>>,
-    /// The conditions of each frontend's entries: outbound ones, then listeners, in the body's order.
-    frontends: Vec<Vec<RequestMatcher>>,
+    /// What was compiled of each frontend: outbound ones, then listeners, in the body's order.
+    frontends: Vec<Compiled>,
     /// The access list of each inbound port, then of each listener, in the body's order.
     access: Vec<AccessMatcher>,
     /// The host patterns of each listener, in the body's order.
     listeners: Vec<Vec<HostPattern>>,
     /// The expressions of rewrites, by their text.
     rewrites: HashMap<String, Regex>,
+}
+
+/// A frontend, compiled.
+#[derive(Debug)]
+struct Compiled {
+    /// The conditions of its entries.
+    entries: Vec<RequestMatcher>,
+    /// What its rules say to other origins, by their number; `otherwise` comes last. Empty if none says anything.
+    cors: Vec<Option<CorsMatcher>>,
 }
 
 /// Why a body cannot be used.
@@ -197,6 +213,8 @@ pub struct Routed<'e> {
     pub rule: &'e Rule,
     /// The compiled expression of the rule's rewrite, if it has one.
     rewrite: Option<&'e Regex>,
+    /// What the rule says to other origins, if it does.
+    cors: Option<&'e CorsMatcher>,
 }
 
 impl<'e> Routed<'e> {
@@ -210,6 +228,11 @@ impl<'e> Routed<'e> {
     pub fn rewritten_path(&self, path: &CanonicalPath) -> Option<String> {
         let rewrite = self.rule.rewrite.as_ref()?.path.as_ref()?;
         Some(action::rewrite_path(rewrite, self.matched_path(), path, self.rewrite))
+    }
+
+    /// What the rule says to the origin of a request, before all else that it does; none if it says nothing to any.
+    pub fn cross_origin(&self, request: &Request<'_>) -> Option<CrossOrigin<'e>> {
+        self.cors.map(|cors| cors.decide(request))
     }
 }
 
@@ -290,19 +313,21 @@ impl Engine {
         FrontendRef { index, frontend }: FrontendRef<'e>,
         holds: impl Fn(&RequestMatcher) -> bool,
     ) -> Routed<'e> {
-        let matchers = self.frontends.get(index).map(Vec::as_slice).unwrap_or_default();
+        let compiled = self.frontends.get(index);
+        let matchers = compiled.map(|compiled| compiled.entries.as_slice()).unwrap_or_default();
         let hit = matchers.iter().zip(&frontend.entries).enumerate().find(|(_, (matcher, _))| holds(matcher));
         let found =
             hit.and_then(|(place, (_, entry))| Some(((place, entry), frontend.rules.get(entry.rule)?)));
-        let (entry, rule) = match found {
-            Some((entry, rule)) => (Some(entry), rule),
-            None => (None, &frontend.otherwise),
+        let (entry, rule, number) = match found {
+            Some((entry, rule)) => (Some(entry), rule, entry.1.rule),
+            None => (None, &frontend.otherwise, frontend.rules.len()),
         };
+        let cors = compiled.and_then(|compiled| compiled.cors.get(number)?.as_ref());
         let rewrite = match rule.rewrite.as_ref().and_then(|rewrite| rewrite.path.as_ref()) {
             Some(PathRewrite::Regex { pattern, .. }) => self.rewrites.get(pattern),
             Some(PathRewrite::Full(_) | PathRewrite::Matched(_)) | None => None,
         };
-        Routed { entry, rule, rewrite }
+        Routed { entry, rule, rewrite, cors }
     }
 
     /// The inbound port of that number.
@@ -357,7 +382,7 @@ impl Engine {
     }
 }
 
-fn compile_frontend(body: &Body, frontend: &Frontend) -> Result<Vec<RequestMatcher>, BuildError> {
+fn compile_frontend(body: &Body, frontend: &Frontend) -> Result<Compiled, BuildError> {
     let place = || format!("{}:{}", frontend.service, frontend.port);
     for rule in frontend.rules.iter().chain([&frontend.otherwise]) {
         check_rule(body, rule, &place)?;
@@ -366,8 +391,15 @@ fn compile_frontend(body: &Body, frontend: &Frontend) -> Result<Vec<RequestMatch
         return Err(BuildError::MissingRule { place: place() });
     }
     let compile = |entry: &Entry| RequestMatcher::compile(&entry.condition);
-    let matchers: Result<_, _> = frontend.entries.iter().map(compile).collect();
-    matchers.map_err(|source| BuildError::Match { place: place(), source })
+    let refuse = |source| BuildError::Match { place: place(), source };
+    let entries = frontend.entries.iter().map(compile).collect::<Result<_, _>>().map_err(refuse)?;
+    let rules = || frontend.rules.iter().chain([&frontend.otherwise]);
+    let compile = |rule: &Rule| rule.cors.as_ref().map(CorsMatcher::compile).transpose();
+    let cors = match rules().any(|rule| rule.cors.is_some()) {
+        true => rules().map(compile).collect::<Result<_, _>>().map_err(refuse)?,
+        false => Vec::new(),
+    };
+    Ok(Compiled { entries, cors })
 }
 
 fn compile_inbound(body: &Body) -> Result<Vec<AccessMatcher>, BuildError> {
@@ -422,13 +454,20 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
     }
     edits(&rule.request_headers)?;
     edits(&rule.response_headers)?;
+    let share = |share: Fraction| match share.is_valid() {
+        true => Ok(()),
+        false => illegal(&format!("{} of {}", share.numerator, share.denominator)),
+    };
     for mirror in &rule.mirrors {
         check_cluster(body, &mirror.cluster, place)?;
-        if !mirror.share.is_valid() {
-            return illegal(&format!("{} of {}", mirror.share.numerator, mirror.share.denominator));
-        }
+        share(mirror.share)?;
     }
-    if let Some(abort) = rule.fault.as_ref().and_then(|fault| fault.abort.as_ref()) {
+    let fault = rule.fault.as_ref();
+    if let Some(delay) = fault.and_then(|fault| fault.delay.as_ref()) {
+        share(delay.share)?;
+    }
+    if let Some(abort) = fault.and_then(|fault| fault.abort.as_ref()) {
+        share(abort.share)?;
         status(abort.status)?;
     }
     match &rule.action {

@@ -132,6 +132,7 @@ impl<'m> Asked<'m> {
             ),
             (Feature::HealthChecks, of.field(Settings::HEALTH_CHECK, |_| true)),
             (Feature::ConnectionSettings, of.connection()),
+            (Feature::ProxyProtocol, of.field(Settings::PROXY_PROTOCOL, |_| true)),
             (Feature::RateLimits, of.field(Settings::RATE_LIMITS, |limits| !limits.is_empty())),
         ];
         for (feature, place) in asked {
@@ -162,6 +163,5 @@ impl<'m> Wanted<'m> {
             .or_else(|| self.field(Settings::STREAMS_PER_CONNECTION, |_| true))
             .or_else(|| self.field(Settings::KEEPALIVE, |_| true))
             .or_else(|| self.field(Settings::UPGRADE_TO_HTTP2, |upgrade| *upgrade))
-            .or_else(|| self.field(Settings::PROXY_PROTOCOL, |_| true))
     }
 }

@@ -45,6 +45,69 @@ fn ask(request: &str) -> Trace {
     trace(&compilation.mesh, &question).unwrap()
 }
 
+/// A rule that browsers of other origins may ask, and that some requests fail on purpose.
+const BROWSERS: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: cart }
+spec:
+  parentRefs: [ { group: '', kind: Service, name: cart } ]
+  rules:
+  - name: open
+    filters: [ { type: CORS, cors: { allowOrigins: [ 'https://shop.example' ], exposeHeaders: [ x-total ] } } ]
+    backendRefs: [ { name: cart, port: 80 } ]
+---
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: cart }
+spec:
+  targetRefs: [ { kind: HTTPRoute, name: cart } ]
+  fault: { delay: { fixed: 2s, percent: 10 }, abort: { grpcStatus: 14, percent: 1 } }
+";
+
+#[test]
+fn browsers_are_told_what_the_proxy_tells_them() {
+    let (_, compilation) = compile_text(BROWSERS);
+    assert!(!compilation.has_errors(), "{:?}", compilation.diagnostics);
+    let from = compilation.mesh.find("default", "web").unwrap();
+    let ask = |request: &str, fields: &[&str]| {
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
+        let question = Question::parse(from, "10.0.0.1".parse().unwrap(), request, &fields).unwrap();
+        let trace = trace(&compilation.mesh, &question).unwrap();
+        let texts: Vec<_> = trace.steps.iter().map(|step| format!("{}: {}", step.stage, step.text)).collect();
+        (trace, texts)
+    };
+    let (shop, evil) = ("origin: https://shop.example", "origin: https://evil.example");
+    let asks = "access-control-request-method: GET";
+    let (preflight, _) = ask("OPTIONS http://cart/", &[shop, asks]);
+    assert_eq!((preflight.decision, preflight.status), (Decision::Respond, Some(204)));
+    assert_eq!(preflight.rule.unwrap().name.as_deref(), Some("open"));
+    let (refused, _) = ask("OPTIONS http://cart/", &[evil, asks]);
+    assert_eq!((refused.decision, refused.status), (Decision::Respond, Some(403)));
+
+    let (forwarded, texts) = ask("GET http://cart/", &[shop]);
+    assert_eq!(forwarded.decision, Decision::Forward);
+    let told = &forwarded.backends[0].arriving.as_ref().unwrap().response_headers;
+    let told: Vec<_> = told.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("access-control-allow-origin", "https://shop.example"),
+            ("access-control-expose-headers", "x-total"),
+            ("vary", "origin")
+        ]
+    );
+    for text in [
+        "cors: the response says that this origin may read it",
+        "fault: 10 of 100 wait 2s",
+        "fault: 1 of 100 are answered with gRPC status 14",
+    ] {
+        assert!(texts.iter().any(|said| said == text), "{texts:#?}");
+    }
+    let (_, texts) = ask("GET http://cart/", &[evil]);
+    assert!(!texts.iter().any(|text| text.starts_with("cors")), "{texts:#?}");
+}
+
 #[test]
 fn a_split_names_its_shares_and_the_rule() {
     let trace = ask("GET http://cart/api/x");

@@ -142,7 +142,7 @@ impl Access {
 /// One decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// The stage: `frontend`, `listener`, `route`, `rewrite`, `split`, `mirror`, `token`, `access`.
+    /// The stage: `frontend`, `listener`, `route`, `cors`, `fault`, `rewrite`, `split`, `mirror`, `token`, `access`.
     pub stage: &'static str,
     /// What was decided, in words.
     pub text: String,

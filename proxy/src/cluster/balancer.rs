@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use weft_bundle::body::LoadBalancer;
 
+use super::outliers::{Outcome, millis};
+use super::view::View;
 use super::{Cluster, Endpoint};
 
 /// What an endpoint is taken to need before anything was measured.
@@ -65,93 +67,126 @@ fn nanos(duration: Duration) -> f64 {
 
 /// One request on an endpoint; counts as its load while it lives.
 #[derive(Debug)]
-pub(crate) struct Pending(Rc<Endpoint>);
+pub(crate) struct Pending {
+    endpoint: Rc<Endpoint>,
+    /// Whether it waits for others to be done with their connections, for which the endpoint is not to blame.
+    in_line: Cell<bool>,
+}
 
 impl Pending {
     pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
-        &self.0
+        &self.endpoint
     }
 
-    /// Notes the time from sending to a response's head.
-    pub(crate) fn answered(&self, rtt: Duration, now: Instant, status: http::StatusCode) {
-        let busy = status == http::StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
-        self.0.load.observe(if busy { rtt.max(PENALTY) } else { rtt }, now);
+    /// Notes the time from sending to a response's head, and its status, which may be one that a gRPC status stands for.
+    pub(crate) fn answered(&self, rtt: Duration, now: Instant, status: u16) {
+        let busy = status == 429 || status >= 500;
+        self.endpoint.load.observe(if busy { rtt.max(PENALTY) } else { rtt }, now);
+        self.endpoint.health.report(self.endpoint.place, Outcome::Answered(status), now);
     }
 
     /// Notes that nothing came.
-    pub(crate) fn failed(&self, now: Instant) {
-        self.0.load.observe(PENALTY, now);
+    pub(crate) fn failed(&self, outcome: Outcome, now: Instant) {
+        self.endpoint.load.observe(PENALTY, now);
+        self.endpoint.health.report(self.endpoint.place, outcome, now);
+    }
+
+    /// Notes that nothing came in time.
+    pub(crate) fn timed_out(&self, now: Instant) {
+        if !self.in_line.get() {
+            self.failed(Outcome::NoAnswer, now);
+        }
+    }
+
+    pub(super) fn stands_in_line(&self, in_line: bool) {
+        self.in_line.set(in_line);
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.load.pending.set(self.0.load.pending.get().saturating_sub(1));
+        let pending = &self.endpoint.load.pending;
+        pending.set(pending.get().saturating_sub(1));
     }
 }
 
 impl Cluster {
-    /// Chooses an endpoint, if there is one; not one of `tried` if others can be had.
+    /// Chooses an endpoint, if there is one that is well; not one of `tried` if others can be had.
     pub(crate) fn pick(
         &self,
         tried: &[Rc<Endpoint>],
         now: Instant,
         draw: &mut impl FnMut() -> u64,
     ) -> Option<Pending> {
-        let mut endpoint = self.choose(now, draw)?;
+        self.refresh(now);
+        let view = self.view.borrow();
+        let mut endpoint = self.choose(&view, now, draw)?;
         for _ in 0..REDRAWS {
             if !tried.iter().any(|other| Rc::ptr_eq(other, endpoint)) {
                 break;
             }
-            endpoint = self.choose(now, draw)?;
+            endpoint = self.choose(&view, now, draw)?;
         }
         endpoint.load.pending.set(endpoint.load.pending.get() + 1);
-        Some(Pending(Rc::clone(endpoint)))
+        Some(Pending { endpoint: Rc::clone(endpoint), in_line: Cell::new(false) })
     }
 
-    fn choose(&self, now: Instant, draw: &mut impl FnMut() -> u64) -> Option<&Rc<Endpoint>> {
-        if let [only] = self.endpoints.as_slice() {
+    /// Makes the view again if it is not true any more.
+    fn refresh(&self, now: Instant) {
+        let health = &self.spec.health;
+        health.look(now);
+        let now = millis(now);
+        let mut view = self.view.borrow_mut();
+        if view.version != health.version() || view.until <= now {
+            *view = View::new(&self.endpoints, health, self.spec.warmup, now);
+        }
+    }
+
+    fn choose<'v>(
+        &self,
+        view: &'v View,
+        now: Instant,
+        draw: &mut impl FnMut() -> u64,
+    ) -> Option<&'v Rc<Endpoint>> {
+        if let [only] = view.endpoints.as_slice() {
             return Some(only);
         }
-        match self.spec.load_balancer {
+        let place = match self.spec.load_balancer {
             // A body that asks for a hash is refused before it comes here.
-            LoadBalancer::Random | LoadBalancer::RingHash | LoadBalancer::Maglev => self.by_weight(draw()),
+            LoadBalancer::Random | LoadBalancer::RingHash | LoadBalancer::Maglev => view.by_share(draw()),
             LoadBalancer::RoundRobin => {
                 let turn = self.turn.get();
                 self.turn.set(turn.wrapping_add(1));
-                self.by_weight(turn)
+                view.by_turn(turn)
             }
             LoadBalancer::PeakEwma => {
-                self.better(draw, |e| e.load.latency(now) * f64::from(e.load.pending.get() + 1))
+                better(view, draw, |e, _| e.load.latency(now) * f64::from(e.load.pending.get() + 1))
             }
             LoadBalancer::LeastRequest => {
-                self.better(draw, |e| f64::from(e.load.pending.get() + 1) / f64::from(e.weight))
+                // Shares have far fewer than 52 bits.
+                better(view, draw, |e, share| f64::from(e.load.pending.get() + 1) / share as f64)
             }
-        }
+        };
+        view.endpoints.get(place?)
     }
+}
 
-    /// The better of two that differ.
-    fn better(
-        &self,
-        draw: &mut impl FnMut() -> u64,
-        load: impl Fn(&Endpoint) -> f64,
-    ) -> Option<&Rc<Endpoint>> {
-        let first = self.by_weight(draw())?;
-        let mut second = self.by_weight(draw())?;
-        for _ in 0..REDRAWS {
-            if !Rc::ptr_eq(first, second) {
-                break;
-            }
-            second = self.by_weight(draw())?;
+/// The place of the better of two that differ.
+fn better(
+    view: &View,
+    draw: &mut impl FnMut() -> u64,
+    load: impl Fn(&Endpoint, u64) -> f64,
+) -> Option<usize> {
+    let first = view.by_share(draw())?;
+    let mut second = view.by_share(draw())?;
+    for _ in 0..REDRAWS {
+        if first != second {
+            break;
         }
-        Some(if load(second) < load(first) { second } else { first })
+        second = view.by_share(draw())?;
     }
-
-    /// The endpoint that a point falls on, each as wide as its weight.
-    fn by_weight(&self, point: u64) -> Option<&Rc<Endpoint>> {
-        let point = point.checked_rem(*self.sums.last()?)?;
-        self.endpoints.get(self.sums.partition_point(|sum| *sum <= point))
-    }
+    let load = |place: usize| Some(load(view.endpoints.get(place)?, view.share(place)));
+    Some(if load(second)? < load(first)? { second } else { first })
 }
 
 #[cfg(test)]
@@ -192,7 +227,7 @@ mod tests {
         let mut draw = || draws.next().unwrap();
         let first = cluster.pick(&[], now, &mut draw).unwrap();
         let bad = Rc::clone(first.endpoint());
-        first.answered(Duration::from_millis(1), now, http::StatusCode::SERVICE_UNAVAILABLE);
+        first.answered(Duration::from_millis(1), now, 503);
         drop(first);
         for _ in 0..10 {
             assert!(!Rc::ptr_eq(cluster.pick(&[], now, &mut draw).unwrap().endpoint(), &bad));

@@ -8,10 +8,15 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
+use weft_bundle::body::Keepalive;
+use weft_bundle::duration::DurationText;
 
+use super::limits::Limit;
 use super::pool::{OneByOne, Shared};
 use super::{ClusterSpec, Endpoint};
 use crate::message::head::MAX_HEAD_BYTES;
@@ -32,6 +37,8 @@ pub(crate) enum ConnectError {
     Tcp(std::io::Error),
     Tls(std::io::Error),
     Http(hyper::Error),
+    /// There are as many as there may be.
+    Overflow(Limit),
 }
 
 impl fmt::Display for ConnectError {
@@ -41,39 +48,45 @@ impl fmt::Display for ConnectError {
             Self::Tcp(error) => write!(f, "no connection: {error}"),
             Self::Tls(error) => write!(f, "no TLS: {error}"),
             Self::Http(error) => write!(f, "no HTTP: {error}"),
+            Self::Overflow(limit) => write!(f, "the limit of {} is reached", limit.as_str()),
         }
     }
 }
 
 impl std::error::Error for ConnectError {}
 
-/// Opens a connection for one request at a time.
+/// Opens a connection for one request at a time. The permit, where connections are bounded, is given back when it ends.
 pub(crate) async fn open_one_by_one(
     spec: &ClusterSpec,
     endpoint: &Endpoint,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<OneByOne, ConnectError> {
     let open = async {
-        let tcp = open_tcp(endpoint).await?;
+        let tcp = open_tcp(spec, endpoint).await?;
         match &spec.tls {
-            None => start_http1(spec, tcp).await,
-            Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?).await,
+            None => start_http1(spec, tcp, permit).await,
+            Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?, permit).await,
         }
     };
     let sender = counted(spec, open).await?;
-    Ok(OneByOne::new(sender, Instant::now()))
+    Ok(OneByOne::new(sender, &spec.keep, Instant::now()))
 }
 
-/// Opens a connection for many requests at once.
-pub(crate) async fn open_shared(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<Shared, ConnectError> {
+/// Opens a connection for many requests at once; the permit as above.
+pub(crate) async fn open_shared(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Result<Shared, ConnectError> {
     let open = async {
-        let tcp = open_tcp(endpoint).await?;
+        let tcp = open_tcp(spec, endpoint).await?;
         match &spec.tls {
-            None => start_http2(spec, tcp).await,
-            Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?).await,
+            None => start_http2(spec, tcp, permit).await,
+            Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?, permit).await,
         }
     };
     let sender = counted(spec, open).await?;
-    Ok(Shared::new(sender, Instant::now()))
+    Ok(Shared::new(sender, &spec.keep, Instant::now()))
 }
 
 async fn counted<T>(
@@ -91,10 +104,29 @@ async fn counted<T>(
     opened
 }
 
-async fn open_tcp(endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
+async fn open_tcp(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
     let tcp = TcpStream::connect(endpoint.address).await.map_err(ConnectError::Tcp)?;
     tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
+    if let Some(probes) = spec.keepalive {
+        SockRef::from(&tcp).set_tcp_keepalive(&keepalive(probes)).map_err(ConnectError::Tcp)?;
+    }
     Ok(tcp)
+}
+
+/// What is not set is left to the operating system, which counts whole seconds, and none less than one.
+fn keepalive(probes: Keepalive) -> TcpKeepalive {
+    let seconds = |time: DurationText| Duration::from_secs(time.get().as_secs_f64().ceil().max(1.0) as u64);
+    let mut set = TcpKeepalive::new();
+    if let Some(time) = probes.time {
+        set = set.with_time(seconds(time));
+    }
+    if let Some(interval) = probes.interval {
+        set = set.with_interval(seconds(interval));
+    }
+    if let Some(retries) = probes.probes {
+        set = set.with_retries(retries);
+    }
+    set
 }
 
 /// The name is the address, so that no SNI is sent; who may answer is in the configuration's verifier.
@@ -110,6 +142,7 @@ async fn open_tls(
 async fn start_http1<T>(
     spec: &ClusterSpec,
     io: T,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<http1::SendRequest<crate::message::body::RequestBody>, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -119,13 +152,14 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(ConnectError::Http)?;
-    drive(spec, connection);
+    drive(spec, connection, permit);
     Ok(sender)
 }
 
 async fn start_http2<T>(
     spec: &ClusterSpec,
     io: T,
+    permit: Option<OwnedSemaphorePermit>,
 ) -> Result<http2::SendRequest<crate::message::body::RequestBody>, ConnectError>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -140,18 +174,22 @@ where
         .handshake(TokioIo::new(io))
         .await
         .map_err(ConnectError::Http)?;
-    drive(spec, connection);
+    drive(spec, connection, permit);
     Ok(sender)
 }
 
 /// Moves a connection's bytes until it ends, which it does once its last sender is dropped. The worker owns the task.
-fn drive(spec: &ClusterSpec, connection: impl Future<Output = hyper::Result<()>> + 'static) {
+fn drive(
+    spec: &ClusterSpec,
+    connection: impl Future<Output = hyper::Result<()>> + 'static,
+    permit: Option<OwnedSemaphorePermit>,
+) {
     let open = OpenGuard::new(spec.metrics.open.clone());
     tokio::task::spawn_local(async move {
         if let Err(error) = connection.await {
             tracing::debug!(error = %chain(&error), "an upstream connection ended");
         }
-        drop(open);
+        drop((open, permit));
     });
 }
 

@@ -3,13 +3,17 @@
 //! ```text
 //! ClusterSpec  (shared, from the bundle) ── what and how; kept by pointer while its section of the bundle is equal
 //! Cluster      (one per worker) ── Endpoint* ── load and pool of one address
-//! Shared       (one per cluster id) ── the retry budget, counted over all workers
+//! Circuit      (one per spec) ── what is in flight, counted over all workers, and its limits
+//! Health       (one per spec) ── how endpoints do, over all workers; an address keeps its state while it is there
 //! ```
 //! A worker's [`Cluster`] lives as long as its spec's pointer: a reload that does not change the section keeps balancer
 //! state and connections; one that does lets requests in flight finish on the old one.
 
 pub(crate) mod balancer;
-pub(crate) mod budget;
+mod view;
+pub(crate) mod limits;
+pub(crate) mod outliers;
+pub(crate) mod checkout;
 pub(crate) mod connect;
 pub(crate) mod pool;
 
@@ -20,12 +24,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_bundle::body::{LoadBalancer, Protocol};
+use weft_bundle::body::{Keepalive, LoadBalancer, Warmup};
 
 use self::balancer::Load;
-use self::budget::Budget;
 use self::connect::ClientTls;
-pub(crate) use self::pool::Lease;
+use self::limits::Circuit;
+use self::outliers::{Health, millis};
+pub(crate) use self::pool::{Keep, Lease};
+use self::view::View;
 use crate::telemetry::metrics::ClusterMetrics;
 
 /// What a cluster is, ready for use by any worker.
@@ -35,13 +41,18 @@ pub(crate) struct ClusterSpec {
     pub(crate) id: String,
     /// Everything this was made from; an equal section means the same cluster.
     pub(crate) section: Vec<u8>,
-    pub(crate) protocol: Protocol,
     pub(crate) tls: Option<ClientTls>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) load_balancer: LoadBalancer,
     pub(crate) connect_timeout: Duration,
-    pub(crate) idle_timeout: Duration,
-    pub(crate) budget: Arc<Budget>,
+    pub(crate) keep: Keep,
+    /// TCP keep-alive probes.
+    pub(crate) keepalive: Option<Keepalive>,
+    /// Whether requests go as HTTP/2, whatever they came as.
+    pub(crate) http2: bool,
+    pub(crate) circuit: Arc<Circuit>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) warmup: Option<Warmup>,
     pub(crate) metrics: Arc<ClusterMetrics>,
 }
 
@@ -57,45 +68,64 @@ pub(crate) struct EndpointSpec {
 pub(crate) struct Cluster {
     pub(crate) spec: Arc<ClusterSpec>,
     pub(crate) endpoints: Vec<Rc<Endpoint>>,
-    /// Running sums of the weights, for draws.
-    sums: Vec<u64>,
+    /// Those that requests may go to now.
+    view: RefCell<View>,
     /// The next turn of round robin.
     turn: Cell<u64>,
+    /// What this worker does for the cluster beside requests; ends with it.
+    chores: RefCell<Vec<Chore>>,
+}
+
+/// A task that ends when it is dropped.
+#[derive(Debug)]
+struct Chore(tokio::task::JoinHandle<()>);
+
+impl Drop for Chore {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A worker's view of one address: how loaded it is, and open connections.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
+    /// Its place among the endpoints of the spec.
+    place: usize,
     weight: u32,
     load: Load,
+    health: Arc<Health>,
     pub(crate) pool: pool::Pool,
 }
 
 impl Cluster {
     fn new(spec: Arc<ClusterSpec>) -> Self {
-        let mut total = 0;
-        let sums = spec
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                total += u64::from(endpoint.weight.max(1));
-                total
+        let endpoint = |(place, endpoint): (usize, &EndpointSpec)| {
+            Rc::new(Endpoint {
+                address: endpoint.address,
+                place,
+                weight: endpoint.weight.max(1),
+                load: Load::new(Instant::now()),
+                health: Arc::clone(&spec.health),
+                pool: pool::Pool::new(Arc::clone(&spec.circuit), spec.keep),
             })
-            .collect();
-        let endpoints = spec
-            .endpoints
-            .iter()
-            .map(|endpoint| {
-                Rc::new(Endpoint {
-                    address: endpoint.address,
-                    weight: endpoint.weight.max(1),
-                    load: Load::new(Instant::now()),
-                    pool: pool::Pool::default(),
-                })
-            })
-            .collect();
-        Self { spec, endpoints, sums, turn: Cell::new(fastrand::u64(..)) }
+        };
+        let endpoints: Vec<_> = spec.endpoints.iter().enumerate().map(endpoint).collect();
+        let view = View::new(&endpoints, &spec.health, spec.warmup, millis(Instant::now()));
+        let (turn, view) = (Cell::new(fastrand::u64(..)), RefCell::new(view));
+        Self { spec, endpoints, view, turn, chores: RefCell::default() }
+    }
+
+    /// Closes a connection that this worker does not use; false if it uses all of them.
+    fn make_room(&self) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.pool.close_one())
+    }
+
+    fn start_chores(self: &Rc<Self>) {
+        if self.spec.circuit.connections().is_some() {
+            let task = checkout::make_room_for_others(Rc::downgrade(self));
+            self.chores.borrow_mut().push(Chore(tokio::task::spawn_local(task)));
+        }
     }
 }
 
@@ -112,6 +142,7 @@ impl Clusters {
             return Rc::clone(cluster);
         }
         let cluster = Rc::new(Cluster::new(Arc::clone(spec)));
+        cluster.start_chores();
         self.0.borrow_mut().insert(spec.id.clone(), Rc::clone(&cluster));
         cluster
     }
@@ -120,8 +151,9 @@ impl Clusters {
     pub(crate) fn tidy(&self, is_current: impl Fn(&Arc<ClusterSpec>) -> bool, now: Instant) {
         self.0.borrow_mut().retain(|_, cluster| is_current(&cluster.spec));
         for cluster in self.0.borrow().values() {
+            cluster.spec.health.look(now);
             for endpoint in &cluster.endpoints {
-                endpoint.pool.tidy(now, cluster.spec.idle_timeout);
+                endpoint.pool.tidy(now);
             }
         }
     }
@@ -136,7 +168,7 @@ impl Clusters {
 mod tests {
     use super::*;
     use crate::telemetry::Metrics;
-    use weft_bundle::body::RetryBudget;
+    use weft_bundle::body::{ConnectionSettings, Limits, RetryBudget};
 
     /// A cluster with one endpoint per weight, on ports counted from 1.
     pub(super) fn cluster(load_balancer: LoadBalancer, weights: &[u32]) -> Cluster {
@@ -144,17 +176,24 @@ mod tests {
             address: ([127, 0, 0, 1], port).into(),
             weight: *weight,
         };
+        let endpoints: Vec<_> = (1..).zip(weights).map(endpoint).collect();
+        let metrics = Metrics::new().cluster("test");
+        let addresses = endpoints.iter().map(|endpoint| endpoint.address);
+        let health = Health::new(None, addresses, None, Arc::clone(&metrics), Instant::now());
         Cluster::new(Arc::new(ClusterSpec {
             id: "test".to_owned(),
             section: Vec::new(),
-            protocol: Protocol::Http,
             tls: None,
-            endpoints: (1..).zip(weights).map(endpoint).collect(),
+            endpoints,
             load_balancer,
             connect_timeout: Duration::from_secs(1),
-            idle_timeout: Duration::from_secs(1),
-            budget: Budget::new(RetryBudget { percent: 20, min: 3 }),
-            metrics: Metrics::new().cluster("test"),
+            keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
+            keepalive: None,
+            http2: false,
+            circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
+            health,
+            warmup: None,
+            metrics,
         }))
     }
 }

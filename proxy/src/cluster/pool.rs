@@ -7,19 +7,23 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::{http1, http2};
+use tokio::sync::Notify;
+use weft_bundle::body::ConnectionSettings;
+use weft_bundle::duration::DurationText;
 
 use super::Endpoint;
 use super::balancer::Pending;
-use super::budget::ActiveGuard;
+use super::limits::{Circuit, RequestGuard};
 use crate::message::body::RequestBody;
 
-/// How many requests one HTTP/2 connection carries before another is opened.
+/// How many requests one HTTP/2 connection carries at once before another is opened, where policy does not say.
 const STREAMS: usize = 100;
 
-/// The oldest a connection gets, give or take a tenth.
+/// The oldest a connection gets, give or take a tenth, where policy does not say.
 const MAX_AGE: Duration = Duration::from_secs(30 * 60);
 
 /// The most unused HTTP/1.1 connections that are kept per endpoint and worker.
@@ -33,60 +37,131 @@ pub(crate) struct OneByOne {
     retire: Instant,
     /// Since when nobody uses it.
     since: Instant,
+    /// Requests that it has carried.
+    requests: u32,
 }
 
 /// A connection that carries many requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) sender: http2::SendRequest<RequestBody>,
-    streams: Rc<Cell<usize>>,
-    since: Rc<Cell<Instant>>,
+    state: Rc<SharedState>,
+}
+
+#[derive(Debug)]
+struct SharedState {
+    /// Requests that it carries now, and all that it has.
+    streams: Cell<usize>,
+    requests: Cell<u32>,
+    /// Since when nobody uses it.
+    since: Cell<Instant>,
+    /// When it is not used any more.
     retire: Instant,
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
+    circuit: Arc<Circuit>,
+    keep: Keep,
     idle: RefCell<Vec<OneByOne>>,
     shared: RefCell<Vec<Shared>>,
+    /// How many requests of this worker wait for a connection to this endpoint, because there are too many.
+    waiting: Cell<usize>,
+    /// Tells the first of them that a connection, or a stream of one, is free again.
+    pub(super) returned: Notify,
     /// Held while an HTTP/2 connection is opened, so that a burst opens one and not a hundred.
     pub(crate) opening: tokio::sync::Mutex<()>,
 }
 
-fn retirement(now: Instant) -> Instant {
-    let tenth = MAX_AGE / 10;
-    let jitter = u64::try_from(tenth.as_millis()).unwrap_or(0) * 2;
-    now + MAX_AGE - tenth + Duration::from_millis(fastrand::u64(0..=jitter))
+/// How connections are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keep {
+    /// How long nobody may use one.
+    idle_timeout: Duration,
+    /// How old one gets.
+    max_age: Option<Duration>,
+    /// How many requests one carries, all in all.
+    max_requests: u32,
+    /// How many requests an HTTP/2 connection carries at once before another is opened.
+    max_streams: usize,
+}
+
+impl Keep {
+    pub(crate) fn new(idle_timeout: Duration, settings: ConnectionSettings) -> Self {
+        let max_streams = settings.max_streams.map(|streams| usize::try_from(streams).unwrap_or(usize::MAX));
+        Self {
+            idle_timeout,
+            max_age: settings.max_age.map(DurationText::get),
+            max_requests: settings.max_requests.unwrap_or(u32::MAX).max(1),
+            max_streams: max_streams.unwrap_or(STREAMS).max(1),
+        }
+    }
+
+    /// When a connection that is opened now is not used any more. Spread, so that not all are opened again at once; never
+    /// later than policy says.
+    fn retirement(&self, now: Instant) -> Instant {
+        let part = match self.max_age {
+            Some(age) => age.mul_f64(0.9 + 0.1 * fastrand::f64()),
+            None => MAX_AGE.mul_f64(0.9 + 0.2 * fastrand::f64()),
+        };
+        now.checked_add(part).unwrap_or(now + MAX_AGE)
+    }
 }
 
 impl OneByOne {
-    pub(crate) fn new(sender: http1::SendRequest<RequestBody>, now: Instant) -> Self {
-        Self { sender, retire: retirement(now), since: now }
+    /// For its first request.
+    pub(crate) fn new(sender: http1::SendRequest<RequestBody>, keep: &Keep, now: Instant) -> Self {
+        Self { sender, retire: keep.retirement(now), since: now, requests: 1 }
     }
 
-    fn is_usable(&self, now: Instant, idle_timeout: Duration) -> bool {
-        !self.sender.is_closed() && now < self.retire && now < self.since + idle_timeout
+    fn is_usable(&self, now: Instant, keep: &Keep) -> bool {
+        let unused = now.saturating_duration_since(self.since);
+        !self.sender.is_closed()
+            && now < self.retire
+            && unused < keep.idle_timeout
+            && self.requests < keep.max_requests
     }
 }
 
 impl Shared {
-    pub(crate) fn new(sender: http2::SendRequest<RequestBody>, now: Instant) -> Self {
-        let (streams, since) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(now)));
-        Self { sender, streams, since, retire: retirement(now) }
+    pub(crate) fn new(sender: http2::SendRequest<RequestBody>, keep: &Keep, now: Instant) -> Self {
+        let (streams, requests) = (Cell::new(0), Cell::new(0));
+        let (since, retire) = (Cell::new(now), keep.retirement(now));
+        Self { sender, state: Rc::new(SharedState { streams, requests, since, retire }) }
     }
 
-    fn is_usable(&self, now: Instant, idle_timeout: Duration) -> bool {
-        let idle = self.streams.get() == 0 && now >= self.since.get() + idle_timeout;
-        !self.sender.is_closed() && now < self.retire && !idle
+    fn is_usable(&self, now: Instant, keep: &Keep) -> bool {
+        let SharedState { streams, requests, since, retire } = &*self.state;
+        let unused = now.saturating_duration_since(since.get());
+        let idle = streams.get() == 0 && unused >= keep.idle_timeout;
+        !self.sender.is_closed() && now < *retire && !idle && requests.get() < keep.max_requests
+    }
+
+    fn is_unused(&self) -> bool {
+        self.state.streams.get() == 0
     }
 }
 
 impl Pool {
+    pub(super) fn new(circuit: Arc<Circuit>, keep: Keep) -> Self {
+        Self {
+            circuit,
+            keep,
+            idle: RefCell::default(),
+            shared: RefCell::default(),
+            waiting: Cell::new(0),
+            returned: Notify::new(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
     /// An unused HTTP/1.1 connection, the one used last: it is the least likely to have been closed.
-    pub(crate) fn take(&self, now: Instant, idle_timeout: Duration) -> Option<OneByOne> {
+    pub(crate) fn take(&self, now: Instant) -> Option<OneByOne> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(connection) = idle.pop() {
-            if connection.is_usable(now, idle_timeout) && connection.sender.is_ready() {
+        while let Some(mut connection) = idle.pop() {
+            if connection.is_usable(now, &self.keep) && connection.sender.is_ready() {
+                connection.requests += 1;
                 return Some(connection);
             }
         }
@@ -95,17 +170,62 @@ impl Pool {
 
     fn give_back(&self, mut connection: OneByOne) {
         connection.since = Instant::now();
+        if self.is_wanted_elsewhere() {
+            return;
+        }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() < MAX_IDLE && connection.since < connection.retire {
+        if idle.len() < MAX_IDLE && connection.is_usable(connection.since, &self.keep) {
             idle.push(connection);
+            self.tell_next();
         }
     }
 
-    /// An HTTP/2 connection with room for one more stream.
-    pub(crate) fn share(&self, now: Instant, idle_timeout: Duration) -> Option<Shared> {
+    /// Whether requests to other endpoints, or of other workers, wait for a connection, and none to this endpoint does.
+    fn is_wanted_elsewhere(&self) -> bool {
+        self.waiting.get() == 0
+            && self.circuit.connections().is_some_and(super::limits::Connections::is_wanted)
+    }
+
+    fn tell_next(&self) {
+        if self.is_waited_for() {
+            self.returned.notify_one();
+        }
+    }
+
+    /// Whether a request of this worker waits for a connection to this endpoint. Later ones stand in line behind it.
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.waiting.get() > 0
+    }
+
+    /// Counts a request as one that waits here.
+    pub(super) fn wait_here(&self) -> WaitHere<'_> {
+        self.waiting.set(self.waiting.get() + 1);
+        WaitHere(&self.waiting)
+    }
+
+    /// Closes the connection that was unused for longest; false if all are used.
+    pub(super) fn close_one(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if !idle.is_empty() {
+            idle.remove(0);
+            return true;
+        }
         let mut shared = self.shared.borrow_mut();
-        shared.retain(|connection| connection.is_usable(now, idle_timeout));
-        shared.iter().find(|connection| connection.streams.get() < STREAMS).cloned()
+        let unused = shared.iter().position(Shared::is_unused);
+        unused.map(|place| shared.remove(place)).is_some()
+    }
+
+    /// Closes every HTTP/1.1 connection that is not used.
+    pub(super) fn close_unused(&self) {
+        self.idle.borrow_mut().clear();
+    }
+
+    /// An HTTP/2 connection with room for one more stream.
+    pub(crate) fn share(&self, now: Instant) -> Option<Shared> {
+        let mut shared = self.shared.borrow_mut();
+        shared.retain(|connection| connection.is_usable(now, &self.keep));
+        let has_room = |connection: &&Shared| connection.state.streams.get() < self.keep.max_streams;
+        shared.iter().find(has_room).cloned()
     }
 
     pub(crate) fn add(&self, connection: Shared) {
@@ -113,9 +233,9 @@ impl Pool {
     }
 
     /// Closes what was unused for too long.
-    pub(super) fn tidy(&self, now: Instant, idle_timeout: Duration) {
-        self.idle.borrow_mut().retain(|connection| connection.is_usable(now, idle_timeout));
-        self.shared.borrow_mut().retain(|connection| connection.is_usable(now, idle_timeout));
+    pub(super) fn tidy(&self, now: Instant) {
+        self.idle.borrow_mut().retain(|connection| connection.is_usable(now, &self.keep));
+        self.shared.borrow_mut().retain(|connection| connection.is_usable(now, &self.keep));
     }
 }
 
@@ -123,10 +243,15 @@ impl Pool {
 /// flight, and the connection.
 #[derive(Debug)]
 pub(crate) struct Lease {
-    connection: Connection,
+    carrier: Carrier,
     /// Last, so that they count until the connection is back.
-    _guards: (Pending, ActiveGuard),
+    _pending: Option<Pending>,
+    _request: Option<RequestGuard>,
 }
+
+/// What a response comes over.
+#[derive(Debug)]
+pub(crate) struct Carrier(Connection);
 
 #[derive(Debug)]
 enum Connection {
@@ -137,38 +262,58 @@ enum Connection {
 /// One stream on a shared connection.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    streams: Rc<Cell<usize>>,
-    since: Rc<Cell<Instant>>,
+    state: Rc<SharedState>,
+    endpoint: Weak<Endpoint>,
 }
 
 impl Stream {
-    pub(crate) fn open(connection: &Shared) -> Self {
-        connection.streams.set(connection.streams.get() + 1);
-        Self { streams: Rc::clone(&connection.streams), since: Rc::clone(&connection.since) }
+    pub(crate) fn open(connection: &Shared, endpoint: &Rc<Endpoint>) -> Self {
+        let state = Rc::clone(&connection.state);
+        state.streams.set(state.streams.get() + 1);
+        state.requests.set(state.requests.get().saturating_add(1));
+        Self { state, endpoint: Rc::downgrade(endpoint) }
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.streams.set(self.streams.get().saturating_sub(1));
-        self.since.set(Instant::now());
+        self.state.streams.set(self.state.streams.get().saturating_sub(1));
+        self.state.since.set(Instant::now());
+        if let Some(endpoint) = self.endpoint.upgrade() {
+            let pool = &endpoint.pool;
+            if self.state.streams.get() == 0 && pool.is_wanted_elsewhere() {
+                pool.shared.borrow_mut().retain(|connection| !Rc::ptr_eq(&connection.state, &self.state));
+            } else {
+                pool.tell_next();
+            }
+        }
+    }
+}
+
+impl Carrier {
+    pub(crate) fn one_by_one(connection: OneByOne, endpoint: &Rc<Endpoint>) -> Self {
+        Self(Connection::OneByOne { connection, endpoint: Rc::downgrade(endpoint) })
+    }
+
+    pub(crate) fn shared(stream: Stream) -> Self {
+        Self(Connection::Shared { _stream: stream })
     }
 }
 
 impl Lease {
-    pub(crate) fn one_by_one(connection: OneByOne, pending: Pending, active: ActiveGuard) -> Self {
-        let endpoint = Rc::downgrade(pending.endpoint());
-        Self { connection: Connection::OneByOne { connection, endpoint }, _guards: (pending, active) }
+    pub(crate) fn new(carrier: Carrier, pending: Option<Pending>) -> Self {
+        Self { carrier, _pending: pending, _request: None }
     }
 
-    pub(crate) fn shared(stream: Stream, pending: Pending, active: ActiveGuard) -> Self {
-        Self { connection: Connection::Shared { _stream: stream }, _guards: (pending, active) }
+    /// The same, keeping a request's place among those in flight.
+    pub(crate) fn with(self, request: RequestGuard) -> Self {
+        Self { _request: Some(request), ..self }
     }
 
     /// Returns the connection to its pool, after a response that arrived whole. Dropping the lease instead closes an
     /// HTTP/1.1 connection: bytes of the old response may still come over it.
     pub(crate) fn give_back(self) {
-        if let Connection::OneByOne { connection, endpoint } = self.connection {
+        if let Connection::OneByOne { connection, endpoint } = self.carrier.0 {
             if connection.sender.is_ready() {
                 if let Some(endpoint) = endpoint.upgrade() {
                     endpoint.pool.give_back(connection);
@@ -177,6 +322,16 @@ impl Lease {
                 tokio::task::spawn_local(give_back_when_ready(connection, endpoint));
             }
         }
+    }
+}
+
+/// One request that waits for a connection to an endpoint.
+#[derive(Debug)]
+pub(super) struct WaitHere<'p>(&'p Cell<usize>);
+
+impl Drop for WaitHere<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

@@ -19,6 +19,7 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 use super::reason::Reason;
+use crate::cluster::limits::Limit;
 
 /// Which way a request travels, seen from our application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +78,25 @@ struct ClusterLabels {
     cluster: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabels {
+    cluster: String,
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    service: String,
+    fault: &'static str,
+}
+
+/// What policy does to a request on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InjectedFault {
+    Delay,
+    Abort,
+}
+
 /// A histogram of atomics: adding takes no lock, unlike the library's.
 #[derive(Debug, Default)]
 pub(crate) struct Latency {
@@ -125,6 +145,9 @@ pub(crate) struct ServiceMetrics {
     requests: Family<RequestLabels, Counter>,
     by_end: Vec<OnceLock<Counter>>,
     latency: Arc<Latency>,
+    faults: Family<FaultLabels, Counter>,
+    /// Delays, and aborts.
+    injected: [OnceLock<Counter>; 2],
     pub(crate) audited: Counter,
     pub(crate) would_deny: Counter,
 }
@@ -155,6 +178,20 @@ impl ServiceMetrics {
         }
         self.latency.observe(elapsed);
     }
+
+    /// Counts a fault that policy injected.
+    pub(crate) fn fault(&self, fault: InjectedFault) {
+        let [delays, aborts] = &self.injected;
+        let (cell, name) = match fault {
+            InjectedFault::Delay => (delays, "delay"),
+            InjectedFault::Abort => (aborts, "abort"),
+        };
+        cell.get_or_init(|| {
+            let labels = FaultLabels { service: self.service.clone(), fault: name };
+            self.faults.get_or_create_owned(&labels)
+        })
+        .inc();
+    }
 }
 
 /// What is counted about one cluster.
@@ -165,6 +202,25 @@ pub(crate) struct ClusterMetrics {
     pub(crate) connections: Counter,
     pub(crate) connect_failures: Counter,
     pub(crate) open: Gauge,
+    /// Endpoints left out, times that the share did not allow it, and how many are out now.
+    pub(crate) ejections: Counter,
+    pub(crate) ejections_refused: Counter,
+    pub(crate) ejected: Gauge,
+    /// By [`Limit`], in order of declaration.
+    overflow: [Counter; Limit::ALL.len()],
+}
+
+impl ClusterMetrics {
+    /// Requests that a limit held up or refused.
+    pub(crate) fn overflow(&self, limit: Limit) -> &Counter {
+        let [connections, pending, requests, retries] = &self.overflow;
+        match limit {
+            Limit::Connections => connections,
+            Limit::Pending => pending,
+            Limit::Requests => requests,
+            Limit::Retries => retries,
+        }
+    }
 }
 
 /// Counters and gauges of the control half: what bundles came, and which one runs.
@@ -256,11 +312,16 @@ pub struct Metrics {
     durations: Family<ServiceLabels, LatencyMetric>,
     audited: Family<ServiceLabels, Counter>,
     would_deny: Family<ServiceLabels, Counter>,
+    faults: Family<FaultLabels, Counter>,
     retries: Family<ClusterLabels, Counter>,
     retry_overflow: Family<ClusterLabels, Counter>,
     upstream_connections: Family<ClusterLabels, Counter>,
     upstream_open: Family<ClusterLabels, Gauge>,
     connect_failures: Family<ClusterLabels, Counter>,
+    overflow: Family<LimitLabels, Counter>,
+    ejections: Family<ClusterLabels, Counter>,
+    ejections_refused: Family<ClusterLabels, Counter>,
+    ejected: Family<ClusterLabels, Gauge>,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
@@ -285,11 +346,16 @@ impl Metrics {
             durations: Family::default(),
             audited: Family::default(),
             would_deny: Family::default(),
+            faults: Family::default(),
             retries: Family::default(),
             retry_overflow: Family::default(),
             upstream_connections: Family::default(),
             upstream_open: Family::default(),
             connect_failures: Family::default(),
+            overflow: Family::default(),
+            ejections: Family::default(),
+            ejections_refused: Family::default(),
+            ejected: Family::default(),
             connections: Family::default(),
             open: Family::default(),
             refused: Family::default(),
@@ -320,6 +386,11 @@ impl Metrics {
             "Requests in clear text on a permissive port, which a strict one would refuse",
             self.would_deny.clone(),
         );
+        registry.register(
+            "weft_faults_injected",
+            "Delays and errors that policy injected",
+            self.faults.clone(),
+        );
         registry.register("weft_retries", "Tries after the first", self.retries.clone());
         registry.register(
             "weft_retry_budget_overflow",
@@ -341,6 +412,22 @@ impl Metrics {
             "Connections to endpoints that could not be opened",
             self.connect_failures.clone(),
         );
+        registry.register(
+            "weft_upstream_overflow",
+            "Requests that a limit held up (connections) or refused (pending, requests), and retries that one did not allow",
+            self.overflow.clone(),
+        );
+        registry.register(
+            "weft_upstream_ejections",
+            "Endpoints left out because they failed",
+            self.ejections.clone(),
+        );
+        registry.register(
+            "weft_upstream_ejections_refused",
+            "Endpoints that failed and were kept, because as many are left out as may be",
+            self.ejections_refused.clone(),
+        );
+        registry.register("weft_upstream_ejected", "Endpoints left out now", self.ejected.clone());
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
         registry.register(
@@ -380,6 +467,8 @@ impl Metrics {
                 requests: self.requests.clone(),
                 by_end: (0..Reason::ALL.len() * CLASSES.len()).map(|_| OnceLock::new()).collect(),
                 latency: self.durations.get_or_create_owned(&labels).0,
+                faults: self.faults.clone(),
+                injected: Default::default(),
                 audited: self.audited.get_or_create_owned(&labels),
                 would_deny: self.would_deny.get_or_create_owned(&labels),
             })
@@ -398,6 +487,13 @@ impl Metrics {
                 connections: self.upstream_connections.get_or_create_owned(&labels),
                 connect_failures: self.connect_failures.get_or_create_owned(&labels),
                 open: self.upstream_open.get_or_create_owned(&labels),
+                ejections: self.ejections.get_or_create_owned(&labels),
+                ejections_refused: self.ejections_refused.get_or_create_owned(&labels),
+                ejected: self.ejected.get_or_create_owned(&labels),
+                overflow: Limit::ALL.map(|limit| {
+                    let labels = LimitLabels { cluster: cluster.to_owned(), limit: limit.as_str() };
+                    self.overflow.get_or_create_owned(&labels)
+                }),
             })
         });
         Arc::clone(entry)

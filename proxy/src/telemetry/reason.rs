@@ -34,6 +34,12 @@ reasons! {
     DirectResponse = "direct-response", OK;
     /// A rule sent the caller elsewhere.
     Redirect = "redirect", FOUND;
+    /// A browser asked whether it may ask, and was told.
+    Preflight = "preflight", NO_CONTENT;
+    /// A browser asked whether it may ask, for an origin that may not.
+    OriginRefused = "origin-refused", FORBIDDEN;
+    /// Policy injected an error.
+    FaultInjected = "fault-injected", SERVICE_UNAVAILABLE;
     /// Access policy refused.
     AccessDenied = "access-denied", FORBIDDEN;
     /// The port wants mutual TLS, and this connection has none.
@@ -58,6 +64,10 @@ reasons! {
     BackendMissing = "backend-missing", INTERNAL_SERVER_ERROR;
     /// The cluster has no endpoints.
     NoEndpoint = "no-endpoint", SERVICE_UNAVAILABLE;
+    /// All endpoints of the cluster are left out because they fail.
+    NoHealthyEndpoint = "no-healthy-endpoint", SERVICE_UNAVAILABLE;
+    /// As much is in flight to the upstream as its limits allow.
+    Overflow = "overflow", SERVICE_UNAVAILABLE;
     /// No connection to the upstream.
     ConnectFailure = "connect-failure", SERVICE_UNAVAILABLE;
     /// The upstream is not who it should be, or the handshake failed.
@@ -84,6 +94,7 @@ impl Reason {
         matches!(
             self,
             Self::NoEndpoint
+                | Self::NoHealthyEndpoint
                 | Self::ConnectFailure
                 | Self::TlsFailure
                 | Self::RefusedStream

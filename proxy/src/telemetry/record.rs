@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, Version};
 
-use super::metrics::{Direction, ServiceMetrics};
+use super::metrics::{Direction, InjectedFault, ServiceMetrics};
 use super::reason::Reason;
 use crate::worker::connection::Busy;
 
@@ -67,6 +67,8 @@ pub(crate) struct LogFields {
     pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) sequence: u64,
     pub(crate) detail: Option<String>,
+    /// What policy made it wait.
+    pub(crate) delay: Option<Duration>,
 }
 
 impl LogFields {
@@ -111,6 +113,21 @@ impl Record {
         }
     }
 
+    /// Notes that policy makes it wait.
+    pub(crate) fn delayed(&mut self, delay: Duration) {
+        if let Some(service) = &self.service {
+            service.fault(InjectedFault::Delay);
+        }
+        self.log(|log| log.delay = Some(delay));
+    }
+
+    /// Notes that policy answers it with an error.
+    pub(crate) fn aborted(&self) {
+        if let Some(service) = &self.service {
+            service.fault(InjectedFault::Abort);
+        }
+    }
+
     /// Says why it ended, or will end.
     pub(crate) fn because(&mut self, reason: Reason) {
         self.reason = reason;
@@ -136,6 +153,7 @@ impl Drop for Record {
                 status = self.status,
                 reason = self.reason.as_str(),
                 detail = log.detail,
+                injected_delay_ms = log.delay.map(|delay| delay.as_secs_f64() * 1000.0),
                 duration_ms = elapsed.as_secs_f64() * 1000.0,
                 bytes = self.sent,
                 client = log.client.map(tracing::field::display),

@@ -422,9 +422,10 @@ impl DataPlane {
         let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
             let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let metrics = &spec.metrics;
+            let (requests, pending) = spec.circuit.in_flight();
             let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
-                "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get()});
+                "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>()});
             (spec.id.clone(), facts)
         });
         clusters

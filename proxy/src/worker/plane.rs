@@ -3,20 +3,24 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
-use weft_bundle::body::{Cluster, InboundPort, LoadBalancer, PeerTls, RetryBudget, UpstreamTls};
+use weft_bundle::body::{
+    Cluster, ConnectionSettings, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, RetryBudget,
+    UpstreamTls,
+};
 use weft_bundle::engine::{FrontendRef, InboundRef};
 use weft_bundle::feature::Feature;
 
 use super::Shared;
 use super::listener::{Override, find_override};
-use crate::cluster::budget::Budget;
-use crate::cluster::{ClusterSpec, EndpointSpec};
+use crate::cluster::limits::Circuit;
+use crate::cluster::outliers::Health;
+use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
 use crate::identity;
-use crate::snapshot::{ApplyError, Snapshot};
-use crate::telemetry::metrics::{Direction, ServiceMetrics};
+use crate::snapshot::{ApplyError, Snapshot, wants_http2};
+use crate::telemetry::metrics::{ClusterMetrics, Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
 const APPLICATION_IDLE: Duration = Duration::from_secs(4);
@@ -133,22 +137,41 @@ impl Maker<'_> {
                 ids,
             )),
         };
-        let endpoints = cluster.endpoints.iter().map(|endpoint| EndpointSpec {
+        let endpoint = |endpoint: &Endpoint| EndpointSpec {
             address: SocketAddr::new(endpoint.address, endpoint.port),
             weight: endpoint.weight,
-        });
+        };
+        let endpoints: Vec<_> = cluster.endpoints.iter().map(endpoint).collect();
+        let metrics = self.shared.metrics.cluster(id);
         Ok(self.kept_or(ClusterSpec {
             id: id.to_owned(),
             section: self.section(cluster)?,
-            protocol: cluster.protocol,
             tls,
-            endpoints: endpoints.collect(),
+            health: self.health(id, cluster.outliers, &endpoints, &metrics),
+            endpoints,
             load_balancer: cluster.load_balancer,
             connect_timeout: cluster.connect_timeout.get(),
-            idle_timeout: cluster.idle_timeout.get(),
-            budget: Budget::new(cluster.retry_budget),
-            metrics: self.shared.metrics.cluster(id),
+            keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
+            keepalive: cluster.connection.keepalive,
+            http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
+            circuit: Circuit::new(cluster.retry_budget, cluster.limits),
+            warmup: cluster.warmup,
+            metrics,
         }))
+    }
+
+    /// The health of some endpoints; that of addresses which the cluster had before goes on.
+    fn health(
+        &self,
+        id: &str,
+        outliers: Option<Outliers>,
+        endpoints: &[EndpointSpec],
+        metrics: &Arc<ClusterMetrics>,
+    ) -> Arc<Health> {
+        let previous = self.previous.and_then(|previous| previous.clusters.get(id));
+        let previous = previous.map(|spec| &*spec.health);
+        let addresses = endpoints.iter().map(|endpoint| endpoint.address);
+        Health::new(outliers, addresses, previous, Arc::clone(metrics), Instant::now())
     }
 
     /// What the cluster's connections depend on: its own section, who we are, and, with TLS, whom we believe.
@@ -160,8 +183,7 @@ impl Maker<'_> {
                 ids.iter().map(|id| (id, body.trust_anchors.get(id.trust_domain()))).collect()
             }
         };
-        serde_json::to_vec(&(cluster, &body.identity, trust))
-            .map_err(|error| ApplyError::Json(error.to_string()))
+        section(&(cluster, &body.identity, trust))
     }
 
     fn application(
@@ -177,16 +199,21 @@ impl Maker<'_> {
             })?,
         };
         let id = format!("application/{}", port.name);
+        let metrics = self.shared.metrics.cluster(&id);
+        let endpoints = vec![EndpointSpec { address, weight: 1 }];
         Ok(self.kept_or(ClusterSpec {
-            section: format!("{address} {}", port.protocol.as_str()).into_bytes(),
-            protocol: port.protocol,
+            section: section(&(address, port.protocol, port.limits))?,
             tls: None,
-            endpoints: vec![EndpointSpec { address, weight: 1 }],
+            health: self.health(&id, None, &endpoints, &metrics),
+            endpoints,
             load_balancer: LoadBalancer::Random,
             connect_timeout: APPLICATION_CONNECT,
-            idle_timeout: APPLICATION_IDLE,
-            budget: Budget::new(RetryBudget { percent: 20, min: 3 }),
-            metrics: self.shared.metrics.cluster(&id),
+            keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
+            keepalive: None,
+            http2: wants_http2(port.protocol),
+            circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
+            warmup: None,
+            metrics,
             id,
         }))
     }
@@ -199,4 +226,9 @@ impl Maker<'_> {
             Some(_) | None => Arc::new(spec),
         }
     }
+}
+
+/// What a cluster is made from, to be compared.
+fn section(parts: &impl serde::Serialize) -> Result<Vec<u8>, ApplyError> {
+    serde_json::to_vec(parts).map_err(|error| ApplyError::Json(error.to_string()))
 }

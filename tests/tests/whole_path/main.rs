@@ -1,7 +1,7 @@
 //! The whole path, with real processes: documents in a Git repository, `weft`, a release directory, `weft-proxy`, real
 //! clients. One binary, so that the programs are built once.
 //!
-//! Each module tries one kind of promise. `small` and `bookinfo` are the meshes they do it on; `forge` makes releases
+//! Each module tries one kind of promise. `small`, `plain` and `bookinfo` are the meshes they do it on; `forge` makes releases
 //! that nobody should make.
 
 #![allow(
@@ -16,10 +16,13 @@
 mod small;
 mod bookinfo;
 mod forge;
+mod plain;
 
 mod routing;
 mod access;
 mod reload;
+mod protection;
+mod traffic;
 mod update_styles;
 mod events;
 mod keys;

@@ -1,0 +1,411 @@
+//! Which endpoints are left out for a while because they fail (passive health, Envoy's outlier detection).
+//!
+//! Each try's outcome is counted on its endpoint, over all workers; so many in a row leave it out:
+//! ```text
+//! answer from 500 ─────────────┐
+//! no connection, no answer ────┼─ errors          (unless those have a count of their own)
+//!        │                     └─ gateway errors   only 502, 503, 504, and no connection
+//!        └──────────────────────── local failures
+//! ```
+//! The n-th time it is left out n times as long, but not longer than five minutes or the base; each interval in which it
+//! stays makes the next time shorter again. It returns at the first look after its time, and looks are an interval apart. A
+//! lone endpoint is never left out, and of several no more than the share that policy allows, but always one. Where fewer
+//! are well than the floor, all are used.
+//!
+//! The state of an address outlives a change of its cluster's section: endpoints come and go, and a bad one stays bad. All
+//! of it is atomics. Leaving out and returning are rare, and one at a time; who comes second comes again with its next
+//! failure.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use weft_bundle::body::Outliers;
+
+use crate::telemetry::metrics::ClusterMetrics;
+
+/// The longest that an endpoint is left out, unless already the first time is longer (Envoy, `max_ejection_time`).
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// Before every time that is asked about.
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Milliseconds since the process began, at least one: zero stands for never.
+pub(super) fn millis(now: Instant) -> u64 {
+    in_millis(now.saturating_duration_since(*EPOCH)).saturating_add(1)
+}
+
+fn in_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What became of one try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// An answer, with this status or one that a gRPC status stands for.
+    Answered(u16),
+    /// No connection could be made.
+    NoConnection,
+    /// There was a connection, and no answer.
+    NoAnswer,
+}
+
+/// What is known of one address, over all workers and as long as policy has it.
+#[derive(Debug, Default)]
+pub(crate) struct EndpointState {
+    /// Failures in a row.
+    errors: AtomicU32,
+    gateway_errors: AtomicU32,
+    local_failures: AtomicU32,
+    /// How often it was left out, less what it made good.
+    times: AtomicU32,
+    /// Until when it is left out; zero if it is not.
+    out_until: AtomicU64,
+    /// When it was added, or came back; zero if it was there from the start.
+    here_since: AtomicU64,
+}
+
+impl EndpointState {
+    pub(super) fn is_out(&self) -> bool {
+        self.out_until.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn here_since(&self) -> u64 {
+        self.here_since.load(Ordering::Relaxed)
+    }
+
+    fn forget_failures(&self) {
+        for count in [&self.errors, &self.gateway_errors, &self.local_failures] {
+            forget(count);
+        }
+    }
+}
+
+/// Written only where there is something to forget: most requests succeed, and cores should not pass a line around.
+fn forget(count: &AtomicU32) {
+    if count.load(Ordering::Relaxed) > 0 {
+        count.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The health of a cluster's endpoints.
+#[derive(Debug)]
+pub(crate) struct Health {
+    settings: Option<Outliers>,
+    /// In the order of the endpoints.
+    states: Vec<(SocketAddr, Arc<EndpointState>)>,
+    /// Grows whenever an endpoint is left out or returns.
+    version: AtomicU64,
+    /// When the next one returns.
+    next_return: AtomicU64,
+    /// Held while one is left out or returns; never waited for.
+    changing: AtomicBool,
+    metrics: Arc<ClusterMetrics>,
+}
+
+impl Health {
+    /// Of these addresses. Those that `previous` has keep their state; others are new, unless there is none before.
+    pub(crate) fn new(
+        settings: Option<Outliers>,
+        addresses: impl Iterator<Item = SocketAddr>,
+        previous: Option<&Self>,
+        metrics: Arc<ClusterMetrics>,
+        now: Instant,
+    ) -> Arc<Self> {
+        let known: HashMap<_, _> = previous
+            .iter()
+            .flat_map(|health| &health.states)
+            .map(|(address, state)| (*address, state))
+            .collect();
+        let state = |address| match known.get(&address) {
+            Some(state) => Arc::clone(state),
+            None => {
+                let here_since = AtomicU64::new(if previous.is_some() { millis(now) } else { 0 });
+                Arc::new(EndpointState { here_since, ..EndpointState::default() })
+            }
+        };
+        let states: Vec<_> = addresses.map(|address| (address, state(address))).collect();
+        if settings.is_none() {
+            // Nobody would let it return.
+            states.iter().for_each(|(_, state)| state.out_until.store(0, Ordering::Relaxed));
+        }
+        let health = Self {
+            settings,
+            states,
+            version: AtomicU64::new(0),
+            next_return: AtomicU64::new(u64::MAX),
+            changing: AtomicBool::new(false),
+            metrics,
+        };
+        health.changed();
+        Arc::new(health)
+    }
+
+    pub(super) fn state(&self, place: usize) -> Option<&EndpointState> {
+        self.states.get(place).map(|(_, state)| &**state)
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Whether all endpoints are to be used, because too few are well.
+    pub(super) fn is_panic(&self, well: usize) -> bool {
+        let floor = self.settings.map_or(0, |settings| settings.min_healthy_percent);
+        let floor = usize::try_from(floor).unwrap_or(usize::MAX);
+        well * 100 < self.states.len().saturating_mul(floor)
+    }
+
+    /// The addresses that are left out.
+    pub(crate) fn out(&self) -> impl Iterator<Item = SocketAddr> {
+        self.states.iter().filter(|(_, state)| state.is_out()).map(|(address, _)| *address)
+    }
+
+    /// Counts what became of a try on an endpoint.
+    pub(super) fn report(&self, place: usize, outcome: Outcome, now: Instant) {
+        let (Some(settings), Some((_, state))) = (&self.settings, self.states.get(place)) else { return };
+        let reached = |count: &AtomicU32, limit: u32| {
+            limit > 0 && count.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= limit
+        };
+        let errors = || reached(&state.errors, settings.consecutive_errors);
+        let gateway_errors = || reached(&state.gateway_errors, settings.consecutive_gateway_errors);
+        let fails = match outcome {
+            Outcome::NoConnection | Outcome::NoAnswer if settings.consecutive_local_failures > 0 => {
+                reached(&state.local_failures, settings.consecutive_local_failures)
+            }
+            Outcome::NoConnection | Outcome::Answered(502..=504) => {
+                forget(&state.local_failures);
+                // Both count.
+                errors() | gateway_errors()
+            }
+            Outcome::NoAnswer => errors(),
+            Outcome::Answered(500..) => {
+                forget(&state.local_failures);
+                forget(&state.gateway_errors);
+                errors()
+            }
+            Outcome::Answered(_) => {
+                state.forget_failures();
+                false
+            }
+        };
+        if fails {
+            self.leave_out(settings, state, now);
+        }
+    }
+
+    fn leave_out(&self, settings: &Outliers, state: &EndpointState, now: Instant) {
+        if state.is_out() || settings.base_ejection.is_zero() || self.states.len() < 2 {
+            return;
+        }
+        let Some(_change) = Change::begin(&self.changing) else { return };
+        let most = usize::try_from(settings.max_ejected_percent).unwrap_or(100) * self.states.len() / 100;
+        if self.out().count() >= most.max(1) {
+            self.metrics.ejections_refused.inc();
+            return;
+        }
+        let now = millis(now);
+        let times =
+            times(state.times.load(Ordering::Relaxed), now - state.here_since().min(now), settings) + 1;
+        state.times.store(times, Ordering::Relaxed);
+        state.out_until.store(now.saturating_add(absence(times, now, settings)), Ordering::Relaxed);
+        state.forget_failures();
+        self.metrics.ejections.inc();
+        self.changed();
+    }
+
+    /// Lets those return whose time is over.
+    pub(super) fn look(&self, now: Instant) {
+        let now = millis(now);
+        if now < self.next_return.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(_change) = Change::begin(&self.changing) else { return };
+        for (_, state) in &self.states {
+            let until = state.out_until.load(Ordering::Relaxed);
+            if until > 0 && until <= now {
+                state.here_since.store(now, Ordering::Relaxed);
+                state.out_until.store(0, Ordering::Relaxed);
+            }
+        }
+        self.changed();
+    }
+
+    /// Notes what follows from the states as they are now.
+    fn changed(&self) {
+        let until = self.states.iter().map(|(_, state)| state.out_until.load(Ordering::Relaxed));
+        let next = until.filter(|until| *until > 0).min().unwrap_or(u64::MAX);
+        self.next_return.store(next, Ordering::Relaxed);
+        self.metrics.ejected.set(i64::try_from(self.out().count()).unwrap_or(i64::MAX));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// How often an endpoint counts as left out, after it has been back for so long.
+fn times(before: u32, back_for: u64, settings: &Outliers) -> u32 {
+    let interval = in_millis(settings.interval.get()).max(1);
+    before.saturating_sub(u32::try_from(back_for / interval).unwrap_or(u32::MAX))
+}
+
+/// For how long it is left out the so-manieth time, to the first look after that.
+fn absence(times: u32, now: u64, settings: &Outliers) -> u64 {
+    let base = settings.base_ejection.get();
+    let time = in_millis(base.saturating_mul(times).min(LONGEST.max(base)));
+    let interval = in_millis(settings.interval.get()).max(1);
+    let back = now.saturating_add(time).div_ceil(interval).saturating_mul(interval);
+    back.saturating_sub(now)
+}
+
+/// The one change that may be under way.
+struct Change<'h>(&'h AtomicBool);
+
+impl<'h> Change<'h> {
+    fn begin(changing: &'h AtomicBool) -> Option<Self> {
+        (!changing.swap(true, Ordering::Acquire)).then_some(Self(changing))
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Metrics;
+    use weft_bundle::duration::DurationText;
+
+    fn text(seconds: u64) -> DurationText {
+        DurationText::new(Duration::from_secs(seconds))
+    }
+
+    fn settings() -> Outliers {
+        Outliers {
+            consecutive_errors: 3,
+            consecutive_gateway_errors: 0,
+            consecutive_local_failures: 0,
+            interval: text(10),
+            base_ejection: text(30),
+            max_ejected_percent: 50,
+            min_healthy_percent: 0,
+        }
+    }
+
+    fn health(settings: Outliers, endpoints: u16) -> Arc<Health> {
+        let addresses = (1..=endpoints).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Health::new(Some(settings), addresses, None, Metrics::new().cluster("test"), Instant::now())
+    }
+
+    /// The ports of the endpoints that are left out.
+    fn out(health: &Health) -> Vec<u16> {
+        health.out().map(|address| address.port()).collect()
+    }
+
+    fn report(health: &Health, place: usize, outcomes: &[Outcome], now: Instant) {
+        outcomes.iter().for_each(|outcome| health.report(place, *outcome, now));
+    }
+
+    const E500: Outcome = Outcome::Answered(500);
+    const E503: Outcome = Outcome::Answered(503);
+    const OK: Outcome = Outcome::Answered(200);
+    const NO_CONNECTION: Outcome = Outcome::NoConnection;
+    const NO_ANSWER: Outcome = Outcome::NoAnswer;
+
+    #[test]
+    fn failures_in_a_row_count_each_in_their_way() {
+        let errors = settings();
+        let gateway = Outliers { consecutive_errors: 0, consecutive_gateway_errors: 2, ..errors };
+        let local = Outliers { consecutive_errors: 2, consecutive_local_failures: 3, ..errors };
+        let nothing = Outliers { consecutive_errors: 0, ..errors };
+        for (settings, outcomes, fails) in [
+            (errors, &[E500, E503, NO_CONNECTION][..], true),
+            (errors, &[NO_ANSWER, NO_ANSWER, NO_ANSWER], true),
+            (errors, &[E500, E500, OK, E500, E500], false),
+            (errors, &[E500, E500, Outcome::Answered(404), E500], false),
+            (gateway, &[E503, Outcome::Answered(504)], true),
+            (gateway, &[E503, NO_CONNECTION], true),
+            (gateway, &[E503, E500, E503], false),
+            (gateway, &[E500, E500, E500, NO_ANSWER, NO_ANSWER], false),
+            (local, &[NO_CONNECTION, NO_ANSWER], false),
+            (local, &[NO_CONNECTION, NO_ANSWER, NO_CONNECTION], true),
+            (local, &[NO_CONNECTION, NO_ANSWER, OK, NO_CONNECTION], false),
+            (local, &[E500, NO_CONNECTION, E500], true),
+            (nothing, &[E503, NO_CONNECTION, NO_ANSWER, E500], false),
+        ] {
+            let health = health(settings, 2);
+            report(&health, 0, outcomes, Instant::now());
+            assert_eq!(!out(&health).is_empty(), fails, "{settings:?} {outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn never_more_than_the_share_but_always_one() {
+        let now = Instant::now();
+        for (percent, endpoints, expected) in [
+            (50, 4, &[1, 2][..]),
+            (50, 5, &[1, 2]),
+            (10, 4, &[1]),
+            (0, 2, &[1]),
+            (100, 3, &[1, 2, 3]),
+            (100, 1, &[]),
+        ] {
+            let health = health(Outliers { max_ejected_percent: percent, ..settings() }, endpoints);
+            for place in 0..usize::from(endpoints) {
+                report(&health, place, &[E500; 5], now);
+            }
+            assert_eq!(out(&health), expected, "{percent} % of {endpoints}");
+            assert_eq!(health.metrics.ejections.get(), expected.len() as u64);
+            assert_eq!(health.metrics.ejected.get(), expected.len() as i64);
+        }
+    }
+
+    #[test]
+    fn longer_each_time_and_shorter_again_after_good_behaviour() {
+        let health = health(settings(), 2);
+        let mut now = Instant::now();
+        let mut absence = |good: u64| {
+            now += Duration::from_secs(good);
+            report(&health, 0, &[E500; 3], now);
+            let begun = now;
+            while !out(&health).is_empty() {
+                now += Duration::from_secs(1);
+                health.look(now);
+            }
+            (now - begun).as_secs()
+        };
+        // At the first look after its time; looks are ten seconds apart, and this test counts whole seconds.
+        for (good, expected) in [(0, 30), (0, 60), (0, 90), (25, 60), (1, 90), (9, 120), (0, 150), (120, 30)]
+        {
+            let absence = absence(good);
+            assert!((expected..=expected + 11).contains(&absence), "{absence} s, not {expected} s");
+        }
+        let longest = (0..20).map(|_| absence(0)).max().unwrap();
+        assert!((300..=311).contains(&longest), "{longest}");
+    }
+
+    #[test]
+    fn an_address_keeps_its_state_and_a_new_one_is_new() {
+        let now = Instant::now();
+        let before = health(settings(), 2);
+        report(&before, 1, &[E500; 3], now);
+        let addresses = (2..=4).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let metrics = Arc::clone(&before.metrics);
+        let after = Health::new(Some(settings()), addresses.clone(), Some(&before), metrics, now);
+        assert_eq!(out(&after), [2]);
+        assert!(after.state(0).unwrap().here_since() == 0 && after.state(1).unwrap().here_since() > 0);
+        let off = Health::new(None, addresses, Some(&after), Arc::clone(&before.metrics), now);
+        assert!(out(&off).is_empty(), "nothing would bring it back");
+    }
+
+    #[test]
+    fn a_floor_of_well_endpoints() {
+        let health = health(Outliers { min_healthy_percent: 50, ..settings() }, 4);
+        assert_eq!([4, 2, 1, 0].map(|well| health.is_panic(well)), [false, false, true, true]);
+        let none = self::health(settings(), 4);
+        assert!(!none.is_panic(0));
+    }
+}

@@ -1,0 +1,109 @@
+//! `web`, with a sidecar, and services that it calls in clear text: what a sidecar does for its application's calls.
+
+use std::thread::JoinHandle;
+
+use serde_json::Value;
+use weft_tests::client::{self, Answer, Call, Protocol};
+use weft_tests::mesh::Mesh;
+use weft_tests::proxy::Proxy;
+use weft_tests::upstream::Upstream;
+use weft_tests::{port, wait};
+
+use crate::small;
+
+/// The mesh, the applications behind its services, and the sidecar of `web`.
+pub(crate) struct Plain {
+    pub(crate) proxy: Proxy,
+    /// Its directory is gone when this is dropped.
+    pub(crate) mesh: Mesh,
+    upstreams: Vec<(String, Vec<Upstream>)>,
+}
+
+impl Plain {
+    /// Services by name, each with so many endpoints, and documents about them. Endpoints say `v1`, `v2` and so on.
+    pub(crate) fn new(services: &[(&str, usize)], documents: &str) -> Self {
+        let start = |name: &str, count| {
+            let one = |number| Upstream::start(name, &format!("v{number}")).unwrap();
+            (name.to_owned(), (1..=count).map(one).collect::<Vec<_>>())
+        };
+        let upstreams: Vec<_> = services.iter().map(|(name, count)| start(name, *count)).collect();
+        let mut text = web(services.iter().map(|(name, _)| *name));
+        for (name, endpoints) in &upstreams {
+            text.push_str(&service(name, endpoints));
+        }
+        text.push_str(documents);
+        let mesh = Mesh::new("small", &[("mesh.yaml", small::MESH), ("services.yaml", &text)]).unwrap();
+        mesh.build().unwrap();
+        let mut setup = mesh.proxy("default/web", "web").unwrap();
+        setup.inbound.push(format!("http={}", port::free_address().unwrap()));
+        let proxy = setup.start().unwrap_or_else(|failure| panic!("{failure}"));
+        Self { proxy, mesh, upstreams }
+    }
+
+    /// The endpoints of a service.
+    pub(crate) fn endpoints(&self, service: &str) -> &[Upstream] {
+        self.upstreams.iter().find(|(name, _)| name == service).map(|(_, all)| all.as_slice()).unwrap()
+    }
+
+    /// One request of `web` over a connection of its own.
+    pub(crate) fn ask(&self, call: &Call) -> Answer {
+        client::call(Protocol::Http1, self.proxy.outbound(), call).unwrap()
+    }
+
+    /// The same, while the test goes on.
+    pub(crate) fn ask_aside(&self, call: &Call) -> JoinHandle<Answer> {
+        let (address, call) = (self.proxy.outbound(), call.clone());
+        std::thread::spawn(move || client::call(Protocol::Http1, address, &call).unwrap())
+    }
+
+    /// What `/clusters` says of a service's cluster on port 80.
+    pub(crate) fn cluster(&self, service: &str) -> Value {
+        self.proxy.admin("/clusters").unwrap().json()[format!("default/{service}:80")].clone()
+    }
+
+    /// The sum of a metric's samples that carry these labels.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.proxy.metrics().sum(name, labels)
+    }
+
+    /// Waits for a condition.
+    #[track_caller]
+    pub(crate) fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        wait::until(what, || condition().then_some(()))
+            .unwrap_or_else(|failure| panic!("{failure}\n{}", self.proxy.log_tail()));
+    }
+}
+
+fn web<'n>(calls: impl Iterator<Item = &'n str>) -> String {
+    let calls: Vec<_> = calls.map(|name| format!("{{ name: {name} }}")).collect();
+    format!(
+        "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: {{ name: web }}
+spec: {{ ports: [ {{ name: http, port: 80, protocol: http }} ], calls: [ {} ] }}
+---
+",
+        calls.join(", ")
+    )
+}
+
+fn service(name: &str, endpoints: &[Upstream]) -> String {
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|endpoint| format!("{{ address: 127.0.0.1, port: {} }}", endpoint.address().port()))
+        .collect();
+    format!(
+        "
+apiVersion: weft.dev/v1alpha1
+kind: Service
+metadata: {{ name: {name} }}
+spec:
+  ports: [ {{ name: http, port: 80, protocol: http }} ]
+  endpoints: {{ static: [ {} ] }}
+  calls: []
+---
+",
+        endpoints.join(", ")
+    )
+}
