@@ -22,6 +22,7 @@ use crate::source::FileId;
 use crate::yaml::{self, Span, Spanned};
 
 pub mod parse;
+mod kinds;
 pub mod metadata;
 mod check;
 mod broken;
