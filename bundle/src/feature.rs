@@ -68,9 +68,9 @@ impl Feature {
             | Self::Cors
             | Self::Outliers
             | Self::Warmup
-            | Self::ConnectionSettings => true,
+            | Self::ConnectionSettings
+            | Self::Mirror => true,
             Self::Gateway
-            | Self::Mirror
             | Self::SessionPersistence
             | Self::Udp
             | Self::Discovery

@@ -105,13 +105,13 @@ impl Kind {
     }
 }
 
-/// Sends a request until there is a response to pass on, or no reason to go on.
+/// Sends a request until there is a response to pass on, or no reason to go on. A copy of a request has no record.
 pub(crate) async fn send(
     cluster: &Cluster,
     plan: Plan<'_>,
     head: Parts,
     body: RequestBody,
-    record: &mut Record,
+    record: Option<&mut Record>,
 ) -> Result<Answer, Failure> {
     let (mut underway, end) = (None, body.end());
     let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
@@ -131,7 +131,7 @@ async fn try_until_answered(
     cluster: &Cluster,
     plan: Plan<'_>,
     mut request: Request<RequestBody>,
-    record: &mut Record,
+    mut record: Option<&mut Record>,
     underway: &mut Option<Pending>,
 ) -> Result<Answer, Failure> {
     let Some(in_flight) = cluster.spec.circuit.request() else {
@@ -145,9 +145,11 @@ async fn try_until_answered(
         let Some(pending) = cluster.pick(&tries.tried, Instant::now(), &mut draw) else {
             return Err(nowhere(cluster));
         };
-        record.tries += 1;
         let endpoint = Rc::clone(pending.endpoint());
-        record.log(|log| log.endpoint = Some(endpoint.address));
+        if let Some(record) = record.as_deref_mut() {
+            record.tries += 1;
+            record.log(|log| log.endpoint = Some(endpoint.address));
+        }
         let spare = Spare::of(&request);
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };

@@ -121,7 +121,7 @@ async fn to_application(
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
     let plan = Plan { http2: application.spec.http2, request: None, per_try: None, retry: None };
     let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
-    Ok(forward::send(application, plan, head, body, record).await?)
+    Ok(forward::send(application, plan, head, body, Some(record)).await?)
 }
 
 /// Writes where a request goes: path and `Host` on HTTP/1.1, a whole URI on HTTP/2.

@@ -2,6 +2,7 @@
 //! which endpoint.
 
 mod fault;
+mod mirror;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -177,23 +178,41 @@ async fn forward(
     let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
 
     fields::strip_request(&mut head.headers);
-    let rewrite = rule.rewrite.as_ref();
-    let path = routed.rewritten_path(&target.path).unwrap_or_else(|| target.path.to_string());
-    let authority = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(&target.authority);
+    let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
-    edit_headers(&backend.request_headers, &mut head.headers);
-    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
-    address(spec, target, &path, authority, &mut head, http2)?;
-
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
+    let mut body = RequestBody::replayable(incoming, idle);
+    if !rule.mirrors.is_empty() {
+        mirror::begin(connection, plane, &place, &head, &mut body);
+    }
+    edit_headers(&backend.request_headers, &mut head.headers);
+    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    address(spec, target, &place.path, place.authority, &mut head, http2)?;
+
     let plan = Plan { http2, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
-    let body = RequestBody::replayable(incoming, idle);
-    forward::send(&cluster, plan, head, body, record).await.map_err(|failure| match limit(request) {
+    forward::send(&cluster, plan, head, body, Some(record)).await.map_err(|failure| match limit(request) {
         // All of it, also what an injected delay took.
         Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
         Some(_) | None => failure.into(),
     })
+}
+
+/// Where a rule sends a request, whatever the backend.
+struct Place<'r> {
+    rule: &'r Rule,
+    target: &'r Target,
+    path: String,
+    authority: &'r str,
+}
+
+impl<'r> Place<'r> {
+    fn of(routed: &Routed<'r>, target: &'r Target) -> Self {
+        let rule = routed.rule;
+        let path = routed.rewritten_path(&target.path).unwrap_or_else(|| target.path.to_string());
+        let host = rule.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
+        Self { rule, target, path, authority: host.unwrap_or(&target.authority) }
+    }
 }
 
 fn timed_out(limit: Duration) -> Refusal {

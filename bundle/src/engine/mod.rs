@@ -1,7 +1,7 @@
 //! The decision engine: given a body and a request, which rule, which backend, and may it pass.
 //!
 //! ```text
-//! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend
+//! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend, mirrors
 //! gateway:  port and host → Listener → its Frontend, as above; its access
 //! inbound:  port → audits, first deny or allow → Permit or Denial
 //! ```
@@ -32,7 +32,7 @@ use regex::bytes::Regex;
 use self::access::AccessMatcher;
 pub use self::access::{Authorization, Denial, Peer, Permit};
 pub use self::action::{
-    FRAMING, edit_headers, is_authority, is_path_text, is_substitution, redirect_location, split,
+    FRAMING, copies, edit_headers, is_authority, is_path_text, is_substitution, redirect_location, split,
     split_authority,
 };
 use self::cors::CorsMatcher;

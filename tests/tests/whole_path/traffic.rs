@@ -116,3 +116,42 @@ spec:
     let preflights = plain.metric("weft_requests_total", &[("reason", "preflight"), ("code_class", "2xx")]);
     assert_eq!(preflights, 2.0);
 }
+
+#[test]
+fn copies_go_elsewhere_and_callers_do_not_notice() {
+    let plain = Plain::new(
+        &[("api", 1), ("shadow", 1), ("rare", 1)],
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: api }
+spec:
+  hosts: [ api ]
+  http:
+  - route: [ { destination: { host: api } } ]
+    mirrors:
+    - { destination: { host: shadow }, percentage: { value: 100 } }
+    - { destination: { host: rare }, percentage: { value: 10 } }
+",
+    );
+    let hits = |service| plain.endpoints(service)[0].hits();
+    // Answered late by all of them, but the caller waits for one only.
+    let held = plain.ask_aside(&Call::get(API).method("POST").header("x-bench-hold", "yes").body("a body"));
+    plain.until("both have it", || plain.endpoints("shadow")[0].holds() == 1 && hits("api") == 1);
+    plain.endpoints("api")[0].release();
+    let answer = held.join().unwrap();
+    assert_eq!((answer.status, answer.field("service").as_str()), (200, "api"), "{answer}");
+    assert_eq!(plain.endpoints("shadow")[0].holds(), 1);
+    for _ in 0..300 {
+        let answer = plain.ask(&Call::get("http://api/items").body("another"));
+        assert_eq!((answer.status, answer.field("service").as_str()), (200, "api"), "{answer}");
+    }
+    plain.until("every request was copied", || hits("shadow") == 301);
+    // Five standard deviations of a binomial distribution.
+    assert!((5..=56).contains(&hits("rare")), "{} of 301", hits("rare"));
+    plain.endpoints("shadow")[0].release();
+    let answered = [("cluster", "default/shadow:80"), ("outcome", "answered")];
+    plain.until("every copy was answered", || {
+        plain.metric("weft_mirrored_requests_total", &answered) == 301.0
+    });
+}

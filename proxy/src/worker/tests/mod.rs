@@ -4,6 +4,7 @@ mod tls;
 mod routing;
 mod bodies;
 mod retry;
+mod mirror;
 mod outliers;
 mod reload;
 mod connections;
