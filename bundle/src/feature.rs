@@ -69,13 +69,13 @@ impl Feature {
             | Self::Outliers
             | Self::Warmup
             | Self::ConnectionSettings
-            | Self::Mirror => true,
+            | Self::Mirror
+            | Self::HashBalancing => true,
             Self::Gateway
             | Self::SessionPersistence
             | Self::Udp
             | Self::Discovery
             | Self::ServerTls
-            | Self::HashBalancing
             | Self::Locality
             | Self::HealthChecks
             | Self::ProxyProtocol

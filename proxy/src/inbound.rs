@@ -119,7 +119,7 @@ async fn to_application(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
-    let plan = Plan { http2: application.spec.http2, request: None, per_try: None, retry: None };
+    let plan = Plan { http2: application.spec.http2, hash: None, request: None, per_try: None, retry: None };
     let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
     Ok(forward::send(application, plan, head, body, Some(record)).await?)
 }

@@ -8,18 +8,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::LOCATION;
+use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
 use weft_bundle::engine::{
-    CrossOrigin, FrontendRef, Grant, Injected, Routed, edit_headers, redirect_location, split,
+    CrossOrigin, FrontendRef, Grant, Hashed, Injected, Routed, edit_headers, hash, redirect_location, split,
 };
 
 use crate::answer::{self, Refusal};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
@@ -40,13 +40,16 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     };
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
-        Ok(Outcome::Upstream { answer: (response, lease), rule, backend }) => {
+        Ok(Outcome::Upstream { answer: (response, lease), rule, backend, cookie }) => {
             record.status = response.status().as_u16();
             let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
             let mut response =
                 answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
             edit_headers(&backend.response_headers, response.headers_mut());
             edit_headers(&rule.response_headers, response.headers_mut());
+            if let Some(cookie) = cookie {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
             response
         }
         Ok(Outcome::Redirect { location, status, edits }) => {
@@ -78,8 +81,9 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     response
 }
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and it moves once")]
 enum Outcome<'e> {
-    Upstream { answer: Answer, rule: &'e Rule, backend: &'e Backend },
+    Upstream { answer: Answer, rule: &'e Rule, backend: &'e Backend, cookie: Option<HeaderValue> },
     Redirect { location: HeaderValue, status: StatusCode, edits: &'e HeaderEdits },
     Respond { status: StatusCode, text: Option<&'e str>, edits: &'e HeaderEdits },
     Preflight(HeaderMap),
@@ -130,9 +134,9 @@ async fn walk<'e>(
             }
             let backend = split(backends, fastrand::u64(..))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
-            let answer =
+            let (answer, cookie) =
                 forward(connection, plane, &target, routed, backend, (head, incoming), limit, record).await?;
-            Ok(Outcome::Upstream { answer, rule, backend })
+            Ok(Outcome::Upstream { answer, rule, backend, cookie })
         }
         Action::Redirect(redirect) => {
             let location = redirect_location(redirect, routed.matched_path(), &target.request(&head));
@@ -159,6 +163,7 @@ fn find<'e>(plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusa
     })
 }
 
+/// Sends it, and gives the answer and the cookie that goes with it.
 #[expect(clippy::too_many_arguments, reason = "everything that was decided so far, once each")]
 async fn forward(
     connection: &Connection,
@@ -169,7 +174,7 @@ async fn forward(
     (mut head, incoming): (Parts, Incoming),
     time: Option<Duration>,
     record: &mut Record,
-) -> Result<Answer, Refusal> {
+) -> Result<(Answer, Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
     let cluster = cluster(connection, plane, backend)?;
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
@@ -188,14 +193,24 @@ async fn forward(
     }
     edit_headers(&backend.request_headers, &mut head.headers);
     head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    let hashed = hashed(connection, spec, target, &head);
     address(spec, target, &place.path, place.authority, &mut head, http2)?;
 
-    let plan = Plan { http2, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
-    forward::send(&cluster, plan, head, body, Some(record)).await.map_err(|failure| match limit(request) {
+    let hash = hashed.as_ref().map(|hashed| hashed.value);
+    let plan = Plan { http2, hash, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
+    let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
+    let answer = sent.map_err(|failure| match limit(request) {
         // All of it, also what an injected delay took.
         Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
         Some(_) | None => failure.into(),
-    })
+    })?;
+    Ok((answer, hashed.and_then(|hashed| hashed.cookie)))
+}
+
+/// What a request hashes to, for a cluster whose balancer hashes.
+fn hashed(connection: &Connection, spec: &ClusterSpec, target: &Target, head: &Parts) -> Option<Hashed> {
+    spec.table.as_ref()?;
+    hash(spec.hash.as_ref()?, &target.request(head), connection.client.ip(), fastrand::u64(..))
 }
 
 /// Where a rule sends a request, whatever the backend.

@@ -20,6 +20,7 @@ mod access;
 mod action;
 mod cors;
 mod fault;
+mod hash;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,6 +40,7 @@ use self::cors::CorsMatcher;
 pub use self::cors::{CrossOrigin, Grant};
 pub use self::facts::{Facts, ResponseFacts, Token};
 pub use self::fault::{Injected, inject};
+pub use self::hash::{Hashed, cookie, hash, mix, stable_hash};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};

@@ -74,6 +74,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    fn on(endpoint: &Rc<Endpoint>) -> Self {
+        endpoint.load.pending.set(endpoint.load.pending.get() + 1);
+        Self { endpoint: Rc::clone(endpoint), in_line: Cell::new(false) }
+    }
+
     pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
         &self.endpoint
     }
@@ -111,15 +116,20 @@ impl Drop for Pending {
 }
 
 impl Cluster {
-    /// Chooses an endpoint, if there is one that is well; not one of `tried` if others can be had.
+    /// Chooses an endpoint, if there is one that is well; not one of `tried` if others can be had. A balancer that hashes
+    /// goes by the request's hash; a request without one goes anywhere.
     pub(crate) fn pick(
         &self,
+        hash: Option<u64>,
         tried: &[Rc<Endpoint>],
         now: Instant,
         draw: &mut impl FnMut() -> u64,
     ) -> Option<Pending> {
         self.refresh(now);
         let view = self.view.borrow();
+        if let Some(endpoint) = hash.and_then(|hash| self.by_hash(&view, hash, tried)) {
+            return Some(Pending::on(endpoint));
+        }
         let mut endpoint = self.choose(&view, now, draw)?;
         for _ in 0..REDRAWS {
             if !tried.iter().any(|other| Rc::ptr_eq(other, endpoint)) {
@@ -127,8 +137,15 @@ impl Cluster {
             }
             endpoint = self.choose(&view, now, draw)?;
         }
-        endpoint.load.pending.set(endpoint.load.pending.get() + 1);
-        Some(Pending { endpoint: Rc::clone(endpoint), in_line: Cell::new(false) })
+        Some(Pending::on(endpoint))
+    }
+
+    fn by_hash(&self, view: &View, hash: u64, tried: &[Rc<Endpoint>]) -> Option<&Rc<Endpoint>> {
+        let table = self.spec.table.as_ref()?;
+        let is_well = |place: usize| self.endpoints.get(place).is_some_and(|endpoint| view.has(endpoint));
+        let is_new = |place: usize| !tried.iter().any(|tried| tried.place == place);
+        let place = table.pick(hash, |place| is_well(place) && is_new(place));
+        self.endpoints.get(place.or_else(|| table.pick(hash, is_well))?)
     }
 
     /// Makes the view again if it is not true any more.
@@ -152,7 +169,7 @@ impl Cluster {
             return Some(only);
         }
         let place = match self.spec.load_balancer {
-            // A body that asks for a hash is refused before it comes here.
+            // Without a hash.
             LoadBalancer::Random | LoadBalancer::RingHash | LoadBalancer::Maglev => view.by_share(draw()),
             LoadBalancer::RoundRobin => {
                 let turn = self.turn.get();
@@ -199,7 +216,7 @@ mod tests {
         let cluster = cluster(LoadBalancer::RoundRobin, &[1, 3]);
         let mut counts = [0; 2];
         for _ in 0..400 {
-            let pick = cluster.pick(&[], Instant::now(), &mut || 0).unwrap();
+            let pick = cluster.pick(None, &[], Instant::now(), &mut || 0).unwrap();
             counts[usize::from(pick.endpoint().address.port()) - 1] += 1;
         }
         assert_eq!(counts, [100, 300]);
@@ -211,12 +228,12 @@ mod tests {
         let now = Instant::now();
         let mut draws = [0, 1].into_iter().cycle();
         let mut draw = || draws.next().unwrap();
-        let first = cluster.pick(&[], now, &mut draw).unwrap();
-        let second = cluster.pick(&[], now, &mut draw).unwrap();
+        let first = cluster.pick(None, &[], now, &mut draw).unwrap();
+        let second = cluster.pick(None, &[], now, &mut draw).unwrap();
         assert_ne!(first.endpoint().address, second.endpoint().address);
         let kept = second.endpoint().address;
         drop(second);
-        assert_eq!(cluster.pick(&[], now, &mut draw).unwrap().endpoint().address, kept);
+        assert_eq!(cluster.pick(None, &[], now, &mut draw).unwrap().endpoint().address, kept);
     }
 
     #[test]
@@ -225,16 +242,16 @@ mod tests {
         let now = Instant::now();
         let mut draws = [0, 1].into_iter().cycle();
         let mut draw = || draws.next().unwrap();
-        let first = cluster.pick(&[], now, &mut draw).unwrap();
+        let first = cluster.pick(None, &[], now, &mut draw).unwrap();
         let bad = Rc::clone(first.endpoint());
         first.answered(Duration::from_millis(1), now, 503);
         drop(first);
         for _ in 0..10 {
-            assert!(!Rc::ptr_eq(cluster.pick(&[], now, &mut draw).unwrap().endpoint(), &bad));
+            assert!(!Rc::ptr_eq(cluster.pick(None, &[], now, &mut draw).unwrap().endpoint(), &bad));
         }
-        let good = cluster.pick(&[], now, &mut draw).unwrap();
+        let good = cluster.pick(None, &[], now, &mut draw).unwrap();
         let later = now + Duration::from_secs(120);
-        let next = cluster.pick(&[], later, &mut draw).unwrap();
+        let next = cluster.pick(None, &[], later, &mut draw).unwrap();
         assert!(Rc::ptr_eq(next.endpoint(), &bad), "one in flight there, none here");
         drop(good);
     }
@@ -244,11 +261,11 @@ mod tests {
         let cluster = cluster(LoadBalancer::Random, &[1, 1]);
         let mut draws = [0, 0, 0, 1].into_iter().cycle();
         let tried = [Rc::clone(&cluster.endpoints[0])];
-        let pick = cluster.pick(&tried, Instant::now(), &mut || draws.next().unwrap()).unwrap();
+        let pick = cluster.pick(None, &tried, Instant::now(), &mut || draws.next().unwrap()).unwrap();
         assert_eq!(pick.endpoint().address, cluster.endpoints[1].address);
         assert!(
             super::super::tests::cluster(LoadBalancer::Random, &[])
-                .pick(&[], Instant::now(), &mut || 0)
+                .pick(None, &[], Instant::now(), &mut || 0)
                 .is_none()
         );
     }

@@ -11,6 +11,7 @@
 
 pub(crate) mod balancer;
 mod view;
+pub(crate) mod hash;
 pub(crate) mod limits;
 pub(crate) mod outliers;
 pub(crate) mod checkout;
@@ -24,10 +25,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_bundle::body::{Keepalive, LoadBalancer, Warmup};
+use weft_bundle::body::{HashPolicy, Keepalive, LoadBalancer, Warmup};
 
 use self::balancer::Load;
 use self::connect::ClientTls;
+use self::hash::Table;
 use self::limits::Circuit;
 use self::outliers::{Health, millis};
 pub(crate) use self::pool::{Keep, Lease};
@@ -44,6 +46,10 @@ pub(crate) struct ClusterSpec {
     pub(crate) tls: Option<ClientTls>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) load_balancer: LoadBalancer,
+    /// What is hashed, for a balancer that does.
+    pub(crate) hash: Option<HashPolicy>,
+    /// Which endpoint a hash means; made once the spec is known to be new.
+    pub(crate) table: Option<Table>,
     pub(crate) connect_timeout: Duration,
     pub(crate) keep: Keep,
     /// TCP keep-alive probes.
@@ -186,6 +192,8 @@ mod tests {
             tls: None,
             endpoints,
             load_balancer,
+            hash: None,
+            table: None,
             connect_timeout: Duration::from_secs(1),
             keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
             keepalive: None,

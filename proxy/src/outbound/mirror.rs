@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use weft_bundle::engine;
 
-use super::{Place, limit};
+use super::{Place, hashed, limit};
 use crate::cluster::Cluster;
 use crate::cluster::limits::CopyGuard;
 use crate::forward::{self, Plan};
@@ -60,7 +60,8 @@ pub(super) fn begin(
             spec.metrics.copied(Copy::Failed);
             continue;
         }
-        let plan = Plan { http2, request: None, per_try: None, retry: None };
+        let hash = hashed(connection, spec, place.target, &head).map(|hashed| hashed.value);
+        let plan = Plan { http2, hash, request: None, per_try: None, retry: None };
         let time = limit(rule.timeouts.request).unwrap_or(LONGEST);
         let tap = tap.get_or_insert_with(|| body.tap()).clone();
         // The worker owns the task; the time, and that of the request's body, end it.

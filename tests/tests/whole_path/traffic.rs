@@ -1,6 +1,6 @@
 //! What rules do beside routing: faults that some requests meet, and what browsers of other origins are told.
 
-use weft_tests::client::Call;
+use weft_tests::client::{Call, Protocol};
 
 use crate::plain::Plain;
 
@@ -34,13 +34,8 @@ spec:
     let grpc = plain.ask(&Call::get(API).header("x-tester", "grpc"));
     assert_eq!((grpc.status, grpc.header("grpc-status")), (200, "14"), "{grpc}");
 
-    let tally = weft_tests::load::burst(
-        weft_tests::client::Protocol::Http2,
-        plain.proxy.outbound(),
-        &Call::get(API),
-        1000,
-    )
-    .unwrap();
+    let tally =
+        weft_tests::load::burst(Protocol::Http2, plain.proxy.outbound(), &Call::get(API), 1000).unwrap();
     // Five standard deviations of a binomial distribution.
     assert!((137..=263).contains(&tally.failed()), "{tally}");
     assert_eq!(tally.failures.len(), 1, "{tally}");
@@ -154,4 +149,39 @@ spec:
     plain.until("every copy was answered", || {
         plain.metric("weft_mirrored_requests_total", &answered) == 301.0
     });
+}
+
+#[test]
+fn a_user_has_a_home_that_every_sidecar_finds() {
+    let policy = "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: api }
+spec:
+  targetRefs: [ { kind: Service, name: api } ]
+  loadBalancer: { policy: maglev, hash: { on: [ { header: x-user }, { cookie: { name: sid, ttl: 0s } } ] } }
+";
+    let plain = Plain::new(&[("api", 3)], policy);
+    let mut second = plain.proxy.setup().clone();
+    second.outbound = weft_tests::port::free_address().unwrap();
+    second.admin = weft_tests::port::free_address().unwrap();
+    second.inbound = vec![format!("http={}", weft_tests::port::free_address().unwrap())];
+    second.state.set_extension("second");
+    let second = second.start().unwrap();
+    let mut homes = std::collections::BTreeSet::new();
+    for user in 0..30 {
+        let call = Call::get(API).header("x-user", &user.to_string());
+        let home = plain.ask(&call).field("version");
+        let other = weft_tests::client::call(Protocol::Http1, second.outbound(), &call).unwrap();
+        assert_eq!((plain.ask(&call).field("version"), other.field("version")), (home.clone(), home.clone()));
+        homes.insert(home);
+    }
+    assert_eq!(homes.len(), 3);
+    let first = plain.ask(&Call::get(API));
+    let cookie = first.header("set-cookie").split(';').next().unwrap().to_owned();
+    assert!(cookie.starts_with("sid="), "{first}");
+    for _ in 0..5 {
+        let again = plain.ask(&Call::get(API).header("cookie", &cookie));
+        assert_eq!((again.field("version"), again.header("set-cookie")), (first.field("version"), ""));
+    }
 }

@@ -10,4 +10,5 @@ mod reload;
 mod connections;
 mod faults;
 mod framing;
+mod hashing;
 mod limits;
