@@ -70,9 +70,9 @@ impl Feature {
             | Self::Warmup
             | Self::ConnectionSettings
             | Self::Mirror
-            | Self::HashBalancing => true,
+            | Self::HashBalancing
+            | Self::SessionPersistence => true,
             Self::Gateway
-            | Self::SessionPersistence
             | Self::Udp
             | Self::Discovery
             | Self::ServerTls

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Retry, RetryOn};
 
-use crate::cluster::balancer::Pending;
+use crate::cluster::balancer::{Pending, Wish};
 use crate::cluster::checkout::{self, Pooled};
 use crate::cluster::connect::{ConnectError, chain};
 use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
@@ -30,8 +30,7 @@ const RESENDS: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) http2: bool,
-    /// What its key hashes to, for a balancer that hashes.
-    pub(crate) hash: Option<u64>,
+    pub(crate) wish: Wish,
     /// For all tries together, from the end of the request's body.
     pub(crate) request: Option<Duration>,
     /// The same for one.
@@ -144,7 +143,7 @@ async fn try_until_answered(
     let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
         let mut draw = || fastrand::u64(..);
-        let Some(pending) = cluster.pick(plan.hash, &tries.tried, Instant::now(), &mut draw) else {
+        let Some(pending) = cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw) else {
             return Err(nowhere(cluster));
         };
         let endpoint = Rc::clone(pending.endpoint());

@@ -10,6 +10,7 @@ use weft_bundle::body::PeerTls;
 use weft_bundle::engine::{Authorization, Peer, Permit};
 
 use crate::answer::{self, Refusal};
+use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
@@ -119,7 +120,13 @@ async fn to_application(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
-    let plan = Plan { http2: application.spec.http2, hash: None, request: None, per_try: None, retry: None };
+    let plan = Plan {
+        http2: application.spec.http2,
+        wish: Wish::default(),
+        request: None,
+        per_try: None,
+        retry: None,
+    };
     let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
     Ok(forward::send(application, plan, head, body, Some(record)).await?)
 }

@@ -3,6 +3,7 @@
 
 mod fault;
 mod mirror;
+mod session;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
@@ -18,7 +19,9 @@ use weft_bundle::engine::{
     CrossOrigin, FrontendRef, Grant, Hashed, Injected, Routed, edit_headers, hash, redirect_location, split,
 };
 
+use self::session::Visit;
 use crate::answer::{self, Refusal};
+use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
 use crate::inbound::address;
@@ -40,15 +43,16 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     };
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
-        Ok(Outcome::Upstream { answer: (response, lease), rule, backend, cookie }) => {
+        Ok(Outcome::Upstream { answer: (response, lease), rule, backend, cookie, session }) => {
             record.status = response.status().as_u16();
             let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
             let mut response =
                 answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
             edit_headers(&backend.response_headers, response.headers_mut());
             edit_headers(&rule.response_headers, response.headers_mut());
-            if let Some(cookie) = cookie {
-                response.headers_mut().append(SET_COOKIE, cookie);
+            let cookie = cookie.map(|cookie| (SET_COOKIE, cookie));
+            for (name, value) in cookie.into_iter().chain(session) {
+                response.headers_mut().append(name, value);
             }
             response
         }
@@ -83,11 +87,30 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
 
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one, and it moves once")]
 enum Outcome<'e> {
-    Upstream { answer: Answer, rule: &'e Rule, backend: &'e Backend, cookie: Option<HeaderValue> },
-    Redirect { location: HeaderValue, status: StatusCode, edits: &'e HeaderEdits },
-    Respond { status: StatusCode, text: Option<&'e str>, edits: &'e HeaderEdits },
+    Upstream {
+        answer: Answer,
+        rule: &'e Rule,
+        backend: &'e Backend,
+        /// A cookie that was made to be hashed.
+        cookie: Option<HeaderValue>,
+        /// What leads the caller back to where it was answered.
+        session: Option<(HeaderName, HeaderValue)>,
+    },
+    Redirect {
+        location: HeaderValue,
+        status: StatusCode,
+        edits: &'e HeaderEdits,
+    },
+    Respond {
+        status: StatusCode,
+        text: Option<&'e str>,
+        edits: &'e HeaderEdits,
+    },
     Preflight(HeaderMap),
-    Abort { abort: &'e Abort, edits: &'e HeaderEdits },
+    Abort {
+        abort: &'e Abort,
+        edits: &'e HeaderEdits,
+    },
 }
 
 /// The path of a request, in the order it is travelled. The grant is what other origins are told, whatever the outcome.
@@ -132,11 +155,18 @@ async fn walk<'e>(
                 record.aborted();
                 return Ok(Outcome::Abort { abort, edits });
             }
-            let backend = split(backends, fastrand::u64(..))
+            let visit = Visit::of(rule.session.as_ref(), &head.headers);
+            let home = visit.as_ref().and_then(|visit| visit.backend(backends));
+            let backend = home
+                .or_else(|| split(backends, fastrand::u64(..)))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
+            let home = visit.as_ref().and_then(Visit::endpoint);
+            let course = Course { routed, backend, home, time: limit };
             let (answer, cookie) =
-                forward(connection, plane, &target, routed, backend, (head, incoming), limit, record).await?;
-            Ok(Outcome::Upstream { answer, rule, backend, cookie })
+                forward(connection, plane, &target, course, (head, incoming), record).await?;
+            let endpoint = answer.1.endpoint();
+            let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
+            Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
         }
         Action::Redirect(redirect) => {
             let location = redirect_location(redirect, routed.matched_path(), &target.request(&head));
@@ -163,16 +193,23 @@ fn find<'e>(plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusa
     })
 }
 
+/// What was decided about a request that is forwarded.
+struct Course<'r> {
+    routed: Routed<'r>,
+    backend: &'r Backend,
+    /// The endpoint that its session is with.
+    home: Option<u64>,
+    /// What is left of the time that it may take.
+    time: Option<Duration>,
+}
+
 /// Sends it, and gives the answer and the cookie that goes with it.
-#[expect(clippy::too_many_arguments, reason = "everything that was decided so far, once each")]
 async fn forward(
     connection: &Connection,
     plane: &Plane,
     target: &Target,
-    routed: Routed<'_>,
-    backend: &Backend,
+    Course { routed, backend, home, time }: Course<'_>,
     (mut head, incoming): (Parts, Incoming),
-    time: Option<Duration>,
     record: &mut Record,
 ) -> Result<(Answer, Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
@@ -196,8 +233,8 @@ async fn forward(
     let hashed = hashed(connection, spec, target, &head);
     address(spec, target, &place.path, place.authority, &mut head, http2)?;
 
-    let hash = hashed.as_ref().map(|hashed| hashed.value);
-    let plan = Plan { http2, hash, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
+    let wish = Wish { endpoint: home, hash: hashed.as_ref().map(|hashed| hashed.value) };
+    let plan = Plan { http2, wish, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
     let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
     let answer = sent.map_err(|failure| match limit(request) {
         // All of it, also what an injected delay took.

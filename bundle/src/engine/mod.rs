@@ -21,6 +21,7 @@ mod action;
 mod cors;
 mod fault;
 mod hash;
+mod session;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -46,6 +47,7 @@ use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
+pub use self::session::Session;
 use crate::body::{
     Action, Body, Entry, Fraction, Frontend, InboundPort, Listener, PathRewrite, Rule, Target,
 };
@@ -463,6 +465,9 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
     for mirror in &rule.mirrors {
         check_cluster(body, &mirror.cluster, place)?;
         share(mirror.share)?;
+    }
+    if let Some(session) = rule.session.as_ref().filter(|session| !session::is_legal(session)) {
+        return illegal(&session.name);
     }
     let fault = rule.fault.as_ref();
     if let Some(delay) = fault.and_then(|fault| fault.delay.as_ref()) {

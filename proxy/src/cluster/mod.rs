@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use weft_bundle::body::{HashPolicy, Keepalive, LoadBalancer, Warmup};
+use weft_bundle::engine::stable_hash;
 
 use self::balancer::Load;
 use self::connect::ClientTls;
@@ -98,6 +99,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Its place among the endpoints of the spec.
     place: usize,
+    /// What sessions call it: the hash of its address.
+    pub(crate) id: u64,
     weight: u32,
     load: Load,
     health: Arc<Health>,
@@ -110,6 +113,7 @@ impl Cluster {
             Rc::new(Endpoint {
                 address: endpoint.address,
                 place,
+                id: stable_hash(&[endpoint.address.to_string().as_bytes()]),
                 weight: endpoint.weight.max(1),
                 load: Load::new(Instant::now()),
                 health: Arc::clone(&spec.health),

@@ -18,6 +18,7 @@ use weft_bundle::engine;
 
 use super::{Place, hashed, limit};
 use crate::cluster::Cluster;
+use crate::cluster::balancer::Wish;
 use crate::cluster::limits::CopyGuard;
 use crate::forward::{self, Plan};
 use crate::inbound::address;
@@ -61,7 +62,8 @@ pub(super) fn begin(
             continue;
         }
         let hash = hashed(connection, spec, place.target, &head).map(|hashed| hashed.value);
-        let plan = Plan { http2, hash, request: None, per_try: None, retry: None };
+        let wish = Wish { endpoint: None, hash };
+        let plan = Plan { http2, wish, request: None, per_try: None, retry: None };
         let time = limit(rule.timeouts.request).unwrap_or(LONGEST);
         let tap = tap.get_or_insert_with(|| body.tap()).clone();
         // The worker owns the task; the time, and that of the request's body, end it.

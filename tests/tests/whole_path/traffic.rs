@@ -185,3 +185,29 @@ spec:
         assert_eq!((again.field("version"), again.header("set-cookie")), (first.field("version"), ""));
     }
 }
+
+#[test]
+fn a_session_leads_back_to_who_answered_first() {
+    let plain = Plain::new(
+        &[("api", 4)],
+        "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: api }
+spec:
+  targetRefs: [ { kind: Service, name: api } ]
+  affinity: { cookie: home, absoluteTimeout: 1h }
+",
+    );
+    let mut homes = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        let first = plain.ask(&Call::get(API));
+        let cookie = first.header("set-cookie").to_owned();
+        assert!(cookie.starts_with("home=") && cookie.contains("Max-Age=3600"), "{cookie}");
+        let back = Call::get(API).header("cookie", cookie.split(';').next().unwrap());
+        let again = plain.ask(&back);
+        assert_eq!((again.field("version"), again.header("set-cookie")), (first.field("version"), ""));
+        homes.insert(first.field("version"));
+    }
+    assert!(homes.len() > 1, "{homes:?}");
+}

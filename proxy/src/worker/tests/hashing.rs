@@ -1,4 +1,4 @@
-//! Requests with the same key go to the same endpoint.
+//! Requests with the same key, or of the same session, go to the same endpoint.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -118,4 +118,42 @@ async fn keys_of_an_endpoint_that_is_gone_or_left_out_find_another() {
     plane.apply(snapshot(&body, 2).unwrap()).unwrap();
     assert_eq!(homes(&plane).await, homes_by_retry, "the next on the ring stands in either way");
     assert_eq!(plane.describe_clusters()["up"]["ejected"], json!([nobody]));
+}
+
+#[tokio::test]
+async fn a_session_stays_with_its_backend_and_endpoint() {
+    for (carrier, field) in [("cookie", "set-cookie"), ("header", "x-home")] {
+        let (endpoints, other) = (endpoints().await, says("other").await);
+        let mut body = calls(&endpoints);
+        body["clusters"]["other"] = cluster(&[other]);
+        body["outbound"][0]["otherwise"]["action"] = json!({"forward": [
+            {"target": {"cluster": "up"}, "weight": 1}, {"target": {"cluster": "other"}, "weight": 1}]});
+        body["outbound"][0]["otherwise"]["session"] = json!({"name": "x-home", "carrier": carrier});
+        let plane = plane_of(2);
+        plane.apply(snapshot(&body, 1).unwrap()).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut carried = Vec::new();
+        for _ in 0..60 {
+            let first = ask(&plane, "/", &[]).await;
+            let token = first.headers[field].to_str().unwrap().split(';').next().unwrap().to_owned();
+            let name = if carrier == "cookie" { "cookie" } else { "x-home" };
+            for _ in 0..3 {
+                let again = ask(&plane, "/", &[(name, &token)]).await;
+                assert_eq!(again.text, first.text, "{token}");
+                assert!(!again.headers.contains_key(field), "it carries that already");
+            }
+            seen.insert(first.text.clone());
+            carried.push((name, token, first.text));
+        }
+        assert_eq!(seen.len(), 5, "{seen:?}");
+        // An endpoint that is gone: its sessions move once, the others stay.
+        let gone = body["clusters"]["up"]["endpoints"].as_array_mut().unwrap().pop().unwrap();
+        let gone = endpoints.iter().position(|address| u64::from(address.port()) == gone["port"]).unwrap();
+        plane.apply(snapshot(&body, 2).unwrap()).unwrap();
+        for (name, token, home) in &carried {
+            let again = ask(&plane, "/", &[(*name, token)]).await;
+            let moved = *home == NAMES[gone];
+            assert_eq!((again.text == *home, again.headers.contains_key(field)), (!moved, moved), "{token}");
+        }
+    }
 }
