@@ -68,14 +68,14 @@ impl Feature {
             | Self::Cors
             | Self::Outliers
             | Self::Warmup
-            | Self::ConnectionSettings => true,
-            Self::Gateway
+            | Self::ConnectionSettings
             | Self::Mirror
-            | Self::SessionPersistence
+            | Self::HashBalancing
+            | Self::SessionPersistence => true,
+            Self::Gateway
             | Self::Udp
             | Self::Discovery
             | Self::ServerTls
-            | Self::HashBalancing
             | Self::Locality
             | Self::HealthChecks
             | Self::ProxyProtocol

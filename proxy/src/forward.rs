@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Retry, RetryOn};
 
-use crate::cluster::balancer::Pending;
+use crate::cluster::balancer::{Pending, Wish};
 use crate::cluster::checkout::{self, Pooled};
 use crate::cluster::connect::{ConnectError, chain};
 use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
@@ -30,6 +30,7 @@ const RESENDS: u32 = 5;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) http2: bool,
+    pub(crate) wish: Wish,
     /// For all tries together, from the end of the request's body.
     pub(crate) request: Option<Duration>,
     /// The same for one.
@@ -105,13 +106,13 @@ impl Kind {
     }
 }
 
-/// Sends a request until there is a response to pass on, or no reason to go on.
+/// Sends a request until there is a response to pass on, or no reason to go on. A copy of a request has no record.
 pub(crate) async fn send(
     cluster: &Cluster,
     plan: Plan<'_>,
     head: Parts,
     body: RequestBody,
-    record: &mut Record,
+    record: Option<&mut Record>,
 ) -> Result<Answer, Failure> {
     let (mut underway, end) = (None, body.end());
     let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
@@ -131,7 +132,7 @@ async fn try_until_answered(
     cluster: &Cluster,
     plan: Plan<'_>,
     mut request: Request<RequestBody>,
-    record: &mut Record,
+    mut record: Option<&mut Record>,
     underway: &mut Option<Pending>,
 ) -> Result<Answer, Failure> {
     let Some(in_flight) = cluster.spec.circuit.request() else {
@@ -142,12 +143,14 @@ async fn try_until_answered(
     let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
         let mut draw = || fastrand::u64(..);
-        let Some(pending) = cluster.pick(&tries.tried, Instant::now(), &mut draw) else {
+        let Some(pending) = cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw) else {
             return Err(nowhere(cluster));
         };
-        record.tries += 1;
         let endpoint = Rc::clone(pending.endpoint());
-        record.log(|log| log.endpoint = Some(endpoint.address));
+        if let Some(record) = record.as_deref_mut() {
+            record.tries += 1;
+            record.log(|log| log.endpoint = Some(endpoint.address));
+        }
         let spare = Spare::of(&request);
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };

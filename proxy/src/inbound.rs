@@ -10,6 +10,7 @@ use weft_bundle::body::PeerTls;
 use weft_bundle::engine::{Authorization, Peer, Permit};
 
 use crate::answer::{self, Refusal};
+use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
@@ -119,9 +120,15 @@ async fn to_application(
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
-    let plan = Plan { http2: application.spec.http2, request: None, per_try: None, retry: None };
+    let plan = Plan {
+        http2: application.spec.http2,
+        wish: Wish::default(),
+        request: None,
+        per_try: None,
+        retry: None,
+    };
     let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
-    Ok(forward::send(application, plan, head, body, record).await?)
+    Ok(forward::send(application, plan, head, body, Some(record)).await?)
 }
 
 /// Writes where a request goes: path and `Host` on HTTP/1.1, a whole URI on HTTP/2.

@@ -2,23 +2,27 @@
 //! which endpoint.
 
 mod fault;
+mod mirror;
+mod session;
 
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::LOCATION;
+use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
 use weft_bundle::engine::{
-    CrossOrigin, FrontendRef, Grant, Injected, Routed, edit_headers, redirect_location, split,
+    CrossOrigin, FrontendRef, Grant, Hashed, Injected, Routed, edit_headers, hash, redirect_location, split,
 };
 
+use self::session::Visit;
 use crate::answer::{self, Refusal};
-use crate::cluster::Cluster;
+use crate::cluster::balancer::Wish;
+use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
@@ -39,13 +43,17 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     };
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
-        Ok(Outcome::Upstream { answer: (response, lease), rule, backend }) => {
+        Ok(Outcome::Upstream { answer: (response, lease), rule, backend, cookie, session }) => {
             record.status = response.status().as_u16();
             let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
             let mut response =
                 answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
             edit_headers(&backend.response_headers, response.headers_mut());
             edit_headers(&rule.response_headers, response.headers_mut());
+            let cookie = cookie.map(|cookie| (SET_COOKIE, cookie));
+            for (name, value) in cookie.into_iter().chain(session) {
+                response.headers_mut().append(name, value);
+            }
             response
         }
         Ok(Outcome::Redirect { location, status, edits }) => {
@@ -77,12 +85,32 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     response
 }
 
+#[expect(clippy::large_enum_variant, reason = "the large one is the common one, and it moves once")]
 enum Outcome<'e> {
-    Upstream { answer: Answer, rule: &'e Rule, backend: &'e Backend },
-    Redirect { location: HeaderValue, status: StatusCode, edits: &'e HeaderEdits },
-    Respond { status: StatusCode, text: Option<&'e str>, edits: &'e HeaderEdits },
+    Upstream {
+        answer: Answer,
+        rule: &'e Rule,
+        backend: &'e Backend,
+        /// A cookie that was made to be hashed.
+        cookie: Option<HeaderValue>,
+        /// What leads the caller back to where it was answered.
+        session: Option<(HeaderName, HeaderValue)>,
+    },
+    Redirect {
+        location: HeaderValue,
+        status: StatusCode,
+        edits: &'e HeaderEdits,
+    },
+    Respond {
+        status: StatusCode,
+        text: Option<&'e str>,
+        edits: &'e HeaderEdits,
+    },
     Preflight(HeaderMap),
-    Abort { abort: &'e Abort, edits: &'e HeaderEdits },
+    Abort {
+        abort: &'e Abort,
+        edits: &'e HeaderEdits,
+    },
 }
 
 /// The path of a request, in the order it is travelled. The grant is what other origins are told, whatever the outcome.
@@ -127,11 +155,18 @@ async fn walk<'e>(
                 record.aborted();
                 return Ok(Outcome::Abort { abort, edits });
             }
-            let backend = split(backends, fastrand::u64(..))
+            let visit = Visit::of(rule.session.as_ref(), &head.headers);
+            let home = visit.as_ref().and_then(|visit| visit.backend(backends));
+            let backend = home
+                .or_else(|| split(backends, fastrand::u64(..)))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
-            let answer =
-                forward(connection, plane, &target, routed, backend, (head, incoming), limit, record).await?;
-            Ok(Outcome::Upstream { answer, rule, backend })
+            let home = visit.as_ref().and_then(Visit::endpoint);
+            let course = Course { routed, backend, home, time: limit };
+            let (answer, cookie) =
+                forward(connection, plane, &target, course, (head, incoming), record).await?;
+            let endpoint = answer.1.endpoint();
+            let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
+            Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
         }
         Action::Redirect(redirect) => {
             let location = redirect_location(redirect, routed.matched_path(), &target.request(&head));
@@ -158,17 +193,25 @@ fn find<'e>(plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusa
     })
 }
 
-#[expect(clippy::too_many_arguments, reason = "everything that was decided so far, once each")]
+/// What was decided about a request that is forwarded.
+struct Course<'r> {
+    routed: Routed<'r>,
+    backend: &'r Backend,
+    /// The endpoint that its session is with.
+    home: Option<u64>,
+    /// What is left of the time that it may take.
+    time: Option<Duration>,
+}
+
+/// Sends it, and gives the answer and the cookie that goes with it.
 async fn forward(
     connection: &Connection,
     plane: &Plane,
     target: &Target,
-    routed: Routed<'_>,
-    backend: &Backend,
+    Course { routed, backend, home, time }: Course<'_>,
     (mut head, incoming): (Parts, Incoming),
-    time: Option<Duration>,
     record: &mut Record,
-) -> Result<Answer, Refusal> {
+) -> Result<(Answer, Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
     let cluster = cluster(connection, plane, backend)?;
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
@@ -177,23 +220,51 @@ async fn forward(
     let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
 
     fields::strip_request(&mut head.headers);
-    let rewrite = rule.rewrite.as_ref();
-    let path = routed.rewritten_path(&target.path).unwrap_or_else(|| target.path.to_string());
-    let authority = rewrite.and_then(|rewrite| rewrite.host.as_deref()).unwrap_or(&target.authority);
+    let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
-    edit_headers(&backend.request_headers, &mut head.headers);
-    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
-    address(spec, target, &path, authority, &mut head, http2)?;
-
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
-    let plan = Plan { http2, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
-    let body = RequestBody::replayable(incoming, idle);
-    forward::send(&cluster, plan, head, body, record).await.map_err(|failure| match limit(request) {
+    let mut body = RequestBody::replayable(incoming, idle);
+    if !rule.mirrors.is_empty() {
+        mirror::begin(connection, plane, &place, &head, &mut body);
+    }
+    edit_headers(&backend.request_headers, &mut head.headers);
+    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    let hashed = hashed(connection, spec, target, &head);
+    address(spec, target, &place.path, place.authority, &mut head, http2)?;
+
+    let wish = Wish { endpoint: home, hash: hashed.as_ref().map(|hashed| hashed.value) };
+    let plan = Plan { http2, wish, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
+    let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
+    let answer = sent.map_err(|failure| match limit(request) {
         // All of it, also what an injected delay took.
         Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
         Some(_) | None => failure.into(),
-    })
+    })?;
+    Ok((answer, hashed.and_then(|hashed| hashed.cookie)))
+}
+
+/// What a request hashes to, for a cluster whose balancer hashes.
+fn hashed(connection: &Connection, spec: &ClusterSpec, target: &Target, head: &Parts) -> Option<Hashed> {
+    spec.table.as_ref()?;
+    hash(spec.hash.as_ref()?, &target.request(head), connection.client.ip(), fastrand::u64(..))
+}
+
+/// Where a rule sends a request, whatever the backend.
+struct Place<'r> {
+    rule: &'r Rule,
+    target: &'r Target,
+    path: String,
+    authority: &'r str,
+}
+
+impl<'r> Place<'r> {
+    fn of(routed: &Routed<'r>, target: &'r Target) -> Self {
+        let rule = routed.rule;
+        let path = routed.rewritten_path(&target.path).unwrap_or_else(|| target.path.to_string());
+        let host = rule.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
+        Self { rule, target, path, authority: host.unwrap_or(&target.authority) }
+    }
 }
 
 fn timed_out(limit: Duration) -> Refusal {

@@ -6,7 +6,7 @@ use regex::bytes::Regex;
 
 use super::Request;
 use super::path::CanonicalPath;
-use crate::body::{Backend, HeaderEdits, PathMatch, PathRewrite, Redirect};
+use crate::body::{Backend, HeaderEdits, Mirror, PathMatch, PathRewrite, Redirect};
 
 /// The backend that a draw falls on: each gets `weight / sum of weights` of the 64-bit range. None if all weights are
 /// zero. The bias of taking the remainder is below 2^-31, as weights have 32 bits.
@@ -20,6 +20,11 @@ pub fn split(backends: &[Backend], draw: u64) -> Option<&Backend> {
             false
         }
     })
+}
+
+/// The mirrors that get a copy of a request, each by a draw of its own, evenly drawn from all `u64`.
+pub fn copies(mirrors: &[Mirror], mut draw: impl FnMut() -> u64) -> impl Iterator<Item = &Mirror> {
+    mirrors.iter().filter(move |mirror| mirror.share.takes(draw()))
 }
 
 /// The path after a rewrite; always begins with `/`, except for `*`, which is never rewritten. `matched` is the
@@ -204,7 +209,7 @@ pub(super) fn illegal_edit(edits: &HeaderEdits) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::body::Target;
+    use crate::body::{Fraction, Target};
 
     fn backend(name: &str, weight: u32) -> Backend {
         Backend {
@@ -213,6 +218,19 @@ mod tests {
             request_headers: HeaderEdits::default(),
             response_headers: HeaderEdits::default(),
         }
+    }
+
+    #[test]
+    fn each_mirror_has_a_draw_of_its_own() {
+        let mirror = |name: &str, percent| Mirror { cluster: name.into(), share: Fraction::percent(percent) };
+        let mirrors = [mirror("all", 100), mirror("half", 50), mirror("none", 0), mirror("few", 5)];
+        let chosen = |draws: [u64; 4]| {
+            let mut draws = draws.into_iter();
+            let chosen = copies(&mirrors, || draws.next().unwrap());
+            chosen.map(|mirror| mirror.cluster.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(chosen([99, 49, 0, 5]), ["all", "half"]);
+        assert_eq!(chosen([0, 50, 0, 4]), ["all", "few"]);
     }
 
     #[test]

@@ -356,7 +356,7 @@ impl QueryMatcher {
 }
 
 /// Decodes `+` and percent-escapes of a query component; a broken escape stays as it is.
-fn unescape(component: &str) -> Vec<u8> {
+pub(super) fn unescape(component: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(component.len());
     let mut rest = component.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {

@@ -1,7 +1,7 @@
 //! The decision engine: given a body and a request, which rule, which backend, and may it pass.
 //!
 //! ```text
-//! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend
+//! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend, mirrors
 //! gateway:  port and host → Listener → its Frontend, as above; its access
 //! inbound:  port → audits, first deny or allow → Permit or Denial
 //! ```
@@ -20,6 +20,8 @@ mod access;
 mod action;
 mod cors;
 mod fault;
+mod hash;
+mod session;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,18 +34,20 @@ use regex::bytes::Regex;
 use self::access::AccessMatcher;
 pub use self::access::{Authorization, Denial, Peer, Permit};
 pub use self::action::{
-    FRAMING, edit_headers, is_authority, is_path_text, is_substitution, redirect_location, split,
+    FRAMING, copies, edit_headers, is_authority, is_path_text, is_substitution, redirect_location, split,
     split_authority,
 };
 use self::cors::CorsMatcher;
 pub use self::cors::{CrossOrigin, Grant};
 pub use self::facts::{Facts, ResponseFacts, Token};
 pub use self::fault::{Injected, inject};
+pub use self::hash::{Hashed, cookie, hash, mix, stable_hash};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
+pub use self::session::Session;
 use crate::body::{
     Action, Body, Entry, Fraction, Frontend, InboundPort, Listener, PathRewrite, Rule, Target,
 };
@@ -461,6 +465,9 @@ fn check_rule(body: &Body, rule: &Rule, place: &dyn Fn() -> String) -> Result<()
     for mirror in &rule.mirrors {
         check_cluster(body, &mirror.cluster, place)?;
         share(mirror.share)?;
+    }
+    if let Some(session) = rule.session.as_ref().filter(|session| !session::is_legal(session)) {
+        return illegal(&session.name);
     }
     let fault = rule.fault.as_ref();
     if let Some(delay) = fault.and_then(|fault| fault.delay.as_ref()) {

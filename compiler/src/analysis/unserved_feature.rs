@@ -1,5 +1,5 @@
 //! # What it finds
-//! A part of a document that this version compiles and its proxies do not do yet, such as copying requests or limiting
+//! A part of a document that this version compiles and its proxies do not do yet, such as reading tokens or limiting
 //! their rate: once for each document and thing, at the first line that asks.
 //!
 //! # Why it matters

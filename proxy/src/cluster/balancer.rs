@@ -65,6 +65,15 @@ fn nanos(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e9
 }
 
+/// Where a request would like to go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    /// The endpoint that its session is with.
+    pub(crate) endpoint: Option<u64>,
+    /// What its key hashes to, for a balancer that hashes.
+    pub(crate) hash: Option<u64>,
+}
+
 /// One request on an endpoint; counts as its load while it lives.
 #[derive(Debug)]
 pub(crate) struct Pending {
@@ -74,6 +83,11 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    fn on(endpoint: &Rc<Endpoint>) -> Self {
+        endpoint.load.pending.set(endpoint.load.pending.get() + 1);
+        Self { endpoint: Rc::clone(endpoint), in_line: Cell::new(false) }
+    }
+
     pub(crate) fn endpoint(&self) -> &Rc<Endpoint> {
         &self.endpoint
     }
@@ -111,15 +125,22 @@ impl Drop for Pending {
 }
 
 impl Cluster {
-    /// Chooses an endpoint, if there is one that is well; not one of `tried` if others can be had.
+    /// Chooses an endpoint, if there is one that is well; not one of `tried` if others can be had. A request with a wish has
+    /// it; one without goes anywhere.
     pub(crate) fn pick(
         &self,
+        wish: Wish,
         tried: &[Rc<Endpoint>],
         now: Instant,
         draw: &mut impl FnMut() -> u64,
     ) -> Option<Pending> {
         self.refresh(now);
         let view = self.view.borrow();
+        let home = wish.endpoint.and_then(|id| self.by_id(&view, id, tried));
+        let wished = home.or_else(|| self.by_hash(&view, wish.hash?, tried));
+        if let Some(endpoint) = wished {
+            return Some(Pending::on(endpoint));
+        }
         let mut endpoint = self.choose(&view, now, draw)?;
         for _ in 0..REDRAWS {
             if !tried.iter().any(|other| Rc::ptr_eq(other, endpoint)) {
@@ -127,8 +148,20 @@ impl Cluster {
             }
             endpoint = self.choose(&view, now, draw)?;
         }
-        endpoint.load.pending.set(endpoint.load.pending.get() + 1);
-        Some(Pending { endpoint: Rc::clone(endpoint), in_line: Cell::new(false) })
+        Some(Pending::on(endpoint))
+    }
+
+    fn by_id(&self, view: &View, id: u64, tried: &[Rc<Endpoint>]) -> Option<&Rc<Endpoint>> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.id == id)?;
+        (view.has(endpoint) && tried.is_empty()).then_some(endpoint)
+    }
+
+    fn by_hash(&self, view: &View, hash: u64, tried: &[Rc<Endpoint>]) -> Option<&Rc<Endpoint>> {
+        let table = self.spec.table.as_ref()?;
+        let is_well = |place: usize| self.endpoints.get(place).is_some_and(|endpoint| view.has(endpoint));
+        let is_new = |place: usize| !tried.iter().any(|tried| tried.place == place);
+        let place = table.pick(hash, |place| is_well(place) && is_new(place));
+        self.endpoints.get(place.or_else(|| table.pick(hash, is_well))?)
     }
 
     /// Makes the view again if it is not true any more.
@@ -152,7 +185,7 @@ impl Cluster {
             return Some(only);
         }
         let place = match self.spec.load_balancer {
-            // A body that asks for a hash is refused before it comes here.
+            // Without a hash.
             LoadBalancer::Random | LoadBalancer::RingHash | LoadBalancer::Maglev => view.by_share(draw()),
             LoadBalancer::RoundRobin => {
                 let turn = self.turn.get();
@@ -199,7 +232,7 @@ mod tests {
         let cluster = cluster(LoadBalancer::RoundRobin, &[1, 3]);
         let mut counts = [0; 2];
         for _ in 0..400 {
-            let pick = cluster.pick(&[], Instant::now(), &mut || 0).unwrap();
+            let pick = cluster.pick(Wish::default(), &[], Instant::now(), &mut || 0).unwrap();
             counts[usize::from(pick.endpoint().address.port()) - 1] += 1;
         }
         assert_eq!(counts, [100, 300]);
@@ -211,12 +244,12 @@ mod tests {
         let now = Instant::now();
         let mut draws = [0, 1].into_iter().cycle();
         let mut draw = || draws.next().unwrap();
-        let first = cluster.pick(&[], now, &mut draw).unwrap();
-        let second = cluster.pick(&[], now, &mut draw).unwrap();
+        let first = cluster.pick(Wish::default(), &[], now, &mut draw).unwrap();
+        let second = cluster.pick(Wish::default(), &[], now, &mut draw).unwrap();
         assert_ne!(first.endpoint().address, second.endpoint().address);
         let kept = second.endpoint().address;
         drop(second);
-        assert_eq!(cluster.pick(&[], now, &mut draw).unwrap().endpoint().address, kept);
+        assert_eq!(cluster.pick(Wish::default(), &[], now, &mut draw).unwrap().endpoint().address, kept);
     }
 
     #[test]
@@ -225,16 +258,19 @@ mod tests {
         let now = Instant::now();
         let mut draws = [0, 1].into_iter().cycle();
         let mut draw = || draws.next().unwrap();
-        let first = cluster.pick(&[], now, &mut draw).unwrap();
+        let first = cluster.pick(Wish::default(), &[], now, &mut draw).unwrap();
         let bad = Rc::clone(first.endpoint());
         first.answered(Duration::from_millis(1), now, 503);
         drop(first);
         for _ in 0..10 {
-            assert!(!Rc::ptr_eq(cluster.pick(&[], now, &mut draw).unwrap().endpoint(), &bad));
+            assert!(!Rc::ptr_eq(
+                cluster.pick(Wish::default(), &[], now, &mut draw).unwrap().endpoint(),
+                &bad
+            ));
         }
-        let good = cluster.pick(&[], now, &mut draw).unwrap();
+        let good = cluster.pick(Wish::default(), &[], now, &mut draw).unwrap();
         let later = now + Duration::from_secs(120);
-        let next = cluster.pick(&[], later, &mut draw).unwrap();
+        let next = cluster.pick(Wish::default(), &[], later, &mut draw).unwrap();
         assert!(Rc::ptr_eq(next.endpoint(), &bad), "one in flight there, none here");
         drop(good);
     }
@@ -244,11 +280,12 @@ mod tests {
         let cluster = cluster(LoadBalancer::Random, &[1, 1]);
         let mut draws = [0, 0, 0, 1].into_iter().cycle();
         let tried = [Rc::clone(&cluster.endpoints[0])];
-        let pick = cluster.pick(&tried, Instant::now(), &mut || draws.next().unwrap()).unwrap();
+        let pick =
+            cluster.pick(Wish::default(), &tried, Instant::now(), &mut || draws.next().unwrap()).unwrap();
         assert_eq!(pick.endpoint().address, cluster.endpoints[1].address);
         assert!(
             super::super::tests::cluster(LoadBalancer::Random, &[])
-                .pick(&[], Instant::now(), &mut || 0)
+                .pick(Wish::default(), &[], Instant::now(), &mut || 0)
                 .is_none()
         );
     }

@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use weft_bundle::body::{Limits, RetryBudget};
 
+/// How many copies of requests go to a cluster at once.
+const MAX_COPIES: u32 = 256;
+
 /// What a limit is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
@@ -59,6 +62,7 @@ pub(crate) struct Circuit {
     requests: AtomicU32,
     retries: AtomicU32,
     pending: AtomicU32,
+    copies: AtomicU32,
     connections: Option<Connections>,
 }
 
@@ -79,8 +83,8 @@ impl Circuit {
             waiting: AtomicU32::new(0),
             wanted: Notify::new(),
         });
-        let [requests, retries, pending] = [0; 3].map(AtomicU32::new);
-        Arc::new(Self { budget, limits, requests, retries, pending, connections })
+        let [requests, retries, pending, copies] = [0; 4].map(AtomicU32::new);
+        Arc::new(Self { budget, limits, requests, retries, pending, copies, connections })
     }
 
     /// Counts a request as in flight while the guard lives; none if there are too many.
@@ -112,6 +116,12 @@ impl Circuit {
     pub(super) fn pending(self: &Arc<Self>) -> Option<PendingGuard> {
         take(&self.pending, self.limits.pending.unwrap_or(u32::MAX).max(1))?;
         Some(PendingGuard(Arc::clone(self)))
+    }
+
+    /// Counts a copy of a request as under way while the guard lives; none if there are too many.
+    pub(crate) fn copy(self: &Arc<Self>) -> Option<CopyGuard> {
+        take(&self.copies, MAX_COPIES)?;
+        Some(CopyGuard(Arc::clone(self)))
     }
 
     /// Whether requests may wait for a connection that others use.
@@ -178,6 +188,16 @@ pub(crate) struct RetryGuard(Arc<Circuit>);
 impl Drop for RetryGuard {
     fn drop(&mut self) {
         self.0.retries.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One copy of a request.
+#[derive(Debug)]
+pub(crate) struct CopyGuard(Arc<Circuit>);
+
+impl Drop for CopyGuard {
+    fn drop(&mut self) {
+        self.0.copies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -11,6 +11,7 @@
 
 pub(crate) mod balancer;
 mod view;
+pub(crate) mod hash;
 pub(crate) mod limits;
 pub(crate) mod outliers;
 pub(crate) mod checkout;
@@ -24,10 +25,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_bundle::body::{Keepalive, LoadBalancer, Warmup};
+use weft_bundle::body::{HashPolicy, Keepalive, LoadBalancer, Warmup};
+use weft_bundle::engine::stable_hash;
 
 use self::balancer::Load;
 use self::connect::ClientTls;
+use self::hash::Table;
 use self::limits::Circuit;
 use self::outliers::{Health, millis};
 pub(crate) use self::pool::{Keep, Lease};
@@ -44,6 +47,10 @@ pub(crate) struct ClusterSpec {
     pub(crate) tls: Option<ClientTls>,
     pub(crate) endpoints: Vec<EndpointSpec>,
     pub(crate) load_balancer: LoadBalancer,
+    /// What is hashed, for a balancer that does.
+    pub(crate) hash: Option<HashPolicy>,
+    /// Which endpoint a hash means; made once the spec is known to be new.
+    pub(crate) table: Option<Table>,
     pub(crate) connect_timeout: Duration,
     pub(crate) keep: Keep,
     /// TCP keep-alive probes.
@@ -92,6 +99,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Its place among the endpoints of the spec.
     place: usize,
+    /// What sessions call it: the hash of its address.
+    pub(crate) id: u64,
     weight: u32,
     load: Load,
     health: Arc<Health>,
@@ -104,6 +113,7 @@ impl Cluster {
             Rc::new(Endpoint {
                 address: endpoint.address,
                 place,
+                id: stable_hash(&[endpoint.address.to_string().as_bytes()]),
                 weight: endpoint.weight.max(1),
                 load: Load::new(Instant::now()),
                 health: Arc::clone(&spec.health),
@@ -186,6 +196,8 @@ mod tests {
             tls: None,
             endpoints,
             load_balancer,
+            hash: None,
+            table: None,
             connect_timeout: Duration::from_secs(1),
             keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
             keepalive: None,

@@ -245,7 +245,7 @@ impl Pool {
 pub(crate) struct Lease {
     carrier: Carrier,
     /// Last, so that they count until the connection is back.
-    _pending: Option<Pending>,
+    pending: Option<Pending>,
     _request: Option<RequestGuard>,
 }
 
@@ -302,12 +302,17 @@ impl Carrier {
 
 impl Lease {
     pub(crate) fn new(carrier: Carrier, pending: Option<Pending>) -> Self {
-        Self { carrier, _pending: pending, _request: None }
+        Self { carrier, pending, _request: None }
     }
 
     /// The same, keeping a request's place among those in flight.
     pub(crate) fn with(self, request: RequestGuard) -> Self {
         Self { _request: Some(request), ..self }
+    }
+
+    /// What sessions call the endpoint that it leads to.
+    pub(crate) fn endpoint(&self) -> Option<u64> {
+        self.pending.as_ref().map(|pending| pending.endpoint().id)
     }
 
     /// Returns the connection to its pool, after a response that arrived whole. Dropping the lease instead closes an

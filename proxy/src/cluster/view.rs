@@ -27,6 +27,8 @@ pub(super) struct View {
     pub(super) version: u64,
     /// When it has to be made again, in milliseconds.
     pub(super) until: u64,
+    /// Whether endpoints that are left out are used all the same.
+    is_panic: bool,
     /// Whether shares are fine, so that turns have to be spread over them.
     is_fine: bool,
 }
@@ -38,8 +40,8 @@ impl View {
         let well = || {
             all.iter().filter(|endpoint| health.state(endpoint.place).is_some_and(|state| !state.is_out()))
         };
-        let endpoints: Vec<_> =
-            if health.is_panic(well().count()) { all.to_vec() } else { well().cloned().collect() };
+        let is_panic = health.is_panic(well().count());
+        let endpoints: Vec<_> = if is_panic { all.to_vec() } else { well().cloned().collect() };
         let age = |endpoint: &Endpoint| {
             let since = health.state(endpoint.place).map_or(0, |state| state.here_since());
             (since > 0).then(|| now.saturating_sub(since))
@@ -69,7 +71,12 @@ impl View {
             u64::try_from(warmup.duration.get().as_millis()).unwrap_or(u64::MAX) / STEPS
         });
         let until = if is_fine { now.saturating_add(step.max(1)) } else { u64::MAX };
-        Self { endpoints, sums, version, until, is_fine }
+        Self { endpoints, sums, version, until, is_panic, is_fine }
+    }
+
+    /// Whether requests may go to an endpoint now.
+    pub(super) fn has(&self, endpoint: &Endpoint) -> bool {
+        self.is_panic || !endpoint.health.state(endpoint.place).is_some_and(|state| state.is_out())
     }
 
     /// The place of the endpoint that a point falls on, each as wide as its share.

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use super::fields::strip_trailers;
+use super::tap::{Copied, Missed, TAP_BYTES, Tap};
 use crate::cluster::Lease;
 use crate::telemetry::Reason;
 use crate::telemetry::record::Record;
@@ -63,6 +64,8 @@ struct Watched {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     end: BodyEnd,
+    /// Who remembers it for copies.
+    tap: Option<Tap>,
 }
 
 /// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
@@ -103,12 +106,15 @@ impl BodyEnd {
 impl Drop for Watched {
     fn drop(&mut self) {
         self.end.reached();
+        if let Some(tap) = &self.tap {
+            tap.missed(Missed::Incomplete);
+        }
     }
 }
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None, end: BodyEnd::default() }
+        Self { incoming, idle, timer: None, end: BodyEnd::default(), tap: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -118,7 +124,9 @@ impl Watched {
                 if !matches!(frame, Some(Ok(ref frame)) if frame.is_data()) || self.incoming.is_end_stream() {
                     self.end.reached();
                 }
-                Poll::Ready(frame.map(|frame| frame.map(clean).map_err(BodyError::Source)))
+                let frame = frame.map(|frame| frame.map(clean).map_err(BodyError::Source));
+                self.tell_tap(frame.as_ref());
+                Poll::Ready(frame)
             }
             Poll::Pending => {
                 let idle = self.idle;
@@ -129,6 +137,31 @@ impl Watched {
                 Poll::Ready(Some(Err(BodyError::Idle)))
             }
         }
+    }
+}
+
+impl Watched {
+    fn tell_tap(&self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+        let Some(tap) = &self.tap else { return };
+        match frame {
+            None => tap.ended(),
+            Some(Err(_)) => tap.missed(Missed::Incomplete),
+            Some(Ok(frame)) => {
+                tap.passed(frame);
+                if frame.is_trailers() || self.incoming.is_end_stream() {
+                    tap.ended();
+                }
+            }
+        }
+    }
+
+    fn tap(&mut self) -> Tap {
+        let tap = self.tap.get_or_insert_default().clone();
+        let bound = u64::try_from(TAP_BYTES).unwrap_or(u64::MAX);
+        if self.incoming.size_hint().lower() > bound {
+            tap.missed(Missed::TooLarge);
+        }
+        tap
     }
 }
 
@@ -150,6 +183,8 @@ pub(crate) enum RequestBody {
     Stream(Streamed),
     /// Passes, and can pass again.
     Replay(Replay),
+    /// Was remembered while it passed elsewhere.
+    Copied(Copied),
 }
 
 /// See [`RequestBody::Stream`].
@@ -199,7 +234,7 @@ impl RequestBody {
     /// When it will have arrived whole.
     pub(crate) fn end(&self) -> BodyEnd {
         match self {
-            Self::Empty => {
+            Self::Empty | Self::Copied(_) => {
                 let end = BodyEnd::default();
                 end.reached();
                 end
@@ -209,11 +244,20 @@ impl RequestBody {
         }
     }
 
+    /// Remembers it for copies, while it passes. Before it is sent.
+    pub(crate) fn tap(&mut self) -> Tap {
+        match self {
+            Self::Empty | Self::Copied(_) => Tap::empty(),
+            Self::Stream(stream) => stream.0.tap(),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.tap(),
+        }
+    }
+
     /// A hold on the body, to send it again. None if it passes once only.
     pub(crate) fn remembered(&self) -> Option<Remembered> {
         match self {
             Self::Empty => Some(Remembered(None)),
-            Self::Stream(_) => None,
+            Self::Stream(_) | Self::Copied(_) => None,
             Self::Replay(replay) => Some(Remembered(Some(Rc::clone(&replay.memory)))),
         }
     }
@@ -301,6 +345,7 @@ impl Body for RequestBody {
             Self::Empty => Poll::Ready(None),
             Self::Stream(stream) => stream.0.poll_frame(cx),
             Self::Replay(replay) => replay.poll_frame(cx),
+            Self::Copied(copied) => Poll::Ready(copied.next_frame().map(Ok)),
         }
     }
 
@@ -309,6 +354,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Stream(stream) => stream.0.incoming.is_end_stream(),
             Self::Replay(replay) => replay.is_end_stream(),
+            Self::Copied(copied) => copied.is_over(),
         }
     }
 
@@ -317,6 +363,7 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Stream(stream) => stream.0.incoming.size_hint(),
             Self::Replay(replay) => replay.size_hint(),
+            Self::Copied(copied) => copied.size_hint(),
         }
     }
 }

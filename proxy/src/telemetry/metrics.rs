@@ -90,6 +90,37 @@ struct FaultLabels {
     fault: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CopyLabels {
+    cluster: String,
+    outcome: &'static str,
+}
+
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copy {
+    Answered,
+    Failed,
+    LargeBody,
+    IncompleteBody,
+    TooMany,
+}
+
+impl Copy {
+    const ALL: [Self; 5] =
+        [Self::Answered, Self::Failed, Self::LargeBody, Self::IncompleteBody, Self::TooMany];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::LargeBody => "large-body",
+            Self::IncompleteBody => "incomplete-body",
+            Self::TooMany => "too-many",
+        }
+    }
+}
+
 /// What policy does to a request on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InjectedFault {
@@ -208,9 +239,24 @@ pub(crate) struct ClusterMetrics {
     pub(crate) ejected: Gauge,
     /// By [`Limit`], in order of declaration.
     overflow: [Counter; Limit::ALL.len()],
+    cluster: String,
+    copies: Family<CopyLabels, Counter>,
+    /// By [`Copy`], in order of declaration; made at first use, as few clusters get copies.
+    copied: [OnceLock<Counter>; Copy::ALL.len()],
 }
 
 impl ClusterMetrics {
+    /// Counts a copy of a request.
+    pub(crate) fn copied(&self, copy: Copy) {
+        if let Some(cell) = self.copied.get(copy as usize) {
+            cell.get_or_init(|| {
+                let labels = CopyLabels { cluster: self.cluster.clone(), outcome: copy.as_str() };
+                self.copies.get_or_create_owned(&labels)
+            })
+            .inc();
+        }
+    }
+
     /// Requests that a limit held up or refused.
     pub(crate) fn overflow(&self, limit: Limit) -> &Counter {
         let [connections, pending, requests, retries] = &self.overflow;
@@ -322,6 +368,7 @@ pub struct Metrics {
     ejections: Family<ClusterLabels, Counter>,
     ejections_refused: Family<ClusterLabels, Counter>,
     ejected: Family<ClusterLabels, Gauge>,
+    copies: Family<CopyLabels, Counter>,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
@@ -356,6 +403,7 @@ impl Metrics {
             ejections: Family::default(),
             ejections_refused: Family::default(),
             ejected: Family::default(),
+            copies: Family::default(),
             connections: Family::default(),
             open: Family::default(),
             refused: Family::default(),
@@ -416,6 +464,11 @@ impl Metrics {
             "weft_upstream_overflow",
             "Requests that a limit held up (connections) or refused (pending, requests), and retries that one did not allow",
             self.overflow.clone(),
+        );
+        registry.register(
+            "weft_mirrored_requests",
+            "Copies of requests, by what became of them",
+            self.copies.clone(),
         );
         registry.register(
             "weft_upstream_ejections",
@@ -490,6 +543,9 @@ impl Metrics {
                 ejections: self.ejections.get_or_create_owned(&labels),
                 ejections_refused: self.ejections_refused.get_or_create_owned(&labels),
                 ejected: self.ejected.get_or_create_owned(&labels),
+                cluster: cluster.to_owned(),
+                copies: self.copies.clone(),
+                copied: Default::default(),
                 overflow: Limit::ALL.map(|limit| {
                     let labels = LimitLabels { cluster: cluster.to_owned(), limit: limit.as_str() };
                     self.overflow.get_or_create_owned(&labels)

@@ -15,6 +15,7 @@ use weft_bundle::feature::Feature;
 
 use super::Shared;
 use super::listener::{Override, find_override};
+use crate::cluster::hash::Table;
 use crate::cluster::limits::Circuit;
 use crate::cluster::outliers::Health;
 use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
@@ -150,6 +151,8 @@ impl Maker<'_> {
             health: self.health(id, cluster.outliers, &endpoints, &metrics),
             endpoints,
             load_balancer: cluster.load_balancer,
+            hash: cluster.hash.clone(),
+            table: None,
             connect_timeout: cluster.connect_timeout.get(),
             keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
             keepalive: cluster.connection.keepalive,
@@ -207,6 +210,8 @@ impl Maker<'_> {
             health: self.health(&id, None, &endpoints, &metrics),
             endpoints,
             load_balancer: LoadBalancer::Random,
+            hash: None,
+            table: None,
             connect_timeout: APPLICATION_CONNECT,
             keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
             keepalive: None,
@@ -223,7 +228,11 @@ impl Maker<'_> {
         let old = self.previous.and_then(|previous| previous.cluster(&spec));
         match old {
             Some(old) if old.section == spec.section => Arc::clone(old),
-            Some(_) | None => Arc::new(spec),
+            Some(_) | None => {
+                let size = spec.hash.as_ref().and_then(|hash| hash.size);
+                let table = Table::new(spec.load_balancer, size, &spec.endpoints);
+                Arc::new(ClusterSpec { table, ..spec })
+            }
         }
     }
 }

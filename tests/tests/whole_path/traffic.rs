@@ -1,6 +1,6 @@
 //! What rules do beside routing: faults that some requests meet, and what browsers of other origins are told.
 
-use weft_tests::client::Call;
+use weft_tests::client::{Call, Protocol};
 
 use crate::plain::Plain;
 
@@ -34,13 +34,8 @@ spec:
     let grpc = plain.ask(&Call::get(API).header("x-tester", "grpc"));
     assert_eq!((grpc.status, grpc.header("grpc-status")), (200, "14"), "{grpc}");
 
-    let tally = weft_tests::load::burst(
-        weft_tests::client::Protocol::Http2,
-        plain.proxy.outbound(),
-        &Call::get(API),
-        1000,
-    )
-    .unwrap();
+    let tally =
+        weft_tests::load::burst(Protocol::Http2, plain.proxy.outbound(), &Call::get(API), 1000).unwrap();
     // Five standard deviations of a binomial distribution.
     assert!((137..=263).contains(&tally.failed()), "{tally}");
     assert_eq!(tally.failures.len(), 1, "{tally}");
@@ -115,4 +110,104 @@ spec:
     assert_eq!(plain.endpoints("api")[0].hits(), 2, "preflights do not reach it");
     let preflights = plain.metric("weft_requests_total", &[("reason", "preflight"), ("code_class", "2xx")]);
     assert_eq!(preflights, 2.0);
+}
+
+#[test]
+fn copies_go_elsewhere_and_callers_do_not_notice() {
+    let plain = Plain::new(
+        &[("api", 1), ("shadow", 1), ("rare", 1)],
+        "
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: api }
+spec:
+  hosts: [ api ]
+  http:
+  - route: [ { destination: { host: api } } ]
+    mirrors:
+    - { destination: { host: shadow }, percentage: { value: 100 } }
+    - { destination: { host: rare }, percentage: { value: 10 } }
+",
+    );
+    let hits = |service| plain.endpoints(service)[0].hits();
+    // Answered late by all of them, but the caller waits for one only.
+    let held = plain.ask_aside(&Call::get(API).method("POST").header("x-bench-hold", "yes").body("a body"));
+    plain.until("both have it", || plain.endpoints("shadow")[0].holds() == 1 && hits("api") == 1);
+    plain.endpoints("api")[0].release();
+    let answer = held.join().unwrap();
+    assert_eq!((answer.status, answer.field("service").as_str()), (200, "api"), "{answer}");
+    assert_eq!(plain.endpoints("shadow")[0].holds(), 1);
+    for _ in 0..300 {
+        let answer = plain.ask(&Call::get("http://api/items").body("another"));
+        assert_eq!((answer.status, answer.field("service").as_str()), (200, "api"), "{answer}");
+    }
+    plain.until("every request was copied", || hits("shadow") == 301);
+    // Five standard deviations of a binomial distribution.
+    assert!((5..=56).contains(&hits("rare")), "{} of 301", hits("rare"));
+    plain.endpoints("shadow")[0].release();
+    let answered = [("cluster", "default/shadow:80"), ("outcome", "answered")];
+    plain.until("every copy was answered", || {
+        plain.metric("weft_mirrored_requests_total", &answered) == 301.0
+    });
+}
+
+#[test]
+fn a_user_has_a_home_that_every_sidecar_finds() {
+    let policy = "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: api }
+spec:
+  targetRefs: [ { kind: Service, name: api } ]
+  loadBalancer: { policy: maglev, hash: { on: [ { header: x-user }, { cookie: { name: sid, ttl: 0s } } ] } }
+";
+    let plain = Plain::new(&[("api", 3)], policy);
+    let mut second = plain.proxy.setup().clone();
+    second.outbound = weft_tests::port::free_address().unwrap();
+    second.admin = weft_tests::port::free_address().unwrap();
+    second.inbound = vec![format!("http={}", weft_tests::port::free_address().unwrap())];
+    second.state.set_extension("second");
+    let second = second.start().unwrap();
+    let mut homes = std::collections::BTreeSet::new();
+    for user in 0..30 {
+        let call = Call::get(API).header("x-user", &user.to_string());
+        let home = plain.ask(&call).field("version");
+        let other = weft_tests::client::call(Protocol::Http1, second.outbound(), &call).unwrap();
+        assert_eq!((plain.ask(&call).field("version"), other.field("version")), (home.clone(), home.clone()));
+        homes.insert(home);
+    }
+    assert_eq!(homes.len(), 3);
+    let first = plain.ask(&Call::get(API));
+    let cookie = first.header("set-cookie").split(';').next().unwrap().to_owned();
+    assert!(cookie.starts_with("sid="), "{first}");
+    for _ in 0..5 {
+        let again = plain.ask(&Call::get(API).header("cookie", &cookie));
+        assert_eq!((again.field("version"), again.header("set-cookie")), (first.field("version"), ""));
+    }
+}
+
+#[test]
+fn a_session_leads_back_to_who_answered_first() {
+    let plain = Plain::new(
+        &[("api", 4)],
+        "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: api }
+spec:
+  targetRefs: [ { kind: Service, name: api } ]
+  affinity: { cookie: home, absoluteTimeout: 1h }
+",
+    );
+    let mut homes = std::collections::BTreeSet::new();
+    for _ in 0..40 {
+        let first = plain.ask(&Call::get(API));
+        let cookie = first.header("set-cookie").to_owned();
+        assert!(cookie.starts_with("home=") && cookie.contains("Max-Age=3600"), "{cookie}");
+        let back = Call::get(API).header("cookie", cookie.split(';').next().unwrap());
+        let again = plain.ask(&back);
+        assert_eq!((again.field("version"), again.header("set-cookie")), (first.field("version"), ""));
+        homes.insert(first.field("version"));
+    }
+    assert!(homes.len() > 1, "{homes:?}");
 }
