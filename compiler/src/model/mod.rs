@@ -22,6 +22,7 @@ mod gateway;
 mod policy;
 mod telemetry;
 pub mod settings;
+pub mod rank;
 pub mod routing;
 pub mod callers;
 pub mod policy_test;

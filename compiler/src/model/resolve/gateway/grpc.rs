@@ -30,7 +30,7 @@ fn condition(written: &GrpcMatch) -> RequestMatch {
     RequestMatch { path, headers: rules::headers(&written.headers), ..RequestMatch::default() }
 }
 
-/// The paths of the calls that are asked for. [`crate::model::routing::Rank`] reads services and methods from these forms.
+/// The paths of the calls that are asked for. [`crate::model::rank::Rank`] reads services and methods from these forms.
 fn path(written: &GrpcMethodMatch) -> Option<PathMatch> {
     let (service, method) = (written.service(), written.method());
     Some(match (written.kind(), service, method) {

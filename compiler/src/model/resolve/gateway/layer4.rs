@@ -8,7 +8,7 @@ use super::rules::Written;
 use super::{Scene, bound};
 use crate::dialect::ParsedDocument;
 use crate::dialect::gateway::{Layer4Rule, RouteSpec};
-use crate::model::routing::tiers;
+use crate::model::rank::tiers;
 use crate::model::{Route, RouteKind};
 use crate::yaml::{Span, Spanned};
 
