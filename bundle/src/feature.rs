@@ -71,7 +71,8 @@ impl Feature {
             | Self::ConnectionSettings
             | Self::Mirror
             | Self::HashBalancing
-            | Self::SessionPersistence => true,
+            | Self::SessionPersistence
+            | Self::RateLimits => true,
             Self::Gateway
             | Self::Udp
             | Self::Discovery
@@ -80,7 +81,6 @@ impl Feature {
             | Self::HealthChecks
             | Self::ProxyProtocol
             | Self::Tokens
-            | Self::RateLimits
             | Self::Telemetry
             | Self::Addresses => false,
         }

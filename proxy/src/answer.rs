@@ -1,7 +1,9 @@
 //! Answers of our own: refusals with their reason, redirects, what rules say directly, preflights, and injected errors.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::Abort;
@@ -18,11 +20,13 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     /// One line for the caller.
     pub(crate) detail: String,
+    /// After how long asking again makes sense.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, status: reason.status(), detail: detail.into() }
+        Self { reason, status: reason.status(), detail: detail.into(), retry_after: None }
     }
 }
 
@@ -40,7 +44,7 @@ impl From<crate::forward::Failure> for Refusal {
 
 /// The answer to a refused request: status, `x-weft-reason`, and one line of text.
 pub(crate) fn refuse(refusal: Refusal, mut record: Record) -> Response<ResponseBody> {
-    let Refusal { reason, status, detail } = refusal;
+    let Refusal { reason, status, detail, retry_after } = refusal;
     record.because(reason);
     record.status = status.as_u16();
     record.log(|log| log.detail = Some(detail.clone()));
@@ -49,6 +53,11 @@ pub(crate) fn refuse(refusal: Refusal, mut record: Record) -> Response<ResponseB
     let headers = response.headers_mut();
     headers.insert(fields::REASON, HeaderValue::from_static(reason.as_str()));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if let Some(time) = retry_after {
+        // In whole seconds, and not before it makes sense.
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, seconds.max(1).into());
+    }
     response
 }
 

@@ -1,4 +1,4 @@
-//! Requests from peers to our application: who calls → may they → the application.
+//! Requests from peers to our application: who calls → may they → how many may they → the application.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -90,6 +90,10 @@ async fn walk(
         Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin))
     })?;
     record.log(|log| log.rule = Some(permit.origin().to_string()));
+    ours.rates.take(&peer, &target.request(&head)).map_err(|wait| Refusal {
+        retry_after: Some(wait),
+        ..Refusal::new(Reason::RateLimited, "more requests than this port takes")
+    })?;
 
     fields::strip_request(&mut head.headers);
     if let Some(identity) = identity

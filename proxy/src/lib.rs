@@ -7,7 +7,8 @@
 //! * Fail closed on access, fail static on configuration.
 //!
 //! Two halves. The *control* half, one thread: [`source`] → [`state`] → [`updater`] → [`snapshot`]. The *data* half, one
-//! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`cluster`] holds balancers
+//! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`rates`] counts
+//! what is taken, [`cluster`] holds balancers
 //! and pools, [`identity`] the certificates. [`telemetry`], [`admin`], [`drain`] and [`app`] serve the operator.
 
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod snapshot;
 pub mod identity;
 pub mod worker;
 mod inbound;
+mod rates;
 mod outbound;
 mod message;
 mod forward;

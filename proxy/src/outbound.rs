@@ -282,6 +282,7 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
             reason: Reason::BackendMissing,
             status: status(*code),
             detail: "the backend does not exist".to_owned(),
+            retry_after: None,
         }),
     }
 }

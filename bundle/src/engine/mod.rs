@@ -3,7 +3,7 @@
 //! ```text
 //! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend, mirrors
 //! gateway:  port and host → Listener → its Frontend, as above; its access
-//! inbound:  port → audits, first deny or allow → Permit or Denial
+//! inbound:  port → audits, first deny or allow → Permit or Denial → rate limits
 //! ```
 //!
 //! Pure functions over precompiled matchers: no IO, no clock, no randomness (a split takes its draw as an argument).
@@ -22,6 +22,7 @@ mod cors;
 mod fault;
 mod hash;
 mod session;
+mod rate;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -47,6 +48,7 @@ use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
+pub use self::rate::{admit, rate_key};
 pub use self::session::Session;
 use crate::body::{
     Action, Body, Entry, Fraction, Frontend, InboundPort, Listener, PathRewrite, Rule, Target,

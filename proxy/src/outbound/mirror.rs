@@ -25,7 +25,7 @@ use crate::inbound::address;
 use crate::message::body::RequestBody;
 use crate::message::fields;
 use crate::message::tap::{Missed, Tap};
-use crate::telemetry::metrics::Copy;
+use crate::telemetry::metrics::CopyOutcome;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 
@@ -50,7 +50,7 @@ pub(super) fn begin(
         let Some(spec) = plane.upstream(&mirror.cluster) else { continue };
         let cluster = connection.worker.clusters.of(spec);
         let Some(guard) = spec.circuit.copy() else {
-            spec.metrics.copied(Copy::TooMany);
+            spec.metrics.copied(CopyOutcome::TooMany);
             continue;
         };
         let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
@@ -58,7 +58,7 @@ pub(super) fn begin(
         head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
         if address(spec, place.target, &place.path, place.authority, &mut head, http2).is_err() {
             // The request itself is refused for it.
-            spec.metrics.copied(Copy::Failed);
+            spec.metrics.copied(CopyOutcome::Failed);
             continue;
         }
         let hash = hashed(connection, spec, place.target, &head).map(|hashed| hashed.value);
@@ -89,11 +89,11 @@ async fn send(
     tap: Tap,
     time: Duration,
     _guard: &CopyGuard,
-) -> Copy {
+) -> CopyOutcome {
     let body = match tap.whole().await {
         Ok(body) => RequestBody::Copied(body),
-        Err(Missed::TooLarge) => return Copy::LargeBody,
-        Err(Missed::Incomplete) => return Copy::IncompleteBody,
+        Err(Missed::TooLarge) => return CopyOutcome::LargeBody,
+        Err(Missed::Incomplete) => return CopyOutcome::IncompleteBody,
     };
     let exchange = async {
         let (response, lease) = forward::send(cluster, plan, head, body, None).await.ok()?;
@@ -103,8 +103,8 @@ async fn send(
         Some(())
     };
     match tokio::time::timeout(time, exchange).await {
-        Ok(Some(())) => Copy::Answered,
-        Ok(None) | Err(_) => Copy::Failed,
+        Ok(Some(())) => CopyOutcome::Answered,
+        Ok(None) | Err(_) => CopyOutcome::Failed,
     }
 }
 

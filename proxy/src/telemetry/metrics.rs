@@ -98,7 +98,7 @@ struct CopyLabels {
 
 /// What became of a copy of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Copy {
+pub(crate) enum CopyOutcome {
     Answered,
     Failed,
     LargeBody,
@@ -106,7 +106,7 @@ pub(crate) enum Copy {
     TooMany,
 }
 
-impl Copy {
+impl CopyOutcome {
     const ALL: [Self; 5] =
         [Self::Answered, Self::Failed, Self::LargeBody, Self::IncompleteBody, Self::TooMany];
 
@@ -241,13 +241,13 @@ pub(crate) struct ClusterMetrics {
     overflow: [Counter; Limit::ALL.len()],
     cluster: String,
     copies: Family<CopyLabels, Counter>,
-    /// By [`Copy`], in order of declaration; made at first use, as few clusters get copies.
-    copied: [OnceLock<Counter>; Copy::ALL.len()],
+    /// By [`CopyOutcome`], in order of declaration; made at first use, as few clusters get copies.
+    copied: [OnceLock<Counter>; CopyOutcome::ALL.len()],
 }
 
 impl ClusterMetrics {
     /// Counts a copy of a request.
-    pub(crate) fn copied(&self, copy: Copy) {
+    pub(crate) fn copied(&self, copy: CopyOutcome) {
         if let Some(cell) = self.copied.get(copy as usize) {
             cell.get_or_init(|| {
                 let labels = CopyLabels { cluster: self.cluster.clone(), outcome: copy.as_str() };

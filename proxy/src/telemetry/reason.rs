@@ -42,6 +42,8 @@ reasons! {
     FaultInjected = "fault-injected", SERVICE_UNAVAILABLE;
     /// Access policy refused.
     AccessDenied = "access-denied", FORBIDDEN;
+    /// The port takes no more requests now.
+    RateLimited = "rate-limited", TOO_MANY_REQUESTS;
     /// The port wants mutual TLS, and this connection has none.
     IdentityRequired = "identity-required", FORBIDDEN;
     /// There is no policy yet, or none for this port any more.

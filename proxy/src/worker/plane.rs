@@ -20,6 +20,7 @@ use crate::cluster::limits::Circuit;
 use crate::cluster::outliers::Health;
 use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
 use crate::identity;
+use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
 use crate::telemetry::metrics::{ClusterMetrics, Direction, ServiceMetrics};
 
@@ -49,6 +50,7 @@ pub(crate) struct Plane {
 pub(crate) struct InboundPlane {
     name: String,
     pub(crate) application: Arc<ClusterSpec>,
+    pub(crate) rates: Arc<Rates>,
     pub(crate) metrics: Arc<ServiceMetrics>,
 }
 
@@ -71,7 +73,9 @@ impl Plane {
         for port in &body.inbound {
             let application = maker.application(port, find_override(applications, body, &port.name)?)?;
             let metrics = shared.metrics.service(Direction::Inbound, &body.service);
-            inbound.insert(port.port, InboundPlane { name: port.name.clone(), application, metrics });
+            let before = previous.and_then(|previous| previous.inbound.get(&port.port));
+            let rates = Rates::new(&port.rate_limits, before.map(|before| &before.rates));
+            inbound.insert(port.port, InboundPlane { name: port.name.clone(), application, rates, metrics });
         }
         let frontends = body
             .outbound

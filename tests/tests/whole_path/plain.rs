@@ -1,5 +1,6 @@
 //! `web`, with a sidecar, and services that it calls in clear text: what a sidecar does for its application's calls.
 
+use std::net::SocketAddr;
 use std::thread::JoinHandle;
 
 use serde_json::Value;
@@ -16,6 +17,9 @@ pub(crate) struct Plain {
     pub(crate) proxy: Proxy,
     /// Its directory is gone when this is dropped.
     pub(crate) mesh: Mesh,
+    /// Where peers call `web`, and the application that answers them.
+    pub(crate) inbound: SocketAddr,
+    pub(crate) application: Upstream,
     upstreams: Vec<(String, Vec<Upstream>)>,
 }
 
@@ -35,9 +39,11 @@ impl Plain {
         let mesh = Mesh::new("small", &[("mesh.yaml", small::MESH), ("services.yaml", &text)]).unwrap();
         mesh.build().unwrap();
         let mut setup = mesh.proxy("default/web", "web").unwrap();
-        setup.inbound.push(format!("http={}", port::free_address().unwrap()));
+        let (inbound, application) = (port::free_address().unwrap(), Upstream::start("web", "v1").unwrap());
+        setup.inbound.push(format!("http={inbound}"));
+        setup.application.push(format!("http={}", application.address()));
         let proxy = setup.start().unwrap_or_else(|failure| panic!("{failure}"));
-        Self { proxy, mesh, upstreams }
+        Self { proxy, mesh, inbound, application, upstreams }
     }
 
     /// The endpoints of a service.

@@ -1,6 +1,6 @@
 //! What keeps an upstream from too much, and callers from upstreams that are ill.
 
-use weft_tests::client::{Call, Protocol};
+use weft_tests::client::{Call, Client, Protocol};
 use weft_tests::load::burst;
 use weft_tests::upstream::Upstream;
 
@@ -137,4 +137,36 @@ spec:
     }
     let opened = plain.metric("weft_upstream_connections_total", &[("cluster", "default/api:80")]);
     assert_eq!(opened, 3.0);
+}
+
+#[test]
+fn a_service_takes_so_many_requests_and_says_when_it_takes_more() {
+    let plain = Plain::new(
+        &[("api", 1)],
+        "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: web }
+spec:
+  targetRefs: [ { kind: Service, name: web } ]
+  rateLimits:
+  - { requests: 120, per: 1h, burst: 3, by: { header: x-user } }
+  - { requests: 1000, per: 1h }
+",
+    );
+    let mut client = Client::new(Protocol::Http2, plain.inbound);
+    for user in ["jason", "anna"] {
+        let call = Call::get("http://web/").header("x-user", user);
+        for _ in 0..3 {
+            assert_eq!(client.send_blocking(&call).unwrap().status, 200);
+        }
+        let refused = client.send_blocking(&call).unwrap();
+        assert_eq!((refused.status, refused.header("x-weft-reason")), (429, "rate-limited"), "{refused}");
+        let wait: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((20..=30).contains(&wait), "{wait}");
+    }
+    assert_eq!(plain.application.hits(), 6, "what is refused does not reach it");
+    let refused =
+        plain.metric("weft_requests_total", &[("direction", "inbound"), ("reason", "rate-limited")]);
+    assert_eq!(refused, 2.0);
 }

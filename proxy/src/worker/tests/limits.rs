@@ -181,6 +181,50 @@ async fn retries_have_a_limit_of_their_own() {
 }
 
 #[tokio::test]
+async fn more_requests_than_a_port_takes_are_refused_until_later() {
+    let mut body = serves(says("hello").await, "off", &json!({}));
+    body["inbound"][0]["rate_limits"] =
+        json!([{"requests": 60, "per": "1h", "burst": 5, "by": {"header": "x-user"}}]);
+    let plane = plane_of(2);
+    plane.apply(snapshot(&body, 1).unwrap()).unwrap();
+    let address = plane.inbound_address("http").unwrap();
+    let ask = async |user: &str| {
+        let mut client = Client::connect(address, Speaks::Http1).await;
+        let request = client.request(http::Method::GET, "/").header("x-user", user);
+        client.send(request.body(full("")).unwrap()).await.unwrap()
+    };
+    for user in ["jason", "anna"] {
+        for _ in 0..5 {
+            assert_eq!(ask(user).await.text, "hello");
+        }
+        let refused = ask(user).await;
+        assert_eq!((refused.status.as_u16(), refused.reason()), (429, "rate-limited"));
+        let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+        assert!((50..=60).contains(&wait), "{wait}");
+    }
+    // A reload that leaves the limits alone gives nobody more.
+    body["inbound"][0]["access"]["otherwise"]["origin"]["line"] = json!(7);
+    plane.apply(snapshot(&body, 2).unwrap()).unwrap();
+    assert_eq!(ask("jason").await.status, 429);
+    let counted = r#"weft_requests_total{direction="inbound",service="shop/cart",code_class="4xx",reason="rate-limited"} 3"#;
+    until("they are counted", || plane.metrics().encode().contains(counted)).await;
+}
+
+#[tokio::test]
+async fn what_is_denied_takes_nothing_from_the_rate() {
+    let mut body = serves(says("hello").await, "off", &json!({}));
+    body["inbound"][0]["rate_limits"] = json!([{"requests": 1, "per": "1h", "burst": 1, "by": "all"}]);
+    body["inbound"][0]["access"] = json!({
+        "rules": [{"effect": "allow", "origin": origin(1), "to": [{"paths": [{"segment_prefix": "/open"}]}]}],
+        "otherwise": {"effect": "deny", "origin": origin(2)}});
+    let plane = plane_with(&body);
+    let address = plane.inbound_address("http").unwrap();
+    assert_eq!(get(address, "/closed").await.status, 403);
+    assert_eq!(get(address, "/open").await.text, "hello");
+    assert_eq!(get(address, "/open").await.status, 429);
+}
+
+#[tokio::test]
 async fn what_our_application_takes_is_limited_too() {
     let held = Held::start(Speaks::Http1).await;
     let mut body = serves(held.address, "off", &json!({}));
