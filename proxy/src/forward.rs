@@ -4,6 +4,8 @@
 //! unsent, the peer said so), or if policy lists its method. It takes from the cluster's budget, except where a connection
 //! of the pool turned out to be closing. Nothing is tried again once a response is on its way downstream.
 
+mod attempt;
+
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -12,14 +14,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Retry, RetryOn};
 
+use self::attempt::{Arrived, Fault, Kind, attempt};
 use crate::cluster::balancer::{Pending, Wish};
-use crate::cluster::checkout::{self, Pooled};
-use crate::cluster::connect::{ConnectError, chain};
+use crate::cluster::checkout::Pooled;
 use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
-use crate::cluster::outliers::Outcome;
-use crate::cluster::pool::{Carrier, Lease, Stream};
+use crate::cluster::pool::Lease;
 use crate::cluster::{Cluster, Endpoint};
-use crate::message::body::{BodyEnd, BodyError, Remembered, RequestBody};
+use crate::message::body::{BodyEnd, Remembered, RequestBody};
 use crate::telemetry::Reason;
 use crate::telemetry::record::Record;
 
@@ -46,64 +47,6 @@ pub(crate) type Answer = (Response<Incoming>, Lease);
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
     pub(crate) detail: String,
-}
-
-/// One failed try.
-#[derive(Debug)]
-struct Fault {
-    kind: Kind,
-    detail: String,
-    /// The request, if it came back unsent.
-    unsent: Option<Box<Request<RequestBody>>>,
-    /// Whether the connection had carried requests before, and so may have been closing.
-    reused: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// As much is in flight as there may be.
-    Overflow,
-    /// No connection.
-    Connect,
-    /// TLS failed, in the handshake or right after it.
-    Tls,
-    /// The connection gave the request back.
-    Unsent,
-    /// The peer is going away and says that it did not process this request.
-    Unprocessed,
-    /// The peer refused the stream.
-    Refused,
-    /// The connection or stream ended.
-    Reset,
-    /// The answer is not HTTP.
-    Protocol,
-    /// No answer in the time for one try.
-    TryTimeout,
-    /// The caller's body broke off.
-    Downstream,
-    /// The caller's body stood still.
-    Idle,
-}
-
-impl Kind {
-    const fn reason(self) -> Reason {
-        match self {
-            Self::Overflow => Reason::Overflow,
-            Self::Connect => Reason::ConnectFailure,
-            Self::Tls => Reason::TlsFailure,
-            Self::Refused => Reason::RefusedStream,
-            Self::Unsent | Self::Unprocessed | Self::Reset => Reason::UpstreamReset,
-            Self::Protocol => Reason::UpstreamProtocol,
-            Self::TryTimeout => Reason::TryTimeout,
-            Self::Downstream => Reason::DownstreamClosed,
-            Self::Idle => Reason::IdleTimeout,
-        }
-    }
-
-    /// Whether the request certainly was not processed.
-    const fn is_unprocessed(self) -> bool {
-        matches!(self, Self::Connect | Self::Unsent | Self::Unprocessed | Self::Refused)
-    }
 }
 
 /// Sends a request until there is a response to pass on, or no reason to go on. A copy of a request has no record.
@@ -379,148 +322,4 @@ fn fault_fails(on: &[RetryOn], kind: Kind) -> bool {
         Some(named) => on.contains(&named),
         None => status_fails(on, kind.reason().status()),
     }
-}
-
-// ------------------------------------------------------------------------------------------------------ one try
-
-/// A response, and the connection that it comes over.
-type Arrived = (Response<Incoming>, Carrier);
-
-async fn attempt(
-    cluster: &Cluster,
-    pending: &Pending,
-    request: Request<RequestBody>,
-    http2: bool,
-    pooled: Pooled,
-) -> Result<Arrived, Fault> {
-    if http2 {
-        attempt_shared(cluster, pending, request).await
-    } else {
-        attempt_one_by_one(cluster, pending, request, pooled).await
-    }
-}
-
-async fn attempt_one_by_one(
-    cluster: &Cluster,
-    pending: &Pending,
-    request: Request<RequestBody>,
-    pooled: Pooled,
-) -> Result<Arrived, Fault> {
-    let (mut connection, reused) = match checkout::one_by_one(cluster, pending, pooled).await {
-        Ok(found) => found,
-        Err(error) => return Err(no_connection(&error, pending, request)),
-    };
-    let sent = Instant::now();
-    let outcome = connection.sender.try_send_request(request).await;
-    match outcome {
-        Ok(response) => {
-            note_answer(pending, sent, &response);
-            Ok((response, Carrier::one_by_one(connection, pending.endpoint())))
-        }
-        Err(mut error) => {
-            let unsent = error.take_message().map(Box::new);
-            Err(no_answer(error.error(), pending, unsent, reused))
-        }
-    }
-}
-
-async fn attempt_shared(
-    cluster: &Cluster,
-    pending: &Pending,
-    request: Request<RequestBody>,
-) -> Result<Arrived, Fault> {
-    let (mut connection, reused) = match checkout::shared(cluster, pending).await {
-        Ok(found) => found,
-        Err(error) => return Err(no_connection(&error, pending, request)),
-    };
-    let stream = Stream::open(&connection, pending.endpoint());
-    let sent = Instant::now();
-    let outcome = connection.sender.try_send_request(request).await;
-    match outcome {
-        Ok(response) => {
-            note_answer(pending, sent, &response);
-            Ok((response, Carrier::shared(stream)))
-        }
-        Err(mut error) => {
-            let unsent = error.take_message().map(Box::new);
-            Err(no_answer(error.error(), pending, unsent, reused))
-        }
-    }
-}
-
-fn note_answer(pending: &Pending, sent: Instant, response: &Response<Incoming>) {
-    let now = Instant::now();
-    pending.answered(now - sent, now, http_status(response));
-}
-
-/// The status of a response; of a gRPC response that failed before it had a message, the one that its gRPC status stands
-/// for (Envoy, `Grpc::Utility::grpcToHttpStatus`).
-fn http_status(response: &Response<Incoming>) -> u16 {
-    match response.headers().get("grpc-status").map(http::HeaderValue::as_bytes) {
-        Some(b"2" | b"13" | b"15") => 500,
-        Some(b"12") => 501,
-        Some(b"14") => 503,
-        Some(b"4") => 504,
-        Some(b"8") => 429,
-        Some(_) | None => response.status().as_u16(),
-    }
-}
-
-fn no_connection(error: &ConnectError, pending: &Pending, request: Request<RequestBody>) -> Fault {
-    let kind = match error {
-        ConnectError::Overflow(_) => Kind::Overflow,
-        ConnectError::Tls(_) => Kind::Tls,
-        ConnectError::Timeout | ConnectError::Tcp(_) | ConnectError::Http(_) => Kind::Connect,
-    };
-    if kind != Kind::Overflow {
-        pending.failed(Outcome::NoConnection, Instant::now());
-    }
-    let detail = format!("{}: {error}", pending.endpoint().address);
-    Fault { kind, detail, unsent: Some(Box::new(request)), reused: false }
-}
-
-fn no_answer(
-    error: &hyper::Error,
-    pending: &Pending,
-    unsent: Option<Box<Request<RequestBody>>>,
-    reused: bool,
-) -> Fault {
-    let kind = if unsent.is_some() { Kind::Unsent } else { kind_of(error) };
-    let blameless = matches!(kind, Kind::Unsent | Kind::Unprocessed | Kind::Downstream | Kind::Idle)
-        // It was most likely closing: its turn was over.
-        || (kind == Kind::Reset && reused);
-    if !blameless {
-        pending.failed(Outcome::NoAnswer, Instant::now());
-    }
-    let detail = format!("{}: {}", pending.endpoint().address, chain(error));
-    Fault { kind, detail, unsent, reused }
-}
-
-/// What went wrong, by the causes that the error carries.
-fn kind_of(error: &hyper::Error) -> Kind {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        if let Some(body) = inner.downcast_ref::<BodyError>() {
-            return match body {
-                BodyError::Source(_) => Kind::Downstream,
-                BodyError::Idle => Kind::Idle,
-                BodyError::Superseded => Kind::Reset,
-            };
-        }
-        if let Some(h2) = inner.downcast_ref::<h2::Error>() {
-            if h2.is_remote() && h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR) {
-                return Kind::Unprocessed;
-            }
-            if h2.is_remote() && h2.reason() == Some(h2::Reason::REFUSED_STREAM) {
-                return Kind::Refused;
-            }
-        }
-        if let Some(io) = inner.downcast_ref::<std::io::Error>()
-            && io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
-        {
-            return Kind::Tls;
-        }
-        cause = inner.source();
-    }
-    if error.is_parse() { Kind::Protocol } else { Kind::Reset }
 }

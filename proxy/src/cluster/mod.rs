@@ -35,7 +35,7 @@ use self::limits::Circuit;
 use self::outliers::{Health, millis};
 pub(crate) use self::pool::{Keep, Lease};
 use self::view::View;
-use crate::telemetry::metrics::ClusterMetrics;
+use crate::telemetry::cluster::ClusterMetrics;
 
 /// What a cluster is, ready for use by any worker.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use weft_bundle::body::Outliers;
 
-use crate::telemetry::metrics::ClusterMetrics;
+use crate::telemetry::cluster::ClusterMetrics;
 
 /// The longest that an endpoint is left out, unless already the first time is longer (Envoy, `max_ejection_time`).
 const LONGEST: Duration = Duration::from_secs(300);

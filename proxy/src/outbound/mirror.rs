@@ -25,7 +25,7 @@ use crate::inbound::address;
 use crate::message::body::RequestBody;
 use crate::message::fields;
 use crate::message::tap::{Missed, Tap};
-use crate::telemetry::metrics::CopyOutcome;
+use crate::telemetry::cluster::CopyOutcome;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 

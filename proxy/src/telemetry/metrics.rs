@@ -5,21 +5,21 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder,
-    NoLabelSet,
+    EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use super::cluster::{ClusterFamilies, ClusterMetrics};
+use super::control::Ages;
+pub use super::control::ControlMetrics;
 use super::reason::Reason;
-use crate::cluster::limits::Limit;
 
 /// Which way a request travels, seen from our application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,56 +69,14 @@ struct DirectionLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClusterLabels {
-    cluster: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabels {
-    cluster: String,
-    limit: &'static str,
+pub(super) struct RefusalLabels {
+    pub(super) reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FaultLabels {
     service: String,
     fault: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CopyLabels {
-    cluster: String,
-    outcome: &'static str,
-}
-
-/// What became of a copy of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CopyOutcome {
-    Answered,
-    Failed,
-    LargeBody,
-    IncompleteBody,
-    TooMany,
-}
-
-impl CopyOutcome {
-    const ALL: [Self; 5] =
-        [Self::Answered, Self::Failed, Self::LargeBody, Self::IncompleteBody, Self::TooMany];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Failed => "failed",
-            Self::LargeBody => "large-body",
-            Self::IncompleteBody => "incomplete-body",
-            Self::TooMany => "too-many",
-        }
-    }
 }
 
 /// What policy does to a request on purpose.
@@ -225,131 +183,6 @@ impl ServiceMetrics {
     }
 }
 
-/// What is counted about one cluster.
-#[derive(Debug)]
-pub(crate) struct ClusterMetrics {
-    pub(crate) retries: Counter,
-    pub(crate) retry_overflow: Counter,
-    pub(crate) connections: Counter,
-    pub(crate) connect_failures: Counter,
-    pub(crate) open: Gauge,
-    /// Endpoints left out, times that the share did not allow it, and how many are out now.
-    pub(crate) ejections: Counter,
-    pub(crate) ejections_refused: Counter,
-    pub(crate) ejected: Gauge,
-    /// By [`Limit`], in order of declaration.
-    overflow: [Counter; Limit::ALL.len()],
-    cluster: String,
-    copies: Family<CopyLabels, Counter>,
-    /// By [`CopyOutcome`], in order of declaration; made at first use, as few clusters get copies.
-    copied: [OnceLock<Counter>; CopyOutcome::ALL.len()],
-}
-
-impl ClusterMetrics {
-    /// Counts a copy of a request.
-    pub(crate) fn copied(&self, copy: CopyOutcome) {
-        if let Some(cell) = self.copied.get(copy as usize) {
-            cell.get_or_init(|| {
-                let labels = CopyLabels { cluster: self.cluster.clone(), outcome: copy.as_str() };
-                self.copies.get_or_create_owned(&labels)
-            })
-            .inc();
-        }
-    }
-
-    /// Requests that a limit held up or refused.
-    pub(crate) fn overflow(&self, limit: Limit) -> &Counter {
-        let [connections, pending, requests, retries] = &self.overflow;
-        match limit {
-            Limit::Connections => connections,
-            Limit::Pending => pending,
-            Limit::Requests => requests,
-            Limit::Retries => retries,
-        }
-    }
-}
-
-/// Counters and gauges of the control half: what bundles came, and which one runs.
-#[derive(Clone, Debug, Default)]
-pub struct ControlMetrics {
-    rejected: Family<RefusalLabels, Counter>,
-    sequence: Gauge,
-    stale: Gauge,
-    applied: Counter,
-    identity_rejected: Counter,
-    identity_expiry: Gauge,
-    /// Seconds since the epoch at which the running bundle was applied; zero before.
-    applied_at: Arc<AtomicU64>,
-    /// The same for the last check of the source that reached its end.
-    checked_at: Arc<AtomicU64>,
-}
-
-impl ControlMetrics {
-    /// Counts a bundle that was refused, under the stable name of its fault.
-    pub fn rejected(&self, reason: &'static str) {
-        self.rejected.get_or_create_owned(&RefusalLabels { reason }).inc();
-    }
-
-    /// How often that fault was counted.
-    pub fn rejected_count(&self, reason: &'static str) -> u64 {
-        self.rejected.get_or_create_owned(&RefusalLabels { reason }).get()
-    }
-
-    /// Notes the bundle that runs now.
-    pub fn applied(&self, sequence: u64, stale: bool) {
-        self.applied.inc();
-        self.sequence.set(i64::try_from(sequence).unwrap_or(i64::MAX));
-        self.stale(stale);
-        self.applied_at.store(now(), Ordering::Relaxed);
-    }
-
-    /// Notes whether the running bundle is past its `stale_after`.
-    pub fn stale(&self, stale: bool) {
-        self.stale.set(i64::from(stale));
-    }
-
-    /// Notes that the source was read to the end, whatever was found.
-    pub fn checked(&self) {
-        self.checked_at.store(now(), Ordering::Relaxed);
-    }
-
-    /// Counts a certificate and key that were not taken.
-    pub fn identity_rejected(&self) {
-        self.identity_rejected.inc();
-    }
-
-    /// Notes when the certificate in use ends, in seconds since the epoch.
-    pub fn identity_expires(&self, at: i64) {
-        self.identity_expiry.set(at);
-    }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Ages, worked out when somebody asks.
-#[derive(Debug)]
-struct Ages(ControlMetrics);
-
-impl Collector for Ages {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let ages = [
-            ("weft_bundle_age_seconds", "Time since the running bundle was applied", &self.0.applied_at),
-            ("weft_bundle_check_age_seconds", "Time since the source was last read", &self.0.checked_at),
-        ];
-        for (name, help, at) in ages {
-            let at = at.load(Ordering::Relaxed);
-            if at == 0 {
-                continue;
-            }
-            let age = ConstGauge::new(i64::try_from(now().saturating_sub(at)).unwrap_or(i64::MAX));
-            age.encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
-        }
-        Ok(())
-    }
-}
-
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -359,23 +192,13 @@ pub struct Metrics {
     audited: Family<ServiceLabels, Counter>,
     would_deny: Family<ServiceLabels, Counter>,
     faults: Family<FaultLabels, Counter>,
-    retries: Family<ClusterLabels, Counter>,
-    retry_overflow: Family<ClusterLabels, Counter>,
-    upstream_connections: Family<ClusterLabels, Counter>,
-    upstream_open: Family<ClusterLabels, Gauge>,
-    connect_failures: Family<ClusterLabels, Counter>,
-    overflow: Family<LimitLabels, Counter>,
-    ejections: Family<ClusterLabels, Counter>,
-    ejections_refused: Family<ClusterLabels, Counter>,
-    ejected: Family<ClusterLabels, Gauge>,
-    copies: Family<CopyLabels, Counter>,
+    clusters: ClusterFamilies,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
     /// What the control half counts.
     pub control: ControlMetrics,
     services: Mutex<HashMap<(Direction, String), Arc<ServiceMetrics>>>,
-    clusters: Mutex<HashMap<String, Arc<ClusterMetrics>>>,
 }
 
 impl Default for Metrics {
@@ -394,22 +217,12 @@ impl Metrics {
             audited: Family::default(),
             would_deny: Family::default(),
             faults: Family::default(),
-            retries: Family::default(),
-            retry_overflow: Family::default(),
-            upstream_connections: Family::default(),
-            upstream_open: Family::default(),
-            connect_failures: Family::default(),
-            overflow: Family::default(),
-            ejections: Family::default(),
-            ejections_refused: Family::default(),
-            ejected: Family::default(),
-            copies: Family::default(),
+            clusters: ClusterFamilies::default(),
             connections: Family::default(),
             open: Family::default(),
             refused: Family::default(),
             control: ControlMetrics::default(),
             services: Mutex::default(),
-            clusters: Mutex::default(),
         };
         metrics.register();
         metrics
@@ -439,48 +252,7 @@ impl Metrics {
             "Delays and errors that policy injected",
             self.faults.clone(),
         );
-        registry.register("weft_retries", "Tries after the first", self.retries.clone());
-        registry.register(
-            "weft_retry_budget_overflow",
-            "Retries that the budget did not allow",
-            self.retry_overflow.clone(),
-        );
-        registry.register(
-            "weft_upstream_connections",
-            "Connections opened to endpoints",
-            self.upstream_connections.clone(),
-        );
-        registry.register(
-            "weft_upstream_connections_open",
-            "Connections to endpoints, now",
-            self.upstream_open.clone(),
-        );
-        registry.register(
-            "weft_upstream_connect_failures",
-            "Connections to endpoints that could not be opened",
-            self.connect_failures.clone(),
-        );
-        registry.register(
-            "weft_upstream_overflow",
-            "Requests that a limit held up (connections) or refused (pending, requests), and retries that one did not allow",
-            self.overflow.clone(),
-        );
-        registry.register(
-            "weft_mirrored_requests",
-            "Copies of requests, by what became of them",
-            self.copies.clone(),
-        );
-        registry.register(
-            "weft_upstream_ejections",
-            "Endpoints left out because they failed",
-            self.ejections.clone(),
-        );
-        registry.register(
-            "weft_upstream_ejections_refused",
-            "Endpoints that failed and were kept, because as many are left out as may be",
-            self.ejections_refused.clone(),
-        );
-        registry.register("weft_upstream_ejected", "Endpoints left out now", self.ejected.clone());
+        self.clusters.register(registry);
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
         registry.register(
@@ -531,28 +303,7 @@ impl Metrics {
 
     /// The handles of a cluster.
     pub(crate) fn cluster(&self, cluster: &str) -> Arc<ClusterMetrics> {
-        let mut clusters = lock(&self.clusters);
-        let entry = clusters.entry(cluster.to_owned()).or_insert_with(|| {
-            let labels = ClusterLabels { cluster: cluster.to_owned() };
-            Arc::new(ClusterMetrics {
-                retries: self.retries.get_or_create_owned(&labels),
-                retry_overflow: self.retry_overflow.get_or_create_owned(&labels),
-                connections: self.upstream_connections.get_or_create_owned(&labels),
-                connect_failures: self.connect_failures.get_or_create_owned(&labels),
-                open: self.upstream_open.get_or_create_owned(&labels),
-                ejections: self.ejections.get_or_create_owned(&labels),
-                ejections_refused: self.ejections_refused.get_or_create_owned(&labels),
-                ejected: self.ejected.get_or_create_owned(&labels),
-                cluster: cluster.to_owned(),
-                copies: self.copies.clone(),
-                copied: Default::default(),
-                overflow: Limit::ALL.map(|limit| {
-                    let labels = LimitLabels { cluster: cluster.to_owned(), limit: limit.as_str() };
-                    self.overflow.get_or_create_owned(&labels)
-                }),
-            })
-        });
-        Arc::clone(entry)
+        self.clusters.cluster(cluster)
     }
 
     /// Counts a connection as open for as long as the guard lives.
@@ -576,7 +327,7 @@ impl Metrics {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -22,7 +22,8 @@ use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
 use crate::identity;
 use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
-use crate::telemetry::metrics::{ClusterMetrics, Direction, ServiceMetrics};
+use crate::telemetry::cluster::ClusterMetrics;
+use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
 const APPLICATION_IDLE: Duration = Duration::from_secs(4);
