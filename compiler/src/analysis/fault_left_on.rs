@@ -20,7 +20,7 @@
 
 use std::collections::BTreeMap;
 
-use weft_bundle::body::{Fault, Fraction};
+use weft_bundle::body::{Fault, Fraction, RequestMatch};
 
 use super::levels::{Levels, Place, passages};
 use crate::diagnostic::Diagnostic;
@@ -40,7 +40,8 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
             let said = Levels::of(mesh, passage).get(Settings::FAULT);
             let what = said.and_then(|said| Some((said.place, for_all(said.value)?)));
             if let Some((place, what)) = what.filter(|_| used && !is_limited(mesh, rule)) {
-                found.entry(place.span).or_insert_with(|| report(place, what, &service.id()));
+                let whose = || narrow_rule(mesh, rule).unwrap_or_else(|| format!("to `{}`", service.id()));
+                found.entry(place.span).or_insert_with(|| report(place, what, &whose()));
             }
         }
     }
@@ -65,9 +66,11 @@ fn of_gateways(mesh: &Mesh) -> impl Iterator<Item = (Place<'_>, &'static str, St
         let rules = route.rules.iter().enumerate();
         rules.filter_map(move |(number, rule)| {
             let what = for_all(rule.settings.fault.as_ref()?)?;
-            let to = route.at.origin.object.clone();
-            (!is_limited(mesh, Some((place, number))))
-                .then(|| (Place::from(&rule.at).of(&rule.settings, Settings::FAULT), what, to))
+            let rule_place = Some((place, number));
+            let of_route = || format!("to `{}`", route.at.origin.object);
+            let whose = narrow_rule(mesh, rule_place).unwrap_or_else(of_route);
+            (!is_limited(mesh, rule_place))
+                .then(|| (Place::from(&rule.at).of(&rule.settings, Settings::FAULT), what, whose))
         })
     })
 }
@@ -95,8 +98,18 @@ fn is_limited(mesh: &Mesh, rule: Option<(usize, usize)>) -> bool {
     })
 }
 
-fn report(place: Place<'_>, what: &str, to: &str) -> Diagnostic {
-    Diagnostic::warning("fault-left-on", format!("every request to `{to}` {what} on purpose"))
+/// Whose requests are meant, where a rule does not take all of them.
+fn narrow_rule(mesh: &Mesh, rule: Option<(usize, usize)>) -> Option<String> {
+    let (route, number) = rule?;
+    let route = mesh.routes.get(route)?;
+    let mut entries = route.entries.iter().filter(|entry| entry.rule == number);
+    let name = route.rules.get(number)?.at.origin.rule.as_deref()?;
+    let takes_all = entries.any(|entry| entry.condition == RequestMatch::default());
+    (!takes_all).then(|| format!("that `{name}` takes"))
+}
+
+fn report(place: Place<'_>, what: &str, whose: &str) -> Diagnostic {
+    Diagnostic::warning("fault-left-on", format!("every request {whose} {what} on purpose"))
         .object(place.object)
         .at(place.span)
         .label("a fault for everybody")

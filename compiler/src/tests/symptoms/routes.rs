@@ -224,3 +224,30 @@ spec:
     assert!(!route("istio: ingressgateway"));
     assert!(!route("istio: other, version: v2"));
 }
+
+#[test]
+fn a_fault_of_one_path_was_said_to_meet_every_request() {
+    let text = "apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: { name: cart }
+spec:
+  hosts: [ cart ]
+  http:
+  - name: broken
+    match: [ { uri: { prefix: /broken } } ]
+    fault: { abort: { httpStatus: 503, percentage: { value: 100 } } }
+    route: [ { destination: { host: cart } } ]
+  - fault: { delay: { fixedDelay: 2s, percentage: { value: 100 } } }
+    route: [ { destination: { host: cart } } ]
+";
+    let found = compile_text(text).1.diagnostics;
+    let faults: Vec<&str> =
+        found.iter().filter(|f| f.analysis == "fault-left-on").map(|f| f.message.as_str()).collect();
+    assert_eq!(
+        faults,
+        [
+            "every request that `broken` takes is answered with an error on purpose",
+            "every request to `default/cart` is delayed on purpose",
+        ]
+    );
+}
