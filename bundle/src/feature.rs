@@ -72,13 +72,13 @@ impl Feature {
             | Self::Mirror
             | Self::HashBalancing
             | Self::SessionPersistence
-            | Self::RateLimits => true,
+            | Self::RateLimits
+            | Self::HealthChecks => true,
             Self::Gateway
             | Self::Udp
             | Self::Discovery
             | Self::ServerTls
             | Self::Locality
-            | Self::HealthChecks
             | Self::ProxyProtocol
             | Self::Tokens
             | Self::Telemetry

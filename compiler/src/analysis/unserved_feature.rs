@@ -1,6 +1,6 @@
 //! # What it finds
-//! A part of a document that this version compiles and its proxies do not do yet, such as reading tokens or asking
-//! endpoints whether they are well: once for each document and thing, at the first line that asks.
+//! A part of a document that this version compiles and its proxies do not do yet, such as reading tokens or
+//! opening connections with the PROXY protocol: once for each document and thing, at the first line that asks.
 //!
 //! # Why it matters
 //! A proxy refuses a bundle that asks for more than it does, and keeps the one that it has: leaving the part out would run
@@ -9,7 +9,7 @@
 //! # Example
 //! ```yaml
 //! kind: TrafficPolicy
-//! spec: { healthCheck: { tcp: {} } }
+//! spec: { connection: { proxyProtocol: 2 } }
 //! ```
 //!
 //! # Fix

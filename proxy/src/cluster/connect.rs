@@ -61,15 +61,7 @@ pub(crate) async fn open_one_by_one(
     endpoint: &Endpoint,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<OneByOne, ConnectError> {
-    let open = async {
-        let tcp = open_tcp(spec, endpoint).await?;
-        match &spec.tls {
-            None => start_http1(spec, tcp, permit).await,
-            Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?, permit).await,
-        }
-    };
-    let sender = counted(spec, open).await?;
-    Ok(OneByOne::new(sender, &spec.keep, Instant::now()))
+    counted(spec, begin_one_by_one(spec, endpoint, permit, Instant::now())).await
 }
 
 /// Opens a connection for many requests at once; the permit as above.
@@ -78,15 +70,46 @@ pub(crate) async fn open_shared(
     endpoint: &Endpoint,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Shared, ConnectError> {
-    let open = async {
-        let tcp = open_tcp(spec, endpoint).await?;
-        match &spec.tls {
-            None => start_http2(spec, tcp, permit).await,
-            Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?, permit).await,
-        }
+    counted(spec, begin_shared(spec, endpoint, permit, Instant::now())).await
+}
+
+/// As [`open_one_by_one`], without a time limit and not counted.
+pub(super) async fn begin_one_by_one(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+    permit: Option<OwnedSemaphorePermit>,
+    now: Instant,
+) -> Result<OneByOne, ConnectError> {
+    let tcp = open_tcp(spec, endpoint).await?;
+    let sender = match &spec.tls {
+        None => start_http1(spec, tcp, permit).await?,
+        Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?, permit).await?,
     };
-    let sender = counted(spec, open).await?;
-    Ok(Shared::new(sender, &spec.keep, Instant::now()))
+    Ok(OneByOne::new(sender, &spec.keep, now))
+}
+
+/// As [`open_shared`], without a time limit and not counted.
+pub(super) async fn begin_shared(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+    permit: Option<OwnedSemaphorePermit>,
+    now: Instant,
+) -> Result<Shared, ConnectError> {
+    let tcp = open_tcp(spec, endpoint).await?;
+    let sender = match &spec.tls {
+        None => start_http2(spec, tcp, permit).await?,
+        Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?, permit).await?,
+    };
+    Ok(Shared::new(sender, &spec.keep, now))
+}
+
+/// Whether the endpoint takes a connection, TLS included.
+pub(super) async fn reach(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<(), ConnectError> {
+    let tcp = open_tcp(spec, endpoint).await?;
+    if let Some(tls) = &spec.tls {
+        open_tls(&tls.http1, endpoint, tcp).await?;
+    }
+    Ok(())
 }
 
 async fn counted<T>(

@@ -15,6 +15,7 @@ pub(crate) mod hash;
 pub(crate) mod limits;
 pub(crate) mod outliers;
 pub(crate) mod checkout;
+mod checks;
 pub(crate) mod connect;
 pub(crate) mod pool;
 
@@ -25,7 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use weft_bundle::body::{HashPolicy, Keepalive, LoadBalancer, Warmup};
+use weft_bundle::body::{HashPolicy, HealthCheck, Keepalive, LoadBalancer, Warmup};
 use weft_bundle::engine::stable_hash;
 
 use self::balancer::Load;
@@ -59,6 +60,10 @@ pub(crate) struct ClusterSpec {
     pub(crate) http2: bool,
     pub(crate) circuit: Arc<Circuit>,
     pub(crate) health: Arc<Health>,
+    /// How endpoints are asked whether they are well.
+    pub(crate) check: Option<HealthCheck>,
+    /// What they are called in such questions.
+    pub(crate) host: String,
     pub(crate) warmup: Option<Warmup>,
     pub(crate) metrics: Arc<ClusterMetrics>,
 }
@@ -137,30 +142,58 @@ impl Cluster {
             self.chores.borrow_mut().push(Chore(tokio::task::spawn_local(task)));
         }
     }
+
+    /// Begins to ask the endpoints whether they are well.
+    fn start_checks(self: &Rc<Self>) {
+        let Some(check) = &self.spec.check else { return };
+        for place in 0..self.endpoints.len() {
+            let task = checks::keep_asking(Rc::downgrade(self), place, check.clone());
+            self.chores.borrow_mut().push(Chore(tokio::task::spawn_local(task)));
+        }
+    }
 }
 
 /// All clusters of one worker.
 #[derive(Debug, Default)]
-pub(crate) struct Clusters(RefCell<HashMap<String, Rc<Cluster>>>);
+pub(crate) struct Clusters {
+    made: RefCell<HashMap<String, Rc<Cluster>>>,
+    /// Whether this is the worker that asks endpoints whether they are well.
+    asks: bool,
+}
 
 impl Clusters {
+    /// None yet.
+    pub(crate) fn new(asks: bool) -> Self {
+        Self { made: RefCell::default(), asks }
+    }
+
+    /// Begins to ask the endpoints of a spec whether they are well, if policy says so and this worker is the one to do it.
+    pub(crate) fn check(&self, spec: &Arc<ClusterSpec>) {
+        if self.asks && spec.check.is_some() {
+            self.of(spec);
+        }
+    }
+
     /// The worker's cluster for a spec, made at its first use.
     pub(crate) fn of(&self, spec: &Arc<ClusterSpec>) -> Rc<Cluster> {
-        if let Some(cluster) = self.0.borrow().get(&spec.id)
+        if let Some(cluster) = self.made.borrow().get(&spec.id)
             && Arc::ptr_eq(&cluster.spec, spec)
         {
             return Rc::clone(cluster);
         }
         let cluster = Rc::new(Cluster::new(Arc::clone(spec)));
         cluster.start_chores();
-        self.0.borrow_mut().insert(spec.id.clone(), Rc::clone(&cluster));
+        if self.asks {
+            cluster.start_checks();
+        }
+        self.made.borrow_mut().insert(spec.id.clone(), Rc::clone(&cluster));
         cluster
     }
 
     /// Forgets clusters that policy does not have any more, and closes connections that nobody used for too long.
     pub(crate) fn tidy(&self, is_current: impl Fn(&Arc<ClusterSpec>) -> bool, now: Instant) {
-        self.0.borrow_mut().retain(|_, cluster| is_current(&cluster.spec));
-        for cluster in self.0.borrow().values() {
+        self.made.borrow_mut().retain(|_, cluster| is_current(&cluster.spec));
+        for cluster in self.made.borrow().values() {
             cluster.spec.health.look(now);
             for endpoint in &cluster.endpoints {
                 endpoint.pool.tidy(now);
@@ -170,7 +203,7 @@ impl Clusters {
 
     /// Closes every unused connection.
     pub(crate) fn clear(&self) {
-        self.0.borrow_mut().clear();
+        self.made.borrow_mut().clear();
     }
 }
 
@@ -204,6 +237,8 @@ mod tests {
             http2: false,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             health,
+            check: None,
+            host: "test".to_owned(),
             warmup: None,
             metrics,
         }))

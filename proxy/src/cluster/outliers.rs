@@ -1,4 +1,5 @@
-//! Which endpoints are left out for a while because they fail (passive health, Envoy's outlier detection).
+//! How endpoints do: which are left out for a while because they fail (passive health, Envoy's outlier detection), and
+//! which said that they are unwell ([`super::checks`]).
 //!
 //! Each try's outcome is counted on its endpoint, over all workers; so many in a row leave it out:
 //! ```text
@@ -65,10 +66,17 @@ pub(crate) struct EndpointState {
     out_until: AtomicU64,
     /// When it was added, or came back; zero if it was there from the start.
     here_since: AtomicU64,
+    /// Whether it said that it is unwell, or nothing, when it was asked.
+    is_unwell: AtomicBool,
 }
 
 impl EndpointState {
+    /// Whether no request goes there.
     pub(super) fn is_out(&self) -> bool {
+        self.is_left_out() || self.is_unwell.load(Ordering::Relaxed)
+    }
+
+    fn is_left_out(&self) -> bool {
         self.out_until.load(Ordering::Relaxed) > 0
     }
 
@@ -94,6 +102,8 @@ fn forget(count: &AtomicU32) {
 #[derive(Debug)]
 pub(crate) struct Health {
     settings: Option<Outliers>,
+    /// The share of well endpoints under which all are used.
+    floor: u32,
     /// In the order of the endpoints.
     states: Vec<(SocketAddr, Arc<EndpointState>)>,
     /// Grows whenever an endpoint is left out or returns.
@@ -133,6 +143,7 @@ impl Health {
         }
         let health = Self {
             settings,
+            floor: settings.map_or(0, |settings| settings.min_healthy_percent),
             states,
             version: AtomicU64::new(0),
             next_return: AtomicU64::new(u64::MAX),
@@ -153,14 +164,43 @@ impl Health {
 
     /// Whether all endpoints are to be used, because too few are well.
     pub(super) fn is_panic(&self, well: usize) -> bool {
-        let floor = self.settings.map_or(0, |settings| settings.min_healthy_percent);
-        let floor = usize::try_from(floor).unwrap_or(usize::MAX);
+        let floor = usize::try_from(self.floor).unwrap_or(usize::MAX);
         well * 100 < self.states.len().saturating_mul(floor)
     }
 
     /// The addresses that are left out.
     pub(crate) fn out(&self) -> impl Iterator<Item = SocketAddr> {
-        self.states.iter().filter(|(_, state)| state.is_out()).map(|(address, _)| *address)
+        self.states.iter().filter(|(_, state)| state.is_left_out()).map(|(address, _)| *address)
+    }
+
+    /// The addresses that are unwell.
+    pub(crate) fn unwell(&self) -> impl Iterator<Item = SocketAddr> {
+        let unwell = |state: &EndpointState| state.is_unwell.load(Ordering::Relaxed);
+        self.states.iter().filter(move |(_, state)| unwell(state)).map(|(address, _)| *address)
+    }
+
+    /// Whether an endpoint is taken to be well.
+    pub(super) fn is_well(&self, place: usize) -> bool {
+        self.state(place).is_none_or(|state| !state.is_unwell.load(Ordering::Relaxed))
+    }
+
+    /// Notes what an endpoint is, after it was asked.
+    pub(super) fn judge(&self, place: usize, is_well: bool) {
+        if let Some(state) = self.state(place) {
+            if is_well {
+                state.here_since.store(millis(Instant::now()), Ordering::Relaxed);
+            }
+            state.is_unwell.store(!is_well, Ordering::Relaxed);
+            self.metrics.unwell.set(i64::try_from(self.unwell().count()).unwrap_or(i64::MAX));
+            // Who returns when is not looked at: somebody may be leaving just now.
+            self.version.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Takes all to be well: nobody asks any more.
+    pub(crate) fn forget_answers(&self) {
+        self.states.iter().for_each(|(_, state)| state.is_unwell.store(false, Ordering::Relaxed));
+        self.metrics.unwell.set(0);
     }
 
     /// Counts what became of a try on an endpoint.
@@ -197,7 +237,7 @@ impl Health {
     }
 
     fn leave_out(&self, settings: &Outliers, state: &EndpointState, now: Instant) {
-        if state.is_out() || settings.base_ejection.is_zero() || self.states.len() < 2 {
+        if state.is_left_out() || settings.base_ejection.is_zero() || self.states.len() < 2 {
             return;
         }
         let Some(_change) = Change::begin(&self.changing) else { return };

@@ -117,6 +117,11 @@ pub(crate) struct Copied {
 }
 
 impl Copied {
+    /// A body of our own.
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        Self { frames: VecDeque::from([bytes]), trailers: None }
+    }
+
     pub(super) fn next_frame(&mut self) -> Option<Frame<Bytes>> {
         match self.frames.pop_front() {
             Some(bytes) => Some(Frame::data(bytes)),

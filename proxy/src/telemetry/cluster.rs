@@ -25,7 +25,7 @@ struct LimitLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CopyLabels {
+struct OutcomeLabels {
     cluster: String,
     outcome: &'static str,
 }
@@ -67,20 +67,29 @@ pub(crate) struct ClusterMetrics {
     pub(crate) ejections: Counter,
     pub(crate) ejections_refused: Counter,
     pub(crate) ejected: Gauge,
+    /// Endpoints that are unwell now, and what those that were asked said.
+    pub(crate) unwell: Gauge,
+    checks: [Counter; 2],
     /// By [`Limit`], in order of declaration.
     overflow: [Counter; Limit::ALL.len()],
     cluster: String,
-    copies: Family<CopyLabels, Counter>,
+    copies: Family<OutcomeLabels, Counter>,
     /// By [`CopyOutcome`], in order of declaration; made at first use, as few clusters get copies.
     copied: [OnceLock<Counter>; CopyOutcome::ALL.len()],
 }
 
 impl ClusterMetrics {
+    /// Counts an answer of an endpoint that was asked whether it is well.
+    pub(crate) fn checked(&self, is_good: bool) {
+        let [good, bad] = &self.checks;
+        if is_good { good } else { bad }.inc();
+    }
+
     /// Counts a copy of a request.
     pub(crate) fn copied(&self, copy: CopyOutcome) {
         if let Some(cell) = self.copied.get(copy as usize) {
             cell.get_or_init(|| {
-                let labels = CopyLabels { cluster: self.cluster.clone(), outcome: copy.as_str() };
+                let labels = OutcomeLabels { cluster: self.cluster.clone(), outcome: copy.as_str() };
                 self.copies.get_or_create_owned(&labels)
             })
             .inc();
@@ -111,7 +120,9 @@ pub(super) struct ClusterFamilies {
     ejections: Family<ClusterLabels, Counter>,
     ejections_refused: Family<ClusterLabels, Counter>,
     ejected: Family<ClusterLabels, Gauge>,
-    copies: Family<CopyLabels, Counter>,
+    unwell: Family<ClusterLabels, Gauge>,
+    checks: Family<OutcomeLabels, Counter>,
+    copies: Family<OutcomeLabels, Counter>,
     made: Mutex<HashMap<String, Arc<ClusterMetrics>>>,
 }
 
@@ -158,6 +169,16 @@ impl ClusterFamilies {
             "Endpoints that failed and were kept, because as many are left out as may be",
             self.ejections_refused.clone(),
         );
+        registry.register(
+            "weft_upstream_unwell",
+            "Endpoints that are not well, as they said",
+            self.unwell.clone(),
+        );
+        registry.register(
+            "weft_upstream_health_checks",
+            "Questions to endpoints whether they are well, by how they answered",
+            self.checks.clone(),
+        );
         registry.register("weft_upstream_ejected", "Endpoints left out now", self.ejected.clone());
     }
 
@@ -175,6 +196,11 @@ impl ClusterFamilies {
                 ejections: self.ejections.get_or_create_owned(&labels),
                 ejections_refused: self.ejections_refused.get_or_create_owned(&labels),
                 ejected: self.ejected.get_or_create_owned(&labels),
+                unwell: self.unwell.get_or_create_owned(&labels),
+                checks: ["good", "bad"].map(|outcome| {
+                    let labels = OutcomeLabels { cluster: cluster.to_owned(), outcome };
+                    self.checks.get_or_create_owned(&labels)
+                }),
                 cluster: cluster.to_owned(),
                 copies: self.copies.clone(),
                 copied: Default::default(),

@@ -207,16 +207,24 @@ impl Worker {
             plane.as_ref().and_then(|plane| plane.cluster(spec)).is_some_and(|now| Arc::ptr_eq(now, spec))
         };
         self.clusters.tidy(is_current, Instant::now());
+        if let Some(plane) = plane.as_ref() {
+            plane.cluster_specs().for_each(|spec| self.clusters.check(spec));
+        }
     }
 }
 
-fn run(shared: Arc<Shared>, mut commands: mpsc::UnboundedReceiver<Command>) -> std::io::Result<()> {
+/// One worker, which may be the one that asks endpoints whether they are well.
+fn run(
+    shared: Arc<Shared>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    asks: bool,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async move {
         let worker = Rc::new(Worker {
             shared,
-            clusters: Clusters::default(),
+            clusters: Clusters::new(asks),
             signals: [watch::Sender::default(), watch::Sender::default()],
             listeners: RefCell::default(),
         });
@@ -265,7 +273,7 @@ impl DataPlane {
             let shared = Arc::clone(&shared);
             let thread = std::thread::Builder::new()
                 .name(format!("worker-{number}"))
-                .spawn(move || run(shared, receiver))
+                .spawn(move || run(shared, receiver, number == 0))
                 .map_err(StartError::Thread)?;
             workers.push(commands);
             threads.push(thread);
@@ -425,7 +433,7 @@ impl DataPlane {
             let (requests, pending) = spec.circuit.in_flight();
             let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>()});
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>(), "unwell": spec.health.unwell().collect::<Vec<_>>()});
             (spec.id.clone(), facts)
         });
         clusters

@@ -163,6 +163,8 @@ impl Maker<'_> {
             keepalive: cluster.connection.keepalive,
             http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
             circuit: Circuit::new(cluster.retry_budget, cluster.limits),
+            check: cluster.health_check.clone(),
+            host: cluster.service.rsplit('/').next().unwrap_or_default().to_owned(),
             warmup: cluster.warmup,
             metrics,
         }))
@@ -222,6 +224,8 @@ impl Maker<'_> {
             keepalive: None,
             http2: wants_http2(port.protocol),
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
+            check: None,
+            host: String::new(),
             warmup: None,
             metrics,
             id,
@@ -236,6 +240,9 @@ impl Maker<'_> {
             Some(_) | None => {
                 let size = spec.hash.as_ref().and_then(|hash| hash.size);
                 let table = Table::new(spec.load_balancer, size, &spec.endpoints);
+                if spec.check.is_none() {
+                    spec.health.forget_answers();
+                }
                 Arc::new(ClusterSpec { table, ..spec })
             }
         }

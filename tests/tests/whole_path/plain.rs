@@ -51,6 +51,12 @@ impl Plain {
         self.upstreams.iter().find(|(name, _)| name == service).map(|(_, all)| all.as_slice()).unwrap()
     }
 
+    /// Ends the first endpoint of a service.
+    pub(crate) fn end_one(&mut self, service: &str) {
+        let all = self.upstreams.iter_mut().find(|(name, _)| name == service);
+        drop(all.unwrap().1.remove(0));
+    }
+
     /// One request of `web` over a connection of its own.
     pub(crate) fn ask(&self, call: &Call) -> Answer {
         client::call(Protocol::Http1, self.proxy.outbound(), call).unwrap()

@@ -170,3 +170,29 @@ spec:
         plain.metric("weft_requests_total", &[("direction", "inbound"), ("reason", "rate-limited")]);
     assert_eq!(refused, 2.0);
 }
+
+#[test]
+fn an_endpoint_that_does_not_answer_when_it_is_asked_gets_no_requests() {
+    let mut plain = Plain::new(
+        &[("api", 2)],
+        "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: { name: api }
+spec:
+  targetRefs: [ { kind: Service, name: api } ]
+  loadBalancer: { policy: round-robin }
+  healthCheck: { http: { path: /healthz }, interval: 20ms, unhealthyAfter: 2 }
+  retry: { attempts: 0 }
+",
+    );
+    plain.until("both are asked", || plain.endpoints("api").iter().all(|endpoint| endpoint.hits() > 2));
+    assert_eq!(plain.cluster("api")["unwell"], serde_json::json!([]));
+    let gone = plain.endpoints("api")[0].address().to_string();
+    plain.end_one("api");
+    plain.until("it is found out", || plain.cluster("api")["unwell"] == serde_json::json!([gone]));
+    for _ in 0..20 {
+        let answer = plain.ask(&Call::get(API));
+        assert_eq!((answer.status, answer.field("version").as_str()), (200, "v2"), "{answer}");
+    }
+}

@@ -7,6 +7,7 @@ mod retry;
 mod mirror;
 mod outliers;
 mod reload;
+mod checks;
 mod connections;
 mod faults;
 mod framing;
