@@ -119,3 +119,19 @@ spec:
         endpoints.join(", ")
     )
 }
+
+/// A TrafficPolicy for a service, which says these things.
+pub(crate) fn traffic_policy(service: &str, says: &str) -> String {
+    let says = says.trim_matches('\n');
+    let indent = if says.starts_with(' ') { "" } else { "  " };
+    format!(
+        "
+apiVersion: weft.dev/v1alpha1
+kind: TrafficPolicy
+metadata: {{ name: {service} }}
+spec:
+  targetRefs: [ {{ kind: Service, name: {service} }} ]
+{indent}{says}
+"
+    )
+}

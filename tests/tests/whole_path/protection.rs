@@ -4,7 +4,7 @@ use weft_tests::client::{Call, Client, Protocol};
 use weft_tests::load::burst;
 use weft_tests::upstream::Upstream;
 
-use crate::plain::Plain;
+use crate::plain::{Plain, traffic_policy};
 
 const API: &str = "http://api/";
 
@@ -17,14 +17,7 @@ fn held() -> Call {
 fn requests_over_the_limits_wait_or_are_refused_and_the_rest_is_served() {
     let plain = Plain::new(
         &[("api", 1)],
-        "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: api }
-spec:
-  targetRefs: [ { kind: Service, name: api } ]
-  limits: { connections: 1, pending: 1, requests: 8 }
-",
+        &traffic_policy("api", "limits: { connections: 1, pending: 1, requests: 8 }"),
     );
     let api = &plain.endpoints("api")[0];
     let first = plain.ask_aside(&held());
@@ -49,16 +42,14 @@ spec:
 fn an_endpoint_that_fails_is_left_out_and_its_caller_does_not_notice_any_more() {
     let plain = Plain::new(
         &[("api", 3)],
-        "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: api }
-spec:
-  targetRefs: [ { kind: Service, name: api } ]
+        &traffic_policy(
+            "api",
+            "
   loadBalancer: { policy: round-robin }
   outliers: { consecutiveGatewayErrors: 2, baseEjection: 1h, maxEjectedPercent: 40 }
   retry: { attempts: 0 }
 ",
+        ),
     );
     // The upstreams answer as they are told, so every endpoint fails, one after the other, and one may be left out.
     let ill = Call::get(API).header("x-bench-status", "503");
@@ -94,14 +85,10 @@ spec:
 fn an_endpoint_that_a_release_adds_is_eased_in() {
     let plain = Plain::new(
         &[("api", 1)],
-        "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: api }
-spec:
-  targetRefs: [ { kind: Service, name: api } ]
-  loadBalancer: { policy: random, warmup: { duration: 1h, minimumPercent: 10 } }
-",
+        &traffic_policy(
+            "api",
+            "loadBalancer: { policy: random, warmup: { duration: 1h, minimumPercent: 10 } }",
+        ),
     );
     assert_eq!(plain.ask(&Call::get(API)).field("version"), "v1", "what was there at the start is not new");
     let new = Upstream::start("api", "v2").unwrap();
@@ -143,16 +130,14 @@ spec:
 fn a_service_takes_so_many_requests_and_says_when_it_takes_more() {
     let plain = Plain::new(
         &[("api", 1)],
-        "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: web }
-spec:
-  targetRefs: [ { kind: Service, name: web } ]
+        &traffic_policy(
+            "web",
+            "
   rateLimits:
   - { requests: 120, per: 1h, burst: 3, by: { header: x-user } }
   - { requests: 1000, per: 1h }
 ",
+        ),
     );
     let mut client = Client::new(Protocol::Http2, plain.inbound);
     for user in ["jason", "anna"] {
@@ -175,16 +160,14 @@ spec:
 fn an_endpoint_that_does_not_answer_when_it_is_asked_gets_no_requests() {
     let mut plain = Plain::new(
         &[("api", 2)],
-        "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: api }
-spec:
-  targetRefs: [ { kind: Service, name: api } ]
+        &traffic_policy(
+            "api",
+            "
   loadBalancer: { policy: round-robin }
   healthCheck: { http: { path: /healthz }, interval: 20ms, unhealthyAfter: 2 }
   retry: { attempts: 0 }
 ",
+        ),
     );
     plain.until("both are asked", || plain.endpoints("api").iter().all(|endpoint| endpoint.hits() > 2));
     assert_eq!(plain.cluster("api")["unwell"], serde_json::json!([]));

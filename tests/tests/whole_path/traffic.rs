@@ -2,7 +2,7 @@
 
 use weft_tests::client::{Call, Protocol};
 
-use crate::plain::Plain;
+use crate::plain::{Plain, traffic_policy};
 
 const API: &str = "http://api/";
 
@@ -153,15 +153,11 @@ spec:
 
 #[test]
 fn a_user_has_a_home_that_every_sidecar_finds() {
-    let policy = "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: api }
-spec:
-  targetRefs: [ { kind: Service, name: api } ]
-  loadBalancer: { policy: maglev, hash: { on: [ { header: x-user }, { cookie: { name: sid, ttl: 0s } } ] } }
-";
-    let plain = Plain::new(&[("api", 3)], policy);
+    let policy = traffic_policy(
+        "api",
+        "loadBalancer: { policy: maglev, hash: { on: [ { header: x-user }, { cookie: { name: sid, ttl: 0s } } ] } }",
+    );
+    let plain = Plain::new(&[("api", 3)], &policy);
     let mut second = plain.proxy.setup().clone();
     second.outbound = weft_tests::port::free_address().unwrap();
     second.admin = weft_tests::port::free_address().unwrap();
@@ -188,17 +184,8 @@ spec:
 
 #[test]
 fn a_session_leads_back_to_who_answered_first() {
-    let plain = Plain::new(
-        &[("api", 4)],
-        "
-apiVersion: weft.dev/v1alpha1
-kind: TrafficPolicy
-metadata: { name: api }
-spec:
-  targetRefs: [ { kind: Service, name: api } ]
-  affinity: { cookie: home, absoluteTimeout: 1h }
-",
-    );
+    let plain =
+        Plain::new(&[("api", 4)], &traffic_policy("api", "affinity: { cookie: home, absoluteTimeout: 1h }"));
     let mut homes = std::collections::BTreeSet::new();
     for _ in 0..40 {
         let first = plain.ask(&Call::get(API));
