@@ -79,7 +79,7 @@ pub(crate) struct Connections {
 impl Circuit {
     pub(crate) fn new(budget: RetryBudget, limits: Limits) -> Arc<Self> {
         let connections = limits.connections.map(|limit| Connections {
-            permits: Arc::new(Semaphore::new(usize::try_from(limit).unwrap_or(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(permits(limit))),
             waiting: AtomicU32::new(0),
             wanted: Notify::new(),
         });
@@ -138,6 +138,11 @@ impl Circuit {
     pub(crate) fn in_flight(&self) -> (u32, u32) {
         (self.requests.load(Ordering::Relaxed), self.pending.load(Ordering::Relaxed))
     }
+}
+
+/// As many as a semaphore can have, which on small machines are fewer than a document can ask for.
+fn permits(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
 }
 
 /// Adds one, unless that would be more than the limit.
