@@ -32,6 +32,9 @@ use self::listener::{Key, Sharing, bind};
 pub use self::listener::{Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+pub use crate::cluster::place::{Here, Label, LabelError, Place, PlaceError};
+use crate::discovery::Feeds;
+pub use crate::discovery::{DnsOptions, NameServer, NameServerError};
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
@@ -52,6 +55,10 @@ pub struct Options {
     pub application: Vec<Override>,
     /// Where our application finds other services.
     pub outbound: Option<SocketAddr>,
+    /// Where we are, for policy that prefers near endpoints.
+    pub here: Here,
+    /// Where names of endpoints are looked up.
+    pub dns: DnsOptions,
 }
 
 /// What all workers share.
@@ -64,6 +71,9 @@ pub(crate) struct Shared {
     pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
+    /// Where endpoints come from that the bundle does not list.
+    pub(crate) feeds: Feeds,
+    pub(crate) here: Arc<Here>,
     /// Requests that name no service we know.
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
@@ -74,7 +84,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(metrics: Arc<Metrics>) -> Self {
+    fn new(metrics: Arc<Metrics>, feeds: Feeds, here: Here) -> Self {
         let unknown = [Direction::Inbound, Direction::Outbound].map(|way| metrics.service(way, "unknown"));
         let hop = format!("{:016x}", fastrand::u64(..));
         Self {
@@ -84,6 +94,8 @@ impl Shared {
             denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
+            feeds,
+            here: Arc::new(here),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
@@ -266,7 +278,8 @@ impl DataPlane {
     /// # Errors
     /// A thread cannot be started, or the outbound address not be listened on.
     pub fn start(options: Options, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::new(metrics));
+        let feeds = Feeds::new(options.dns.clone());
+        let shared = Arc::new(Shared::new(metrics, feeds, options.here.clone()));
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..options.workers.max(1) {
             let (commands, receiver) = mpsc::unbounded_channel();
@@ -428,12 +441,13 @@ impl DataPlane {
     pub fn describe_clusters(&self) -> serde_json::Value {
         let plane = self.shared.plane.load_full();
         let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
-            let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let metrics = &spec.metrics;
             let (requests, pending) = spec.circuit.in_flight();
-            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+            let members = &spec.members;
+            let facts = json!({"endpoints": members.describe(), "tiers": members.describe_tiers(),
+                "discovery": members.describe_discovery(), "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>(), "unwell": spec.health.unwell().collect::<Vec<_>>()});
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health().out(), "unwell": spec.health().unwell()});
             (spec.id.clone(), facts)
         });
         clusters
@@ -488,6 +502,7 @@ impl DataPlane {
             // A worker that panicked has said so on standard error.
             let _ = thread.join();
         }
+        self.shared.feeds.stop();
     }
 
     fn check_identity(&self, snapshot: &Snapshot, identity: Option<&Identity>) -> Result<(), ApplyError> {
@@ -555,7 +570,7 @@ impl DataPlane {
 /// # Errors
 /// Anything that makes the snapshot unusable, whatever the machine.
 pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
-    let shared = Shared::new(Arc::new(Metrics::new()));
+    let shared = Shared::new(Arc::new(Metrics::new()), Feeds::idle(), Here::default());
     listener::wanted(snapshot.body(), &[])?;
     Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }
