@@ -6,6 +6,7 @@
 
 mod attempt;
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -58,9 +59,13 @@ pub(crate) async fn send(
     record: Option<&mut Record>,
 ) -> Result<Answer, Failure> {
     let (mut underway, end) = (None, body.end());
-    let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
-    let Some(limit) = plan.request else { return tries.await };
-    if let Some(sent) = end.and_then_within(limit, tries).await {
+    let (limit, sent) = {
+        let request = Request::from_parts(head, body);
+        let tries = pin!(try_until_answered(cluster, plan, request, record, &mut underway));
+        let Some(limit) = plan.request else { return tries.await };
+        (limit, end.and_then_within(limit, tries).await)
+    };
+    if let Some(sent) = sent {
         return sent;
     }
     if let Some(pending) = underway {
@@ -98,8 +103,10 @@ async fn try_until_answered(
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
         let pending = underway.insert(pending);
-        let attempt = attempt(cluster, pending, request, plan.http2, pooled);
-        let outcome = within(plan.per_try, &end, attempt).await;
+        let outcome = {
+            let attempt = pin!(attempt(cluster, pending, request, plan.http2, pooled));
+            within(plan.per_try, &end, attempt).await
+        };
         tries.retrying = None;
         if matches!(&outcome, Err(fault) if fault.kind == Kind::TryTimeout) {
             pending.timed_out(Instant::now());
@@ -128,7 +135,7 @@ fn nowhere(cluster: &Cluster) -> Failure {
 async fn within(
     limit: Option<Duration>,
     end: &BodyEnd,
-    attempt: impl Future<Output = Result<Arrived, Fault>>,
+    attempt: Pin<&mut impl Future<Output = Result<Arrived, Fault>>>,
 ) -> Result<Arrived, Fault> {
     match limit {
         None => attempt.await,
