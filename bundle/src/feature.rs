@@ -63,7 +63,8 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Limits
+            Self::Gateway
+            | Self::Limits
             | Self::Fault
             | Self::Cors
             | Self::Outliers
@@ -74,8 +75,7 @@ impl Feature {
             | Self::SessionPersistence
             | Self::RateLimits
             | Self::HealthChecks => true,
-            Self::Gateway
-            | Self::Udp
+            Self::Udp
             | Self::Discovery
             | Self::ServerTls
             | Self::Locality

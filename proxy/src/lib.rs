@@ -21,6 +21,7 @@ pub mod worker;
 mod inbound;
 mod rates;
 mod outbound;
+mod gateway;
 mod message;
 mod forward;
 mod answer;

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use weft_bundle::body::{Body, PeerTls, Protocol, UpstreamTls};
+use weft_bundle::body::{Body, Listener, ListenerTls, PeerTls, Protocol, UpstreamTls};
 use weft_bundle::engine::{BuildError, Engine};
 use weft_bundle::feature;
 use weft_bundle::json;
@@ -60,6 +60,13 @@ pub enum ApplyError {
         /// The address.
         address: SocketAddr,
     },
+    /// TLS of a listener cannot be set up.
+    Listener {
+        /// The listener.
+        listener: String,
+        /// Why not.
+        why: String,
+    },
     /// Something that this version of the proxy does not do.
     Unsupported(String),
     /// Policy wants mutual TLS, and there is no certificate.
@@ -98,6 +105,7 @@ impl fmt::Display for ApplyError {
             Self::ApplicationLoop { port, address } => {
                 write!(f, "inbound port `{port}`: the application's address {address} is the proxy's own")
             }
+            Self::Listener { listener, why } => write!(f, "listener `{listener}`: {why}"),
             Self::Unsupported(what) => write!(f, "{what} is not supported by this version of the proxy"),
             Self::NoIdentity => {
                 f.write_str("policy asks for mutual TLS, and no certificate is configured (--identity-cert)")
@@ -121,6 +129,7 @@ impl std::error::Error for ApplyError {
             Self::Json(_)
             | Self::Application { .. }
             | Self::ApplicationLoop { .. }
+            | Self::Listener { .. }
             | Self::Unsupported(_)
             | Self::NoIdentity
             | Self::IdentityMismatch { .. }
@@ -149,6 +158,13 @@ impl Snapshot {
                 return Err(ApplyError::Application { port, address });
             }
         }
+        for listener in &body.listeners {
+            let protocol = listener.frontend.protocol;
+            if !protocol.is_http() || listener.tls == Some(ListenerTls::Passthrough) {
+                let what = format!("`{}` on listener `{}`", protocol.as_str(), listener.name);
+                return Err(ApplyError::Unsupported(what));
+            }
+        }
         if let Some((feature, place)) = feature::uses(&body).into_iter().find(|(one, _)| !one.is_served()) {
             return Err(ApplyError::Unsupported(format!("{feature} ({place})")));
         }
@@ -161,11 +177,16 @@ impl Snapshot {
         self.engine.body()
     }
 
-    /// Whether anything in it asks for mutual TLS.
+    /// Whether anything in it needs our identity: mutual TLS, or a listener that presents it.
     pub fn needs_identity(&self) -> bool {
         let body = self.body();
+        let presents = |listener: &Listener| match &listener.tls {
+            Some(ListenerTls::Terminate(tls)) => tls.certificates.is_empty(),
+            Some(ListenerTls::Passthrough) | None => false,
+        };
         body.inbound.iter().any(|port| port.tls != PeerTls::Off)
-            || body.clusters.values().any(|cluster| cluster.tls != UpstreamTls::Off)
+            || body.listeners.iter().any(presents)
+            || body.clusters.values().any(|cluster| matches!(cluster.tls, UpstreamTls::Mutual(_)))
     }
 }
 

@@ -365,6 +365,7 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         | ApplyError::Engine(_)
         | ApplyError::Trust(_)
         | ApplyError::Application { .. }
+        | ApplyError::Listener { .. }
         | ApplyError::Unsupported(_) => true,
         ApplyError::ApplicationLoop { .. }
         | ApplyError::NoIdentity

@@ -20,7 +20,7 @@ use crate::drain::{self, Deadline};
 use crate::identity::files::{self, IdentityFiles};
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::{Direction, Metrics};
-use crate::worker::{DataPlane, NotReady, Options, Override};
+use crate::worker::{DataPlane, ListenerOverride, NotReady, Options, Override};
 
 /// Serve, and follow a source of bundles
 #[derive(Clone, Debug, clap::Args)]
@@ -32,6 +32,7 @@ Examples:
       --root /etc/weft/root.json --state /var/lib/weft/state \\
       --identity-cert /run/weft/cert.pem --identity-key /run/weft/key.pem
   weft-proxy run ... --inbound 127.0.0.1:19080 --outbound 127.0.0.1:19001 --admin 127.0.0.1:19000
+  weft-proxy run --service edge/public ... --listener 443=0.0.0.0:8443 --certificates /run/weft/certificates
   weft-proxy run ... -- ./cart --listen 127.0.0.1:9081")]
 pub struct Args {
     /// The mesh we belong to
@@ -67,9 +68,16 @@ pub struct Args {
     /// Its key, PEM
     #[arg(long, env = "WEFT_IDENTITY_KEY", value_name = "FILE", requires = "identity_cert")]
     pub identity_key: Option<PathBuf>,
+    /// Where the certificates that policy names are, for callers and servers outside the mesh: NS/NAME/tls.crt and
+    /// NS/NAME/tls.key in it, PEM; followed when they change
+    #[arg(long, env = "WEFT_CERTIFICATES", value_name = "DIR")]
+    pub certificates: Option<PathBuf>,
     /// Where an inbound port listens, instead of its number on all addresses; may be repeated
     #[arg(long, env = "WEFT_INBOUND", value_name = "[NAME=]ADDR", value_delimiter = ',')]
     pub inbound: Vec<Override>,
+    /// Where a gateway's port listens, instead of its number on all addresses; may be repeated
+    #[arg(long, env = "WEFT_LISTENER", value_name = "PORT=ADDR", value_delimiter = ',')]
+    pub listener: Vec<ListenerOverride>,
     /// Where the application listens, instead of where the bundle says; may be repeated
     #[arg(long, env = "WEFT_APPLICATION", value_name = "[NAME=]ADDR", value_delimiter = ',')]
     pub application: Vec<Override>,
@@ -166,8 +174,10 @@ fn start_plane(args: &Args) -> Result<DataPlane, String> {
     let options = Options {
         workers: workers.map_or(1, NonZeroUsize::get),
         inbound: args.inbound.clone(),
+        listeners: args.listener.clone(),
         application: args.application.clone(),
         outbound: args.outbound.get().copied(),
+        certificates: args.certificates.clone(),
     };
     let plane = DataPlane::start(options, Arc::new(Metrics::new())).map_err(|error| error.to_string())?;
     if let Some(outbound) = plane.outbound_address() {

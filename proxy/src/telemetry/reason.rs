@@ -56,6 +56,8 @@ reasons! {
     HeaderLimit = "header-limit", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// `CONNECT` and other things that this proxy does not do.
     Unsupported = "unsupported", NOT_IMPLEMENTED;
+    /// The host of the request is of another listener than the server name of its connection.
+    Misdirected = "misdirected", MISDIRECTED_REQUEST;
     /// The request came back to the proxy that sent it.
     Loop = "loop", LOOP_DETECTED;
     /// No service that we may call answers to this host and port.

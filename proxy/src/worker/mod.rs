@@ -10,12 +10,14 @@
 pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
+pub(crate) mod entrance;
 #[cfg(test)]
 mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,9 +31,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weft_bundle::release::Denylist;
 
 use self::listener::{Key, Sharing, bind};
-pub use self::listener::{Override, OverrideError};
+pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+use crate::identity::certificates::Certificates;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
@@ -48,10 +51,14 @@ pub struct Options {
     pub workers: usize,
     /// Where ports listen instead of on all addresses, as `[NAME=]ADDR`.
     pub inbound: Vec<Override>,
+    /// Where listeners for callers outside the mesh are instead of on all addresses, as `PORT=ADDR`.
+    pub listeners: Vec<ListenerOverride>,
     /// Where the application is instead of where the bundle says, as `[NAME=]ADDR`.
     pub application: Vec<Override>,
     /// Where our application finds other services.
     pub outbound: Option<SocketAddr>,
+    /// The directory of the certificates that policy names.
+    pub certificates: Option<PathBuf>,
 }
 
 /// What all workers share.
@@ -60,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) plane: ArcSwapOption<Plane>,
     pub(crate) identity: Arc<IdentityStore>,
     pub(crate) deny: Arc<DenyStore>,
+    pub(crate) certificates: Arc<Certificates>,
     /// How many denylists there were.
     pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
@@ -74,13 +82,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(metrics: Arc<Metrics>) -> Self {
+    fn new(metrics: Arc<Metrics>, certificates: Certificates) -> Self {
         let unknown = [Direction::Inbound, Direction::Outbound].map(|way| metrics.service(way, "unknown"));
         let hop = format!("{:016x}", fastrand::u64(..));
         Self {
             plane: ArcSwapOption::empty(),
             identity: Arc::default(),
             deny: Arc::default(),
+            certificates: Arc::new(certificates),
             denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
@@ -266,7 +275,9 @@ impl DataPlane {
     /// # Errors
     /// A thread cannot be started, or the outbound address not be listened on.
     pub fn start(options: Options, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::new(metrics));
+        let certificates = Certificates::new(options.certificates.clone(), Arc::clone(&metrics));
+        let shared = Arc::new(Shared::new(metrics, certificates));
+        shared.certificates.watch().map_err(StartError::Thread)?;
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..options.workers.max(1) {
             let (commands, receiver) = mpsc::unbounded_channel();
@@ -311,7 +322,7 @@ impl DataPlane {
             return Err(ApplyError::Stopped);
         }
         self.check_identity(&snapshot, self.shared.identity.current().as_deref())?;
-        let wanted = listener::wanted(snapshot.body(), &self.options.inbound)?;
+        let wanted = listener::wanted(snapshot.body(), &self.options.inbound, &self.options.listeners)?;
         let mut listening = self.listening();
         let mut bound = Vec::new();
         for (&key, &address) in &wanted {
@@ -392,6 +403,11 @@ impl DataPlane {
         self.listening().get(&Key::Inbound(port)).map(|bound| bound.actual)
     }
 
+    /// Where the listeners of that port of the bundle are.
+    pub fn listener_address(&self, port: u16) -> Option<SocketAddr> {
+        self.listening().get(&Key::Listener(port)).map(|bound| bound.actual)
+    }
+
     /// Where our application finds other services.
     pub fn outbound_address(&self) -> Option<SocketAddr> {
         self.listening().get(&Key::Outbound).map(|bound| bound.actual)
@@ -410,6 +426,11 @@ impl DataPlane {
             json!({"name": port.name, "port": port.port, "listens": listens, "tls": port.tls,
                 "protocol": port.protocol, "application": port.application})
         });
+        let listeners = body.listeners.iter().map(|listener| {
+            let port = listener.frontend.port;
+            json!({"name": listener.name, "port": port, "listens": self.listener_address(port),
+                "hosts": listener.frontend.hosts, "tls": listener.tls.is_some(), "protocol": listener.frontend.protocol})
+        });
         let outbound = body.outbound.iter().map(
             |frontend| json!({"service": frontend.service, "port": frontend.port, "hosts": frontend.hosts}),
         );
@@ -417,7 +438,8 @@ impl DataPlane {
             "bundle": {
                 "mesh": body.mesh, "service": body.service, "identity": body.identity,
                 "sequence": generation.sequence, "digest": generation.digest, "stale": generation.stale,
-                "inbound": inbound.collect::<Vec<_>>(), "outbound": outbound.collect::<Vec<_>>(),
+                "inbound": inbound.collect::<Vec<_>>(), "listeners": listeners.collect::<Vec<_>>(),
+                "outbound": outbound.collect::<Vec<_>>(),
             },
             "certificate": identity.map(|identity| json!({"identity": identity.id(), "not_after": identity.not_after()})),
             "outbound_listens": self.outbound_address(),
@@ -555,8 +577,9 @@ impl DataPlane {
 /// # Errors
 /// Anything that makes the snapshot unusable, whatever the machine.
 pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
-    let shared = Shared::new(Arc::new(Metrics::new()));
-    listener::wanted(snapshot.body(), &[])?;
+    let metrics = Arc::new(Metrics::new());
+    let shared = Shared::new(Arc::clone(&metrics), Certificates::unread(metrics));
+    listener::wanted(snapshot.body(), &[], &[])?;
     Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }
 
