@@ -73,14 +73,14 @@ impl Feature {
             | Self::HashBalancing
             | Self::SessionPersistence
             | Self::RateLimits
-            | Self::HealthChecks => true,
+            | Self::HealthChecks
+            | Self::Tokens => true,
             Self::Gateway
             | Self::Udp
             | Self::Discovery
             | Self::ServerTls
             | Self::Locality
             | Self::ProxyProtocol
-            | Self::Tokens
             | Self::Telemetry
             | Self::Addresses => false,
         }

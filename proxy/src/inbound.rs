@@ -1,4 +1,4 @@
-//! Requests from peers to our application: who calls → may they → how many may they → the application.
+//! Requests from peers to our application: who calls → with which token → may they → how many may they → the application.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::PeerTls;
-use weft_bundle::engine::{Authorization, Peer, Permit};
+use weft_bundle::engine::{Authorization, Facts, Peer, Permit};
 
 use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
@@ -18,6 +18,7 @@ use crate::message::fields;
 use crate::message::head::Target;
 use crate::telemetry::record::Record;
 use crate::telemetry::{Direction, Reason};
+use crate::tokens;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 
@@ -78,31 +79,40 @@ async fn walk(
         (PeerTls::Strict | PeerTls::Permissive, Some(_)) | (PeerTls::Off, _) => {}
     }
 
-    let target = Target::read(&head, if identity.is_some() { "https" } else { "http" })?;
+    let mut target = Target::read(&head, if identity.is_some() { "https" } else { "http" })?;
     let peer = Peer { identity, address: connection.client.ip() };
-    let Authorization { verdict, audits } =
-        plane.snapshot.engine.authorize(port, &peer, &target.request(&head));
+    let engine = &plane.snapshot.engine;
+    let realm = &engine.body().service;
+    let tokens = &connection.worker.tokens;
+    let admitted =
+        tokens::admit(engine.tokens(port), tokens, (&head, &target), realm, &ours.metrics, record)?;
+    admitted.pass_on(&mut head.headers, &mut target);
+    let request = target.request(&head);
+    let facts = Facts { request: Some(&request), token: admitted.token(), ..Facts::of(peer) };
+    let Authorization { verdict, audits } = engine.decide(port, &facts);
     if !audits.is_empty() {
         ours.metrics.audited.inc();
     }
     let permit = verdict.map_err(|denial| {
         record.log(|log| log.rule = Some(denial.origin.to_string()));
-        Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin))
+        admitted.denied(&denial, realm)
     })?;
     record.log(|log| log.rule = Some(permit.origin().to_string()));
-    ours.rates.take(&peer, &target.request(&head)).map_err(|wait| Refusal {
+    ours.rates.take(&peer, &request).map_err(|wait| Refusal {
         retry_after: Some(wait),
         ..Refusal::new(Reason::RateLimited, "more requests than this port takes")
     })?;
 
     fields::strip_request(&mut head.headers);
+    admitted.pass_on(&mut head.headers, &mut target);
     if let Some(identity) = identity
         && let Ok(value) = HeaderValue::from_str(&identity.to_string())
     {
         head.headers.insert(fields::PEER, value);
     }
     let application = connection.worker.clusters.of(&ours.application);
-    to_application(permit, &application, &target, head, incoming, record).await
+    let body = RequestBody::replayable(incoming, DEFAULT_IDLE).without_trailers(admitted.told());
+    to_application(permit, &application, &target, head, body, record).await
 }
 
 fn note(connection: &Connection, plane: &Plane, head: &Parts, record: &mut Record) {
@@ -120,7 +130,7 @@ async fn to_application(
     application: &Cluster,
     target: &Target,
     mut head: Parts,
-    incoming: Incoming,
+    body: RequestBody,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
@@ -131,7 +141,6 @@ async fn to_application(
         per_try: None,
         retry: None,
     };
-    let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
     Ok(forward::send(application, plan, head, body, Some(record)).await?)
 }
 

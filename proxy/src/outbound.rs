@@ -279,10 +279,8 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
             None => Err(Refusal::new(Reason::BackendMissing, "the backend does not exist")),
         },
         BackendTarget::Status(code) => Err(Refusal {
-            reason: Reason::BackendMissing,
             status: status(*code),
-            detail: "the backend does not exist".to_owned(),
-            retry_after: None,
+            ..Refusal::new(Reason::BackendMissing, "the backend does not exist")
         }),
     }
 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
@@ -66,6 +66,8 @@ struct Watched {
     end: BodyEnd,
     /// Who remembers it for copies.
     tap: Option<Tap>,
+    /// Fields that its trailers may not have, beside those that none may.
+    withheld: Box<[HeaderName]>,
 }
 
 /// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
@@ -114,7 +116,7 @@ impl Drop for Watched {
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None, end: BodyEnd::default(), tap: None }
+        Self { incoming, idle, timer: None, end: BodyEnd::default(), tap: None, withheld: Box::default() }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -124,7 +126,8 @@ impl Watched {
                 if !matches!(frame, Some(Ok(ref frame)) if frame.is_data()) || self.incoming.is_end_stream() {
                     self.end.reached();
                 }
-                let frame = frame.map(|frame| frame.map(clean).map_err(BodyError::Source));
+                let frame =
+                    frame.map(|frame| frame.map(|frame| self.clean(frame)).map_err(BodyError::Source));
                 self.tell_tap(frame.as_ref());
                 Poll::Ready(frame)
             }
@@ -155,6 +158,16 @@ impl Watched {
         }
     }
 
+    fn clean(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers);
+            for name in &self.withheld {
+                trailers.remove(name);
+            }
+        }
+        frame
+    }
+
     fn tap(&mut self) -> Tap {
         let tap = self.tap.get_or_insert_default().clone();
         let bound = u64::try_from(TAP_BYTES).unwrap_or(u64::MAX);
@@ -163,13 +176,6 @@ impl Watched {
         }
         tap
     }
-}
-
-fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    if let Some(trailers) = frame.trailers_mut() {
-        strip_trailers(trailers);
-    }
-    frame
 }
 
 // ----------------------------------------------------------------------------------------------------- requests
@@ -229,6 +235,16 @@ impl RequestBody {
         let source = Watched::new(incoming, idle);
         let memory = Memory { source, frames: Vec::new(), trailers: None, ended: false, try_number: 0 };
         Self::Replay(Replay { memory: Rc::new(RefCell::new(memory)), try_number: 0, given: 0 })
+    }
+
+    /// The same, whose trailers do not have these fields. Before it is sent.
+    pub(crate) fn without_trailers(mut self, names: &[HeaderName]) -> Self {
+        match &mut self {
+            Self::Empty | Self::Copied(_) => {}
+            Self::Stream(stream) => stream.0.withheld = names.into(),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.withheld = names.into(),
+        }
+        self
     }
 
     /// When it will have arrived whole.

@@ -16,6 +16,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use weft_bundle::engine::TokenFault;
+
 use super::cluster::{ClusterFamilies, ClusterMetrics};
 use super::control::Ages;
 pub use super::control::ControlMetrics;
@@ -79,6 +81,21 @@ struct FaultLabels {
     fault: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    service: String,
+    outcome: &'static str,
+}
+
+/// What was said of the token of a request, where tokens are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenOutcome {
+    Accepted,
+    Missing,
+    /// By the place of the fault in [`TokenFault::NAMES`].
+    Refused(usize),
+}
+
 /// What policy does to a request on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InjectedFault {
@@ -137,6 +154,9 @@ pub(crate) struct ServiceMetrics {
     faults: Family<FaultLabels, Counter>,
     /// Delays, and aborts.
     injected: [OnceLock<Counter>; 2],
+    tokens: Family<TokenLabels, Counter>,
+    /// Accepted, missing, and the faults.
+    judged: [OnceLock<Counter>; 2 + TokenFault::NAMES.len()],
     pub(crate) audited: Counter,
     pub(crate) would_deny: Counter,
 }
@@ -168,6 +188,24 @@ impl ServiceMetrics {
         self.latency.observe(elapsed);
     }
 
+    /// Counts what was said of a token.
+    pub(crate) fn token(&self, outcome: TokenOutcome) {
+        let (place, name) = match outcome {
+            TokenOutcome::Accepted => (0, "accepted"),
+            TokenOutcome::Missing => (1, "missing"),
+            TokenOutcome::Refused(fault) => {
+                (2 + fault, TokenFault::NAMES.get(fault).copied().unwrap_or_default())
+            }
+        };
+        if let Some(cell) = self.judged.get(place) {
+            cell.get_or_init(|| {
+                let labels = TokenLabels { service: self.service.clone(), outcome: name };
+                self.tokens.get_or_create_owned(&labels)
+            })
+            .inc();
+        }
+    }
+
     /// Counts a fault that policy injected.
     pub(crate) fn fault(&self, fault: InjectedFault) {
         let [delays, aborts] = &self.injected;
@@ -192,6 +230,7 @@ pub struct Metrics {
     audited: Family<ServiceLabels, Counter>,
     would_deny: Family<ServiceLabels, Counter>,
     faults: Family<FaultLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
     clusters: ClusterFamilies,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
@@ -217,6 +256,7 @@ impl Metrics {
             audited: Family::default(),
             would_deny: Family::default(),
             faults: Family::default(),
+            tokens: Family::default(),
             clusters: ClusterFamilies::default(),
             connections: Family::default(),
             open: Family::default(),
@@ -251,6 +291,11 @@ impl Metrics {
             "weft_faults_injected",
             "Delays and errors that policy injected",
             self.faults.clone(),
+        );
+        registry.register(
+            "weft_tokens",
+            "Requests to ports that read tokens, by what was said of theirs",
+            self.tokens.clone(),
         );
         self.clusters.register(registry);
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
@@ -294,6 +339,8 @@ impl Metrics {
                 latency: self.durations.get_or_create_owned(&labels).0,
                 faults: self.faults.clone(),
                 injected: Default::default(),
+                tokens: self.tokens.clone(),
+                judged: Default::default(),
                 audited: self.audited.get_or_create_owned(&labels),
                 would_deny: self.would_deny.get_or_create_owned(&labels),
             })

@@ -37,6 +37,7 @@ use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
 use crate::telemetry::record::InFlight;
+use crate::tokens::TokenCache;
 
 /// How often a worker looks for connections that nobody uses.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -123,6 +124,8 @@ pub(crate) struct Signal {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clusters: Clusters,
+    /// What was verified of callers' tokens.
+    pub(crate) tokens: TokenCache,
     signals: [watch::Sender<Signal>; 2],
     listeners: RefCell<HashMap<Key, oneshot::Sender<()>>>,
 }
@@ -225,6 +228,7 @@ fn run(
         let worker = Rc::new(Worker {
             shared,
             clusters: Clusters::new(asks),
+            tokens: TokenCache::default(),
             signals: [watch::Sender::default(), watch::Sender::default()],
             listeners: RefCell::default(),
         });

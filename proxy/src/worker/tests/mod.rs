@@ -1,6 +1,7 @@
 //! The whole data plane in one process: a client, the proxy, an upstream.
 
 mod tls;
+mod tokens;
 mod routing;
 mod bodies;
 mod retry;
