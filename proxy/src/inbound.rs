@@ -16,7 +16,7 @@ use crate::forward::{self, Answer, Plan};
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Kept, Record};
 use crate::telemetry::{Direction, Reason};
 use crate::tokens;
 use crate::worker::Plane;
@@ -55,6 +55,7 @@ async fn walk(
 ) -> Result<Answer, Refusal> {
     let plane = plane.ok_or_else(|| Refusal::new(Reason::NoPolicy, "there is no policy yet"))?;
     let (mut head, incoming) = request.into_parts();
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     note(connection, &plane, &head, record);
     let port = plane.snapshot.engine.inbound(port);
     let (port, ours) = port
@@ -80,6 +81,15 @@ async fn walk(
     }
 
     let mut target = Target::read(&head, if identity.is_some() { "https" } else { "http" })?;
+    let kept = |head: &Parts, target: &Target, token| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: identity.cloned(),
+        token,
+        port: port.get().port,
+    };
+    record.keep(|| kept(&head, &target, None));
     let peer = Peer { identity, address: connection.client.ip() };
     let engine = &plane.snapshot.engine;
     let realm = &engine.body().service;
@@ -87,6 +97,9 @@ async fn walk(
     let admitted =
         tokens::admit(engine.tokens(port), tokens, (&head, &target), realm, &ours.metrics, record)?;
     admitted.pass_on(&mut head.headers, &mut target);
+    if let Some(token) = admitted.verified() {
+        record.keep(|| kept(&head, &target, Some(token)));
+    }
     let request = target.request(&head);
     let facts = Facts { request: Some(&request), token: admitted.token(), ..Facts::of(peer) };
     let Authorization { verdict, audits } = engine.decide(port, &facts);
@@ -94,10 +107,12 @@ async fn walk(
         ours.metrics.audited.inc();
     }
     let permit = verdict.map_err(|denial| {
-        record.log(|log| log.rule = Some(denial.origin.to_string()));
+        record.decided_by(denial.origin);
+        ours.metrics.decided(false);
         admitted.denied(&denial, realm)
     })?;
-    record.log(|log| log.rule = Some(permit.origin().to_string()));
+    record.decided_by(permit.origin());
+    ours.metrics.decided(true);
     ours.rates.take(&peer, &request).map_err(|wait| Refusal {
         retry_after: Some(wait),
         ..Refusal::new(Reason::RateLimited, "more requests than this port takes")
@@ -105,13 +120,16 @@ async fn walk(
 
     fields::strip_request(&mut head.headers);
     admitted.pass_on(&mut head.headers, &mut target);
+    record.trace(&mut head.headers);
     if let Some(identity) = identity
         && let Ok(value) = HeaderValue::from_str(&identity.to_string())
     {
         head.headers.insert(fields::PEER, value);
     }
     let application = connection.worker.clusters.of(&ours.application);
-    let body = RequestBody::replayable(incoming, DEFAULT_IDLE).without_trailers(admitted.told());
+    let body = RequestBody::replayable(incoming, DEFAULT_IDLE)
+        .without_trailers(admitted.told())
+        .counted(&ours.metrics.received);
     to_application(permit, &application, &target, head, body, record).await
 }
 
@@ -119,9 +137,9 @@ fn note(connection: &Connection, plane: &Plane, head: &Parts, record: &mut Recor
     record.log(|log| {
         log.head(head);
         log.client = Some(connection.client);
-        log.peer = connection.identity().map(ToString::to_string);
         log.sequence = plane.snapshot.generation.sequence;
     });
+    record.caller(connection.identity());
 }
 
 /// Forwards what access policy let pass; the permit is the proof.

@@ -63,7 +63,7 @@ pub(crate) fn admit<'r>(
         }
         Judged::Refused(RefusedToken { origin, fault }) => {
             metrics.token(TokenOutcome::Refused(fault.place()));
-            record.log(|log| log.rule = Some(origin.to_string()));
+            record.decided_by(origin);
             let challenge = challenge(realm, Some((fault.error_code(), &fault.to_string())));
             let detail = format!("the token is refused by {origin}: {fault}");
             Err(Refusal { challenge: Some(challenge), ..Refusal::new(Reason::TokenRefused, detail) })

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
@@ -68,6 +69,8 @@ struct Watched {
     tap: Option<Tap>,
     /// Fields that its trailers may not have, beside those that none may.
     withheld: Box<[HeaderName]>,
+    /// Counts its bytes.
+    counter: Option<Counter>,
 }
 
 /// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
@@ -116,7 +119,15 @@ impl Drop for Watched {
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None, end: BodyEnd::default(), tap: None, withheld: Box::default() }
+        Self {
+            incoming,
+            idle,
+            timer: None,
+            end: BodyEnd::default(),
+            tap: None,
+            withheld: Box::default(),
+            counter: None,
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -129,6 +140,10 @@ impl Watched {
                 let frame =
                     frame.map(|frame| frame.map(|frame| self.clean(frame)).map_err(BodyError::Source));
                 self.tell_tap(frame.as_ref());
+                if let (Some(counter), Some(Ok(frame))) = (&self.counter, &frame) {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    counter.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+                }
                 Poll::Ready(frame)
             }
             Poll::Pending => {
@@ -243,6 +258,16 @@ impl RequestBody {
             Self::Empty | Self::Copied(_) => {}
             Self::Stream(stream) => stream.0.withheld = names.into(),
             Self::Replay(replay) => replay.memory.borrow_mut().source.withheld = names.into(),
+        }
+        self
+    }
+
+    /// The same, whose bytes are counted as they come. Before it is sent.
+    pub(crate) fn counted(mut self, counter: &Counter) -> Self {
+        match &mut self {
+            Self::Empty | Self::Copied(_) => {}
+            Self::Stream(stream) => stream.0.counter = Some(counter.clone()),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.counter = Some(counter.clone()),
         }
         self
     }

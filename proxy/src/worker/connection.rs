@@ -156,6 +156,14 @@ struct Activity {
 #[derive(Debug)]
 pub(crate) struct Busy(Rc<Activity>);
 
+#[cfg(test)]
+impl Busy {
+    /// A request of no connection.
+    pub(crate) fn of_nobody() -> Self {
+        Self(Rc::new(Activity::new(Instant::now())))
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         let requests = self.0.requests.get().saturating_sub(1);

@@ -2,6 +2,7 @@
 
 mod tls;
 mod tokens;
+mod telemetry;
 mod routing;
 mod bodies;
 mod retry;
