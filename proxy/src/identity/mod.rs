@@ -9,6 +9,7 @@ pub mod leaf;
 pub(crate) mod trust;
 pub(crate) mod deny;
 pub mod files;
+pub(crate) mod describe;
 
 use std::fmt;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ pub(crate) mod record;
 mod access;
 mod trace;
 pub mod log;
+pub(crate) mod clear;
 
 pub use self::control::ControlMetrics;
 pub use self::metrics::{Direction, Metrics};

@@ -285,6 +285,9 @@ async fn begin(
         PeerTls::Permissive => begins_with_tls(&stream).await,
     };
     if !takes_tls {
+        if tls == PeerTls::Permissive {
+            worker.shared.clear_text.came(number, client.ip());
+        }
         return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
     }
     let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;

@@ -10,6 +10,7 @@
 pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
+mod describe;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use crate::cluster::Clusters;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
+use crate::telemetry::clear::ClearText;
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
 use crate::telemetry::record::InFlight;
 use crate::tokens::TokenCache;
@@ -65,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) clear_text: ClearText,
     /// Requests that name no service we know.
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
@@ -85,6 +88,7 @@ impl Shared {
             denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
+            clear_text: ClearText::default(),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
