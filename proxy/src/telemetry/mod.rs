@@ -15,6 +15,8 @@ pub(crate) mod record;
 mod access;
 mod trace;
 pub mod log;
+#[cfg(test)]
+mod documented;
 pub(crate) mod clear;
 
 pub use self::control::ControlMetrics;
