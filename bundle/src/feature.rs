@@ -55,6 +55,8 @@ pub enum Feature {
     RateLimits,
     /// A configured access log, traces, or more metric labels.
     Telemetry,
+    /// Sending spans somewhere.
+    SpanExport,
     /// Routing by the address that the caller connects to, or by a pattern of names.
     Addresses,
 }
@@ -74,14 +76,15 @@ impl Feature {
             | Self::HashBalancing
             | Self::SessionPersistence
             | Self::RateLimits
-            | Self::HealthChecks => true,
+            | Self::HealthChecks
+            | Self::Tokens
+            | Self::Telemetry => true,
             Self::Udp
             | Self::Discovery
             | Self::ServerTls
             | Self::Locality
             | Self::ProxyProtocol
-            | Self::Tokens
-            | Self::Telemetry
+            | Self::SpanExport
             | Self::Addresses => false,
         }
     }
@@ -108,6 +111,7 @@ impl fmt::Display for Feature {
             Self::ProxyProtocol => "opening connections with the PROXY protocol",
             Self::Tokens => "reading tokens",
             Self::RateLimits => "rate limits",
+            Self::SpanExport => "sending spans to an OTLP endpoint",
             Self::Telemetry => "a configured access log, traces or metric labels",
             Self::Addresses => "routing by the address or the pattern of names that the caller uses",
         })
@@ -142,6 +146,8 @@ pub fn uses(body: &Body) -> BTreeMap<Feature, String> {
     for (id, provider) in &body.token_providers {
         uses.add(Feature::Tokens, true, || format!("{id}, {}", provider.origin));
     }
+    let endpoint = body.telemetry.tracing.as_ref().and_then(|tracing| tracing.endpoint.as_ref());
+    uses.add(Feature::SpanExport, endpoint.is_some(), || body.service.clone());
     uses.add(Feature::Telemetry, !body.telemetry.is_empty(), || body.service.clone());
     uses.0
 }

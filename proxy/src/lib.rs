@@ -19,6 +19,7 @@ pub mod snapshot;
 pub mod identity;
 pub mod worker;
 mod inbound;
+mod tokens;
 mod rates;
 mod outbound;
 mod gateway;

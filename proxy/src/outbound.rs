@@ -30,7 +30,7 @@ use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
 use crate::telemetry::Reason;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Kept, Record};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 use crate::worker::listener::Key;
@@ -132,12 +132,21 @@ async fn walk<'e>(
     grant: &mut Option<Grant<'e>>,
 ) -> Result<Outcome<'e>, Refusal> {
     let (head, incoming) = request.into_parts();
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     record.log(|log| {
         log.head(&head);
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
     let target = Target::read(&head, connection.scheme())?;
+    record.keep(|| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: None,
+        token: None,
+        port: target.port,
+    });
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
@@ -150,7 +159,7 @@ async fn walk<'e>(
     }
     let routed = plane.snapshot.engine.route(frontend, &target.request(&head));
     let Routed { rule, .. } = routed;
-    record.log(|log| log.rule = Some(rule.origin.to_string()));
+    record.decided_by(&rule.origin);
     match routed.cross_origin(&target.request(&head)) {
         None => {}
         Some(CrossOrigin::Preflight(fields)) => return Ok(Outcome::Preflight(fields)),
@@ -236,11 +245,15 @@ async fn forward(
     if connection.is_from_outside() {
         gateway::vouch(connection, target, &mut head.headers);
     }
+    record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
     let mut body = RequestBody::replayable(incoming, idle);
+    if let Some(service) = record.counts() {
+        body = body.counted(&service.received);
+    }
     if !rule.mirrors.is_empty() {
         mirror::begin(connection, plane, &place, &head, &mut body);
     }
@@ -295,10 +308,8 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
             None => Err(Refusal::new(Reason::BackendMissing, "the backend does not exist")),
         },
         BackendTarget::Status(code) => Err(Refusal {
-            reason: Reason::BackendMissing,
             status: status(*code),
-            detail: "the backend does not exist".to_owned(),
-            retry_after: None,
+            ..Refusal::new(Reason::BackendMissing, "the backend does not exist")
         }),
     }
 }

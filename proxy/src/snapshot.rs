@@ -15,6 +15,7 @@ use weft_bundle::spiffe::SpiffeId;
 
 use crate::identity::trust::Trust;
 pub use crate::identity::trust::TrustError;
+use crate::telemetry::settings::Settings;
 
 /// Which bundle this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     /// Which bundle it came from.
     pub generation: Generation,
     pub(crate) trust: Arc<Trust>,
+    /// What it says of telling; none if nothing.
+    pub(crate) telemetry: Option<Arc<Settings>>,
 }
 
 /// Why a bundle cannot be used. What runs keeps running.
@@ -44,6 +47,8 @@ pub enum ApplyError {
     Json(String),
     /// A rule, a condition or a reference is wrong.
     Engine(BuildError),
+    /// What is said of telling is wrong.
+    Telemetry(String),
     /// A trust anchor is wrong.
     Trust(TrustError),
     /// The address of the application is not `ip:port`.
@@ -99,6 +104,7 @@ impl fmt::Display for ApplyError {
             Self::Json(why) => write!(f, "the body is not understood: {why}"),
             Self::Engine(error) => error.fmt(f),
             Self::Trust(error) => error.fmt(f),
+            Self::Telemetry(why) => write!(f, "telemetry: {why}"),
             Self::Application { port, address } => {
                 write!(f, "inbound port `{port}`: the application's address `{address}` is not `ip:port`")
             }
@@ -127,6 +133,7 @@ impl std::error::Error for ApplyError {
             Self::Trust(error) => Some(error),
             Self::Listen { source, .. } => Some(source),
             Self::Json(_)
+            | Self::Telemetry(_)
             | Self::Application { .. }
             | Self::ApplicationLoop { .. }
             | Self::Listener { .. }
@@ -168,8 +175,10 @@ impl Snapshot {
         if let Some((feature, place)) = feature::uses(&body).into_iter().find(|(one, _)| !one.is_served()) {
             return Err(ApplyError::Unsupported(format!("{feature} ({place})")));
         }
+        let telemetry = (!body.telemetry.is_empty()).then(|| Settings::build(&body.telemetry));
+        let telemetry = telemetry.transpose().map_err(ApplyError::Telemetry)?.map(Arc::new);
         let engine = Engine::build(Arc::new(body)).map_err(ApplyError::Engine)?;
-        Ok(Self { engine, generation, trust: Arc::new(trust) })
+        Ok(Self { engine, generation, trust: Arc::new(trust), telemetry })
     }
 
     /// The body.

@@ -16,7 +16,7 @@ use weft_bundle::release::{Channel, MeshName, ServiceId};
 use super::control;
 use crate::admin::{self, AdminAddress};
 use crate::app::{Application, exit_code};
-use crate::drain::{self, Deadline};
+use crate::drain::{self, Deadline, DrainRequest};
 use crate::identity::files::{self, IdentityFiles};
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::{Direction, Metrics};
@@ -150,8 +150,9 @@ fn live(args: &Args) -> Result<ExitCode, String> {
     let plane = Arc::new(start_plane(args)?);
     start_identity(args, &plane)?;
     let control = control::prepare(args, &plane)?;
+    let drain = DrainRequest::default();
     if let Some(address) = args.admin.get() {
-        let admin = admin::start(address, Arc::clone(&plane), control.facts())
+        let admin = admin::start(address, Arc::clone(&plane), control.facts(), drain.clone())
             .map_err(|error| format!("admin {address}: {error}"))?;
         tracing::info!(%admin, "operators find us");
     }
@@ -161,7 +162,7 @@ fn live(args: &Args) -> Result<ExitCode, String> {
         .map_err(|error| format!("no runtime: {error}"))?;
     // Before anything can take long: a signal from now on is heard.
     let signals =
-        runtime.block_on(async { Signals::listen() }).map_err(|error| format!("signals: {error}"))?;
+        runtime.block_on(async { Signals::listen(drain) }).map_err(|error| format!("signals: {error}"))?;
     let control = control.start().map_err(|error| format!("the control thread: {error}"))?;
     let code = runtime.block_on(supervise(args, &plane, signals));
     control.stop();
@@ -203,10 +204,12 @@ fn start_identity(args: &Args, plane: &Arc<DataPlane>) -> Result<(), String> {
 /// Signals that mean something to us or to the application.
 struct Signals {
     kinds: Vec<(Signal, tokio::signal::unix::Signal)>,
+    /// Counts as SIGTERM.
+    drain: DrainRequest,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen(drain: DrainRequest) -> std::io::Result<Self> {
         let kinds = [
             (Signal::TERM, SignalKind::terminate()),
             (Signal::INT, SignalKind::interrupt()),
@@ -216,19 +219,23 @@ impl Signals {
             (Signal::USR2, SignalKind::user_defined2()),
         ];
         let kinds = kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?)));
-        Ok(Self { kinds: kinds.collect::<std::io::Result<_>>()? })
+        Ok(Self { kinds: kinds.collect::<std::io::Result<_>>()?, drain })
     }
 
     async fn next(&mut self) -> Signal {
-        std::future::poll_fn(|cx| {
-            for (name, stream) in &mut self.kinds {
+        let Self { kinds, drain } = self;
+        let sent = std::future::poll_fn(|cx| {
+            for (name, stream) in kinds.iter_mut() {
                 if stream.poll_recv(cx).is_ready() {
                     return std::task::Poll::Ready(*name);
                 }
             }
             std::task::Poll::Pending
-        })
-        .await
+        });
+        tokio::select! {
+            signal = sent => signal,
+            () = drain.asked() => Signal::TERM,
+        }
     }
 }
 

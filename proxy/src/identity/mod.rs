@@ -14,6 +14,7 @@ pub(crate) mod deny;
 pub mod files;
 pub(crate) mod certificates;
 pub(crate) mod listener;
+pub(crate) mod describe;
 
 use std::fmt;
 use std::sync::Arc;

@@ -42,6 +42,8 @@ reasons! {
     FaultInjected = "fault-injected", SERVICE_UNAVAILABLE;
     /// Access policy refused.
     AccessDenied = "access-denied", FORBIDDEN;
+    /// The caller brought a token that does not hold.
+    TokenRefused = "token-refused", UNAUTHORIZED;
     /// The port takes no more requests now.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS;
     /// The port wants mutual TLS, and this connection has none.

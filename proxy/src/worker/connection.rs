@@ -197,6 +197,14 @@ struct Activity {
 #[derive(Debug)]
 pub(crate) struct Busy(Rc<Activity>);
 
+#[cfg(test)]
+impl Busy {
+    /// A request of no connection.
+    pub(crate) fn of_nobody() -> Self {
+        Self(Rc::new(Activity::new(Instant::now())))
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         let requests = self.0.requests.get().saturating_sub(1);
@@ -338,6 +346,9 @@ async fn begin(
         PeerTls::Permissive => begins_with_tls(&stream).await,
     };
     if !takes_tls {
+        if tls == PeerTls::Permissive {
+            worker.shared.clear_text.came(number, client.ip());
+        }
         return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
     }
     let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;

@@ -11,6 +11,7 @@ pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
 pub(crate) mod entrance;
+mod describe;
 #[cfg(test)]
 mod tests;
 
@@ -38,8 +39,10 @@ use crate::identity::certificates::Certificates;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
+use crate::telemetry::clear::ClearText;
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
 use crate::telemetry::record::InFlight;
+use crate::tokens::TokenCache;
 
 /// How often a worker looks for connections that nobody uses.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -72,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) clear_text: ClearText,
     /// Requests that name no service we know.
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
@@ -93,6 +97,7 @@ impl Shared {
             denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
+            clear_text: ClearText::default(),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
@@ -132,6 +137,8 @@ pub(crate) struct Signal {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clusters: Clusters,
+    /// What was verified of callers' tokens.
+    pub(crate) tokens: TokenCache,
     signals: [watch::Sender<Signal>; 2],
     listeners: RefCell<HashMap<Key, oneshot::Sender<()>>>,
 }
@@ -234,6 +241,7 @@ fn run(
         let worker = Rc::new(Worker {
             shared,
             clusters: Clusters::new(asks),
+            tokens: TokenCache::default(),
             signals: [watch::Sender::default(), watch::Sender::default()],
             listeners: RefCell::default(),
         });
