@@ -275,8 +275,8 @@ async fn forward(
 
 /// What a request hashes to, for a cluster whose balancer hashes.
 fn hashed(connection: &Connection, spec: &ClusterSpec, target: &Target, head: &Parts) -> Option<Hashed> {
-    spec.table.as_ref()?;
-    hash(spec.hash.as_ref()?, &target.request(head), connection.client.ip(), fastrand::u64(..))
+    let policy = spec.hash.as_ref().filter(|_| spec.load_balancer.hashes())?;
+    hash(policy, &target.request(head), connection.client.ip(), fastrand::u64(..))
 }
 
 /// Where a rule sends a request, whatever the backend.

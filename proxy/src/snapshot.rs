@@ -92,6 +92,8 @@ pub enum ApplyError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Endpoints are to be found by names or files, and nobody can look.
+    Discovery(std::io::Error),
     /// It could be used, and could not be kept on disk first.
     NotPersisted(String),
     /// The workers are gone: the proxy is shutting down.
@@ -120,6 +122,7 @@ impl fmt::Display for ApplyError {
                 write!(f, "the bundle is for `{bundle}`, the certificate for `{certificate}`")
             }
             Self::Override(why) | Self::NotPersisted(why) => f.write_str(why),
+            Self::Discovery(error) => write!(f, "endpoints cannot be looked for: {error}"),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Stopped => f.write_str("the proxy is shutting down"),
         }
@@ -131,7 +134,7 @@ impl std::error::Error for ApplyError {
         match self {
             Self::Engine(error) => Some(error),
             Self::Trust(error) => Some(error),
-            Self::Listen { source, .. } => Some(source),
+            Self::Listen { source, .. } | Self::Discovery(source) => Some(source),
             Self::Json(_)
             | Self::Telemetry(_)
             | Self::Application { .. }

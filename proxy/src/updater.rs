@@ -373,6 +373,7 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         | ApplyError::IdentityMismatch { .. }
         | ApplyError::Override(_)
         | ApplyError::Listen { .. }
+        | ApplyError::Discovery(_)
         | ApplyError::NotPersisted(_)
         | ApplyError::Stopped => false,
     }

@@ -70,6 +70,8 @@ reasons! {
     BackendMissing = "backend-missing", INTERNAL_SERVER_ERROR;
     /// The cluster has no endpoints.
     NoEndpoint = "no-endpoint", SERVICE_UNAVAILABLE;
+    /// Neither a name nor a file has said yet where the cluster's endpoints are.
+    EndpointsUnknown = "endpoints-unknown", SERVICE_UNAVAILABLE;
     /// All endpoints of the cluster are left out because they fail.
     NoHealthyEndpoint = "no-healthy-endpoint", SERVICE_UNAVAILABLE;
     /// As much is in flight to the upstream as its limits allow.
@@ -100,6 +102,7 @@ impl Reason {
         matches!(
             self,
             Self::NoEndpoint
+                | Self::EndpointsUnknown
                 | Self::NoHealthyEndpoint
                 | Self::ConnectFailure
                 | Self::TlsFailure

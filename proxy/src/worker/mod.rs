@@ -35,6 +35,9 @@ use self::listener::{Key, Sharing, bind};
 pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+pub use crate::cluster::place::{Here, Label, LabelError, Place, PlaceError};
+use crate::discovery::Feeds;
+pub use crate::discovery::{DnsOptions, NameServer, NameServerError};
 use crate::identity::certificates::Certificates;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
@@ -62,6 +65,10 @@ pub struct Options {
     pub outbound: Option<SocketAddr>,
     /// The directory of the certificates that policy names.
     pub certificates: Option<PathBuf>,
+    /// Where we are, for policy that prefers near endpoints.
+    pub here: Here,
+    /// Where names of endpoints are looked up.
+    pub dns: DnsOptions,
 }
 
 /// What all workers share.
@@ -76,6 +83,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
     pub(crate) clear_text: ClearText,
+    /// Where endpoints come from that the bundle does not list.
+    pub(crate) feeds: Feeds,
+    pub(crate) here: Arc<Here>,
     /// Requests that name no service we know.
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
@@ -86,7 +96,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(metrics: Arc<Metrics>, certificates: Certificates) -> Self {
+    fn new(metrics: Arc<Metrics>, certificates: Certificates, feeds: Feeds, here: Here) -> Self {
         let unknown = [Direction::Inbound, Direction::Outbound].map(|way| metrics.service(way, "unknown"));
         let hop = format!("{:016x}", fastrand::u64(..));
         Self {
@@ -98,6 +108,8 @@ impl Shared {
             metrics,
             in_flight: Arc::default(),
             clear_text: ClearText::default(),
+            feeds,
+            here: Arc::new(here),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
@@ -284,7 +296,8 @@ impl DataPlane {
     /// A thread cannot be started, or the outbound address not be listened on.
     pub fn start(options: Options, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let certificates = Certificates::new(options.certificates.clone(), Arc::clone(&metrics));
-        let shared = Arc::new(Shared::new(metrics, certificates));
+        let feeds = Feeds::new(options.dns.clone());
+        let shared = Arc::new(Shared::new(metrics, certificates, feeds, options.here.clone()));
         shared.certificates.watch().map_err(StartError::Thread)?;
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..options.workers.max(1) {
@@ -458,12 +471,13 @@ impl DataPlane {
     pub fn describe_clusters(&self) -> serde_json::Value {
         let plane = self.shared.plane.load_full();
         let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
-            let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let metrics = &spec.metrics;
             let (requests, pending) = spec.circuit.in_flight();
-            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+            let members = &spec.members;
+            let facts = json!({"endpoints": members.describe(), "tiers": members.describe_tiers(),
+                "discovery": members.describe_discovery(), "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>(), "unwell": spec.health.unwell().collect::<Vec<_>>()});
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health().out(), "unwell": spec.health().unwell()});
             (spec.id.clone(), facts)
         });
         clusters
@@ -518,6 +532,7 @@ impl DataPlane {
             // A worker that panicked has said so on standard error.
             let _ = thread.join();
         }
+        self.shared.feeds.stop();
     }
 
     fn check_identity(&self, snapshot: &Snapshot, identity: Option<&Identity>) -> Result<(), ApplyError> {
@@ -586,7 +601,8 @@ impl DataPlane {
 /// Anything that makes the snapshot unusable, whatever the machine.
 pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
     let metrics = Arc::new(Metrics::new());
-    let shared = Shared::new(Arc::clone(&metrics), Certificates::unread(metrics));
+    let shared =
+        Shared::new(Arc::clone(&metrics), Certificates::unread(metrics), Feeds::idle(), Here::default());
     listener::wanted(snapshot.body(), &[], &[])?;
     Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }
