@@ -90,7 +90,7 @@ async fn walk(
         Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin))
     })?;
     record.log(|log| log.rule = Some(permit.origin().to_string()));
-    ours.rates.take(&peer, &target.request(&head)).map_err(|wait| Refusal {
+    ours.rates.take(&peer, Some(&target.request(&head))).map_err(|wait| Refusal {
         retry_after: Some(wait),
         ..Refusal::new(Reason::RateLimited, "more requests than this port takes")
     })?;

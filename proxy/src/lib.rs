@@ -8,7 +8,7 @@
 //!
 //! Two halves. The *control* half, one thread: [`source`] → [`state`] → [`updater`] → [`snapshot`]. The *data* half, one
 //! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`rates`] counts
-//! what is taken, [`cluster`] holds balancers
+//! what is taken, [`stream`] is for bytes that are not looked at, [`cluster`] holds balancers
 //! and pools, [`identity`] the certificates. [`telemetry`], [`admin`], [`drain`] and [`app`] serve the operator.
 
 pub mod cli;
@@ -23,6 +23,7 @@ mod rates;
 mod outbound;
 mod message;
 mod forward;
+mod stream;
 mod answer;
 mod cluster;
 pub mod telemetry;

@@ -58,6 +58,8 @@ pub(crate) struct ClusterSpec {
     pub(crate) keepalive: Option<Keepalive>,
     /// Whether requests go as HTTP/2, whatever they came as.
     pub(crate) http2: bool,
+    /// Whether its port takes bytes that are not looked at.
+    pub(crate) opaque: bool,
     pub(crate) circuit: Arc<Circuit>,
     pub(crate) health: Arc<Health>,
     /// How endpoints are asked whether they are well.
@@ -235,6 +237,7 @@ mod tests {
             keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
             keepalive: None,
             http2: false,
+            opaque: false,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             health,
             check: None,

@@ -20,6 +20,7 @@ use super::cluster::{ClusterFamilies, ClusterMetrics};
 use super::control::Ages;
 pub use super::control::ControlMetrics;
 use super::reason::Reason;
+use super::stream::{StreamFamilies, StreamKind, StreamMetrics};
 
 /// Which way a request travels, seen from our application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -137,6 +138,9 @@ pub(crate) struct ServiceMetrics {
     faults: Family<FaultLabels, Counter>,
     /// Delays, and aborts.
     injected: [OnceLock<Counter>; 2],
+    stream_families: StreamFamilies,
+    /// By [`StreamKind`]; made at first use, as few services have any.
+    streams: [OnceLock<StreamMetrics>; StreamKind::COUNT],
     pub(crate) audited: Counter,
     pub(crate) would_deny: Counter,
 }
@@ -168,6 +172,15 @@ impl ServiceMetrics {
         self.latency.observe(elapsed);
     }
 
+    /// What is counted about its streams of one kind.
+    pub(super) fn stream(&self, kind: StreamKind) -> &StreamMetrics {
+        let [tcp] = &self.streams;
+        let cell = match kind {
+            StreamKind::Tcp => tcp,
+        };
+        cell.get_or_init(|| self.stream_families.handles(self.direction, &self.service, kind))
+    }
+
     /// Counts a fault that policy injected.
     pub(crate) fn fault(&self, fault: InjectedFault) {
         let [delays, aborts] = &self.injected;
@@ -193,6 +206,7 @@ pub struct Metrics {
     would_deny: Family<ServiceLabels, Counter>,
     faults: Family<FaultLabels, Counter>,
     clusters: ClusterFamilies,
+    streams: StreamFamilies,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
@@ -218,6 +232,7 @@ impl Metrics {
             would_deny: Family::default(),
             faults: Family::default(),
             clusters: ClusterFamilies::default(),
+            streams: StreamFamilies::default(),
             connections: Family::default(),
             open: Family::default(),
             refused: Family::default(),
@@ -253,6 +268,7 @@ impl Metrics {
             self.faults.clone(),
         );
         self.clusters.register(registry);
+        self.streams.register(registry);
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
         registry.register(
@@ -294,6 +310,8 @@ impl Metrics {
                 latency: self.durations.get_or_create_owned(&labels).0,
                 faults: self.faults.clone(),
                 injected: Default::default(),
+                stream_families: self.streams.clone(),
+                streams: Default::default(),
                 audited: self.audited.get_or_create_owned(&labels),
                 would_deny: self.would_deny.get_or_create_owned(&labels),
             })
@@ -311,6 +329,11 @@ impl Metrics {
         let labels = DirectionLabels { direction };
         self.connections.get_or_create_owned(&labels).inc();
         OpenGuard::new(self.open.get_or_create_owned(&labels))
+    }
+
+    /// Counts a connection to a permissive opaque port that was taken for clear text because it said nothing.
+    pub(crate) fn silent_caller(&self) {
+        self.streams.silent.inc();
     }
 
     /// Counts a connection that ended before a request, or by a change of policy.

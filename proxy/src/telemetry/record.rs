@@ -20,7 +20,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    fn of(&self, direction: Direction) -> &AtomicUsize {
+    pub(super) fn of(&self, direction: Direction) -> &AtomicUsize {
         match direction {
             Direction::Inbound => &self.inbound,
             Direction::Outbound => &self.outbound,

@@ -26,7 +26,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
@@ -36,6 +35,8 @@ use crate::cluster::connect::chain;
 use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
 use crate::message::head::MAX_HEAD_BYTES;
+use crate::stream::wire::Io;
+use crate::stream::{self, hello};
 use crate::telemetry::Direction;
 use crate::telemetry::metrics::Refusal;
 use crate::{inbound, outbound};
@@ -57,6 +58,10 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// The oldest a connection gets, give or take a tenth.
 const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
+
+/// How long a caller of a permissive opaque port may say nothing until it is taken for one that speaks clear text and waits
+/// to be spoken to.
+const SILENCE_LIMIT: Duration = Duration::from_secs(1);
 
 /// How many connections are served at once in each direction.
 const MAX_CONNECTIONS: usize = 32 * 1024;
@@ -118,11 +123,14 @@ impl Connection {
     /// How long it may live: to its age, and not past the certificate that proved its peer.
     fn life(&self) -> Duration {
         let age = AGE_LIMIT.mul_f64(0.9 + 0.2 * fastrand::f64());
-        let Some(peer) = &self.peer else {
-            return age;
-        };
+        self.proof_lasts().map_or(age, |left| age.min(left))
+    }
+
+    /// How long the certificate that proved its peer is still good; none if there is none.
+    pub(crate) fn proof_lasts(&self) -> Option<Duration> {
+        let peer = self.peer.as_ref()?;
         let left = u64::try_from(peer.not_after).unwrap_or(0).saturating_sub(UnixTime::now().as_secs());
-        age.min(Duration::from_secs(left))
+        Some(Duration::from_secs(left))
     }
 
     fn idle_limit(&self) -> Duration {
@@ -241,7 +249,14 @@ pub(super) async fn serve(worker: Rc<Worker>, key: Key, stream: TcpStream, clien
         () = drained(&mut signal) => return,
     };
     match begun {
-        Ok(Ok((connection, transport))) => serve_http(Rc::new(connection), transport).await,
+        Ok(Ok((connection, Spoken::Http, io))) => {
+            let transport = Transport::new(io, Rc::clone(&connection.activity));
+            serve_http(Rc::new(connection), transport).await;
+        }
+        Ok(Ok((connection, Spoken::Opaque(port), io))) => {
+            // Boxed: its state would make that of HTTP connections larger, too.
+            Box::pin(stream::inbound::serve(&connection, port, io)).await;
+        }
         Ok(Err(refusal)) => {
             shared.metrics.refused(refusal);
         }
@@ -254,38 +269,50 @@ async fn drained(signal: &mut watch::Receiver<Signal>) {
     let _ = signal.wait_for(|signal| signal.drain).await;
 }
 
+/// What comes over a connection.
+enum Spoken {
+    Http,
+    /// Bytes, for the inbound port of this number.
+    Opaque(u16),
+}
+
 /// Finds out what the connection is, and ends its handshake.
 async fn begin(
     worker: &Rc<Worker>,
     key: Key,
     stream: TcpStream,
     client: SocketAddr,
-) -> Result<(Connection, Transport), Refusal> {
+) -> Result<(Connection, Spoken, Io), Refusal> {
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let activity = Rc::new(Activity::new(Instant::now()));
     let connection =
         |peer| Connection { worker: Rc::clone(worker), key, client, peer, activity: Rc::clone(&activity) };
     let Key::Inbound(number) = key else {
-        return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+        return Ok((connection(None), Spoken::Http, Io::Plain(stream)));
     };
     let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
-    let tls = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get().tls;
-    let takes_tls = match tls {
-        PeerTls::Strict => true,
-        PeerTls::Off => false,
-        PeerTls::Permissive => begins_with_tls(&stream).await,
+    let port = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get();
+    let (spoken, config) = match port.protocol.is_http() {
+        true => (Spoken::Http, &plane.server_tls),
+        false => (Spoken::Opaque(number), &plane.stream_tls),
+    };
+    let takes_tls = match (port.tls, &spoken) {
+        (PeerTls::Strict, _) => true,
+        (PeerTls::Off, _) => false,
+        (PeerTls::Permissive, Spoken::Http) => begins_with_tls(&stream).await,
+        (PeerTls::Permissive, Spoken::Opaque(_)) => is_of_sidecar(worker, &stream).await,
     };
     if !takes_tls {
-        return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+        return Ok((connection(None), spoken, Io::Plain(stream)));
     }
-    let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;
+    let config = config.clone().ok_or(Refusal::NoPolicy)?;
     let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| {
         tracing::info!(%client, error = %chain(&error), "a TLS handshake failed");
         Refusal::Handshake
     })?;
     let peer = prove(&stream).ok_or(Refusal::Handshake)?;
-    Ok((connection(Some(peer)), Transport::new(Io::Tls(Box::new(stream)), Rc::clone(&activity))))
+    Ok((connection(Some(peer)), spoken, Io::tls(stream)))
 }
 
 /// Looks at the first byte without taking it.
@@ -294,8 +321,18 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut first).await, Ok(1) if first == [TLS_HANDSHAKE])
 }
 
+/// Whether a caller of a permissive opaque port greets us as sidecars do. One that says nothing may be waiting for the
+/// server to speak first, which no sidecar does.
+async fn is_of_sidecar(worker: &Worker, stream: &TcpStream) -> bool {
+    let Ok(is_of_sidecar) = tokio::time::timeout(SILENCE_LIMIT, hello::is_of_sidecar(stream)).await else {
+        worker.shared.metrics.silent_caller();
+        return false;
+    };
+    is_of_sidecar.unwrap_or(false)
+}
+
 /// Who the handshake proved the peer to be.
-fn prove(stream: &TlsStream<TcpStream>) -> Option<Proven> {
+fn prove(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
     let Leaf { id, not_after, .. } = Leaf::read(chain.first()?).ok()?;
@@ -464,12 +501,6 @@ struct Transport {
     activity: Rc<Activity>,
 }
 
-#[derive(Debug)]
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 impl Transport {
     fn new(io: Io, activity: Rc<Activity>) -> Self {
         Self { io, read: Bytes::new(), activity }
@@ -477,9 +508,7 @@ impl Transport {
 
     /// Whether HTTP/2 was agreed on, or comes unannounced.
     async fn is_http2(&mut self) -> io::Result<bool> {
-        if let Io::Tls(stream) = &self.io
-            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
-        {
+        if self.io.alpn() == Some(b"h2") {
             return Ok(true);
         }
         let mut read = BytesMut::with_capacity(PREFACE.len());
@@ -509,10 +538,7 @@ impl AsyncRead for Transport {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let polled = match &mut this.io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
         if polled.is_ready() && buf.filled().len() > before {
             this.activity.read();
         }
@@ -533,10 +559,7 @@ impl Transport {
 
 impl AsyncWrite for Transport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(polled)
     }
 
@@ -545,31 +568,19 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

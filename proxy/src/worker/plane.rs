@@ -22,6 +22,7 @@ use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
 use crate::identity;
 use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
+use crate::stream;
 use crate::telemetry::cluster::ClusterMetrics;
 use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
@@ -42,8 +43,10 @@ pub(crate) struct Plane {
     frontends: Vec<Arc<ServiceMetrics>>,
     /// Grows with each plane.
     pub(crate) number: u64,
-    /// Absent if no port takes TLS.
+    /// Absent if no HTTP port takes TLS.
     pub(crate) server_tls: Option<Arc<ServerConfig>>,
+    /// The same of opaque ports.
+    pub(crate) stream_tls: Option<Arc<ServerConfig>>,
 }
 
 /// What an inbound port needs besides policy.
@@ -83,11 +86,15 @@ impl Plane {
             .iter()
             .map(|frontend| shared.metrics.service(Direction::Outbound, &frontend.service))
             .collect();
-        let takes_tls = body.inbound.iter().any(|port| port.tls != PeerTls::Off);
-        let server_tls =
-            takes_tls.then(|| identity::server_config(&snapshot.trust, &shared.deny, &shared.identity));
+        let server_tls = |is_http: bool| {
+            let mut ports = body.inbound.iter().filter(|port| port.protocol.is_http() == is_http);
+            let offers = if is_http { &identity::HTTP[..] } else { &[stream::ALPN][..] };
+            let config = || identity::server_config(&snapshot.trust, &shared.deny, &shared.identity, offers);
+            ports.any(|port| port.tls != PeerTls::Off).then(config)
+        };
+        let (server_tls, stream_tls) = (server_tls(true), server_tls(false));
         let number = previous.map_or(1, |previous| previous.number + 1);
-        Ok(Self { number, clusters, inbound, frontends, server_tls, snapshot })
+        Ok(Self { number, clusters, inbound, frontends, server_tls, stream_tls, snapshot })
     }
 
     /// The spec that a cluster id of the body stands for.
@@ -162,6 +169,7 @@ impl Maker<'_> {
             keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
             keepalive: cluster.connection.keepalive,
             http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
+            opaque: !cluster.protocol.is_http(),
             circuit: Circuit::new(cluster.retry_budget, cluster.limits),
             check: cluster.health_check.clone(),
             host: cluster.service.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -223,6 +231,7 @@ impl Maker<'_> {
             keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
             keepalive: None,
             http2: wants_http2(port.protocol),
+            opaque: !port.protocol.is_http(),
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
             check: None,
             host: String::new(),

@@ -13,3 +13,4 @@ mod faults;
 mod framing;
 mod hashing;
 mod limits;
+mod streams;
