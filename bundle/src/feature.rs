@@ -73,6 +73,7 @@ impl Feature {
             | Self::HashBalancing
             | Self::SessionPersistence
             | Self::RateLimits
+            | Self::Addresses
             | Self::HealthChecks => true,
             Self::Gateway
             | Self::Udp
@@ -81,8 +82,7 @@ impl Feature {
             | Self::Locality
             | Self::ProxyProtocol
             | Self::Tokens
-            | Self::Telemetry
-            | Self::Addresses => false,
+            | Self::Telemetry => false,
         }
     }
 }

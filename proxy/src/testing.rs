@@ -153,6 +153,7 @@ pub(crate) fn plane_of(workers: usize) -> DataPlane {
         inbound: vec![Override { name: None, address: any }],
         application: Vec::new(),
         outbound: Some(any),
+        local_ports: Vec::new(),
     };
     DataPlane::start(options, Arc::new(Metrics::new())).unwrap()
 }

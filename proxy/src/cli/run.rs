@@ -20,7 +20,7 @@ use crate::drain::{self, Deadline};
 use crate::identity::files::{self, IdentityFiles};
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::{Direction, Metrics};
-use crate::worker::{DataPlane, NotReady, Options, Override};
+use crate::worker::{DataPlane, LocalPort, NotReady, Options, Override};
 
 /// Serve, and follow a source of bundles
 #[derive(Clone, Debug, clap::Args)]
@@ -32,6 +32,7 @@ Examples:
       --root /etc/weft/root.json --state /var/lib/weft/state \\
       --identity-cert /run/weft/cert.pem --identity-key /run/weft/key.pem
   weft-proxy run ... --inbound 127.0.0.1:19080 --outbound 127.0.0.1:19001 --admin 127.0.0.1:19000
+  weft-proxy run ... --forward 127.0.0.1:5432=db.shop:5432 --forward 127.0.0.1:6379=shop/cache:6379
   weft-proxy run ... -- ./cart --listen 127.0.0.1:9081")]
 pub struct Args {
     /// The mesh we belong to
@@ -76,6 +77,9 @@ pub struct Args {
     /// Where the application finds other services, or `off`
     #[arg(long, env = "WEFT_OUTBOUND", value_name = "ADDR", default_value = "127.0.0.1:15001")]
     pub outbound: OrOff<SocketAddr>,
+    /// A local port of one service, whatever it speaks, such as `127.0.0.1:5432=db.shop:5432`; may be repeated
+    #[arg(long, env = "WEFT_FORWARD", value_name = "ADDR=SERVICE:PORT", value_delimiter = ',')]
+    pub forward: Vec<LocalPort>,
     /// Where operators look: a loopback address, `unix:PATH`, or `off`
     #[arg(long, env = "WEFT_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub admin: OrOff<AdminAddress>,
@@ -168,10 +172,14 @@ fn start_plane(args: &Args) -> Result<DataPlane, String> {
         inbound: args.inbound.clone(),
         application: args.application.clone(),
         outbound: args.outbound.get().copied(),
+        local_ports: args.forward.clone(),
     };
     let plane = DataPlane::start(options, Arc::new(Metrics::new())).map_err(|error| error.to_string())?;
     if let Some(outbound) = plane.outbound_address() {
         tracing::info!(%outbound, "the application finds other services");
+    }
+    for port in &args.forward {
+        tracing::info!("the application finds one service by --forward {port}");
     }
     Ok(plane)
 }
@@ -390,6 +398,7 @@ mod tests {
             &["--identity-cert", "f"],
             &["--workers", "0"],
             &["--inbound", "localhost:1"],
+            &["--forward", "127.0.0.1:5432=db"],
             &["--drain-timeout", "soon"],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");

@@ -60,6 +60,8 @@ pub(crate) struct ClusterSpec {
     pub(crate) http2: bool,
     /// Whether its port takes bytes that are not looked at.
     pub(crate) opaque: bool,
+    /// Whether a request to it may change to another protocol, for which its port must take HTTP/1.1.
+    pub(crate) upgrades: bool,
     pub(crate) circuit: Arc<Circuit>,
     pub(crate) health: Arc<Health>,
     /// How endpoints are asked whether they are well.
@@ -238,6 +240,7 @@ mod tests {
             keepalive: None,
             http2: false,
             opaque: false,
+            upgrades: true,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             health,
             check: None,

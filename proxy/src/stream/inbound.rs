@@ -1,47 +1,56 @@
 //! A connection of a peer to an opaque port of our application: who calls → may they → how many may they → the application.
 //!
-//! Access is decided when it comes, and again whenever policy or the denylist changes: a connection that would not be let
-//! in any more is cut off. So is one whose peer's certificate has ended, as nothing proves any more who that is.
+//! Access is decided when it comes, and again whenever policy or the denylist changes: a stream that would not be let in any
+//! more is cut off, one that began with a request too. So is one whose peer's certificate has ended, as nothing proves any
+//! more who that is.
 
+use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
+use http::request::Parts;
 use weft_bundle::body::{Origin, PeerTls};
 use weft_bundle::engine::{Authorization, Facts, Peer, Permit};
 
 use super::DEFAULT_IDLE;
 use super::dial::{Ended, Upstream, dial};
 use super::relay::Wire;
+use super::tunnel::Revoked;
 use super::wire::Io;
 use crate::cluster::Cluster;
 use crate::cluster::balancer::Wish;
 use crate::forward::Failure;
+use crate::message::head::Target;
 use crate::telemetry::metrics::Refusal;
-use crate::telemetry::stream::StreamRecord;
+use crate::telemetry::stream::{Story, StreamRecord};
 use crate::telemetry::{Direction, Reason};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 use crate::worker::plane::InboundPlane;
 
-/// A connection, and the port of ours that it is to.
-struct Call<'c> {
-    connection: &'c Connection,
-    number: u16,
-    destination: Option<IpAddr>,
+/// A stream, and the port of ours that it is to.
+pub(crate) struct Call {
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) number: u16,
+    pub(crate) destination: Option<IpAddr>,
+    /// What it began with, as it was received; none of one that is nothing but bytes.
+    pub(crate) request: Option<Box<(Target, Parts)>>,
 }
 
-/// Serves it to its end.
-pub(crate) async fn serve(connection: &Connection, number: u16, mut io: Io) {
-    let shared = &connection.worker.shared;
-    let plane = shared.plane.load_full();
+/// Serves a connection to its end.
+pub(crate) async fn serve(connection: Connection, number: u16, mut io: Io) {
+    let plane = connection.worker.shared.plane.load_full();
     let ours = plane.as_ref().and_then(|plane| plane.inbound(plane.snapshot.engine.inbound(number)?));
     let (Some(plane), Some(ours)) = (&plane, ours) else {
         // Policy has changed since it was accepted.
-        shared.metrics.refused(Refusal::NoPolicy);
+        connection.worker.shared.metrics.refused(Refusal::NoPolicy);
         return io.break_off();
     };
     let destination = io.socket().local_addr().ok();
-    let mut record = begin(connection, plane, ours, destination);
-    let call = Call { connection, number, destination: destination.map(|address| address.ip()) };
+    let mut record = begin(&connection, plane, ours, destination);
+    let connection = Rc::new(connection);
+    let destination = destination.map(|address| address.ip());
+    let call = Call { connection, number, destination, request: None };
     let ended = match open(&call, plane, &mut record).await {
         Err(failure) => {
             io.break_off();
@@ -50,11 +59,7 @@ pub(crate) async fn serve(connection: &Connection, number: u16, mut io: Io) {
         Ok(mut upstream) => tokio::select! {
             ended = upstream.relay(&mut io, DEFAULT_IDLE, &record.count) => ended,
             failure = call.is_refused_later() => {
-                if failure.reason == Reason::IdentityRequired {
-                    shared.metrics.refused(Refusal::TrustRevoked);
-                }
-                io.break_off();
-                upstream.io.break_off();
+                upstream.break_off(&io);
                 Ended::from(failure)
             }
         },
@@ -80,12 +85,12 @@ fn begin(
 }
 
 /// The path of a connection to the application, in the order it is travelled.
-async fn open(call: &Call<'_>, plane: &Plane, record: &mut StreamRecord) -> Result<Upstream, Failure> {
+async fn open(call: &Call, plane: &Plane, record: &mut StreamRecord) -> Result<Upstream, Failure> {
     let Admitted { permit, ours, is_audited, is_in_clear } = call.judge(plane).map_err(|refused| {
         record.log(|log| log.rule = refused.rule.map(Origin::to_string));
         refused.failure
     })?;
-    record.log(|log| log.rule = Some(permit.origin().to_string()));
+    record.by_rule(permit.origin());
     if is_audited {
         ours.metrics.audited.inc();
     }
@@ -109,7 +114,7 @@ async fn to_application(
     dial(application, Wish::default(), None, |endpoint| record.tried(endpoint)).await
 }
 
-/// A connection that policy lets in.
+/// A stream that policy lets in.
 struct Admitted<'p> {
     permit: Permit<'p>,
     ours: &'p InboundPlane,
@@ -124,7 +129,7 @@ struct Refused<'p> {
     rule: Option<&'p Origin>,
 }
 
-impl Call<'_> {
+impl Call {
     fn peer(&self) -> Peer<'_> {
         Peer { identity: self.connection.identity(), address: self.connection.client.ip() }
     }
@@ -135,7 +140,8 @@ impl Call<'_> {
             Err(Refused { failure, rule })
         };
         let engine = &plane.snapshot.engine;
-        let port = engine.inbound(self.number).filter(|port| !port.get().protocol.is_http());
+        let port = engine.inbound(self.number);
+        let port = port.filter(|port| port.get().protocol.is_http() == self.request.is_some());
         let Some((port, ours)) = port.and_then(|port| Some((port, plane.inbound(port)?))) else {
             return refuse(Reason::NoPolicy, "there is no policy for this port any more", None);
         };
@@ -149,7 +155,12 @@ impl Call<'_> {
             }
             (tls, identity) => tls == PeerTls::Permissive && identity.is_none(),
         };
-        let facts = Facts { destination_address: self.destination, ..Facts::of(self.peer()) };
+        let request = self.request.as_deref().map(|(target, head)| target.request(head));
+        let facts = Facts {
+            request: request.as_ref(),
+            destination_address: self.destination,
+            ..Facts::of(self.peer())
+        };
         let Authorization { verdict, audits } = engine.decide(port, &facts);
         match verdict {
             Ok(permit) => Ok(Admitted { permit, ours, is_audited: !audits.is_empty(), is_in_clear }),
@@ -160,8 +171,14 @@ impl Call<'_> {
         }
     }
 
+    /// What ends the tunnel that it became.
+    pub(crate) fn revoked(self) -> Revoked {
+        Box::pin(async move { self.is_refused_later().await })
+    }
+
     /// Waits until it would not be let in any more, and says why.
     async fn is_refused_later(&self) -> Failure {
+        let shared = &self.connection.worker.shared;
         let changed = async {
             let mut signal = self.connection.worker.signal(Direction::Inbound);
             // What has changed since it was let in counts, too.
@@ -169,9 +186,9 @@ impl Call<'_> {
             loop {
                 if signal.changed().await.is_err() {
                     // The worker ends, and this with it.
-                    std::future::pending::<()>().await;
+                    pending::<()>().await;
                 }
-                let plane = self.connection.worker.shared.plane.load_full();
+                let plane = shared.plane.load_full();
                 if let Some(Err(refused)) = plane.as_deref().map(|plane| self.judge(plane)) {
                     return refused.failure;
                 }
@@ -180,15 +197,19 @@ impl Call<'_> {
         let expired = async {
             match self.connection.proof_lasts() {
                 Some(left) => tokio::time::sleep(left).await,
-                None => std::future::pending().await,
+                None => pending().await,
             }
         };
-        tokio::select! {
+        let failure = tokio::select! {
             failure = changed => failure,
             () = expired => Failure {
                 reason: Reason::IdentityRequired,
                 detail: "the caller's certificate has ended".to_owned(),
             },
+        };
+        if failure.reason == Reason::IdentityRequired {
+            shared.metrics.refused(Refusal::TrustRevoked);
         }
+        failure
     }
 }

@@ -153,7 +153,8 @@ impl ServiceMetrics {
         &self.service
     }
 
-    /// Counts the end of one request. `status` is zero if no response began.
+    /// Counts the end of one request, or of a tunnel that it became; `elapsed` is then the time until it did. `status` is zero
+    /// if no response began.
     pub(crate) fn ended(&self, status: u16, reason: Reason, elapsed: Duration) {
         let class = usize::from(status / 100).min(CLASSES.len() - 1);
         let place = reason as usize * CLASSES.len() + class;
@@ -174,9 +175,11 @@ impl ServiceMetrics {
 
     /// What is counted about its streams of one kind.
     pub(super) fn stream(&self, kind: StreamKind) -> &StreamMetrics {
-        let [tcp] = &self.streams;
+        let [tcp, connect, upgrade] = &self.streams;
         let cell = match kind {
             StreamKind::Tcp => tcp,
+            StreamKind::Connect => connect,
+            StreamKind::Upgrade => upgrade,
         };
         cell.get_or_init(|| self.stream_families.handles(self.direction, &self.service, kind))
     }
@@ -331,7 +334,7 @@ impl Metrics {
         OpenGuard::new(self.open.get_or_create_owned(&labels))
     }
 
-    /// Counts a connection to a permissive opaque port that was taken for clear text because it said nothing.
+    /// Counts a connection that was taken for clear text because it said nothing.
     pub(crate) fn silent_caller(&self) {
         self.streams.silent.inc();
     }

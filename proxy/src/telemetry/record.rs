@@ -50,6 +50,8 @@ pub(crate) struct Record {
     pub(crate) tries: u32,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
+    /// How long it took until it became a tunnel.
+    tunnelled: Option<Duration>,
     log: Option<Box<LogFields>>,
 }
 
@@ -97,6 +99,7 @@ impl Record {
             reason: Reason::DownstreamClosed,
             tries: 0,
             sent: 0,
+            tunnelled: None,
             log,
         }
     }
@@ -104,6 +107,17 @@ impl Record {
     /// Names the service whose requests this one counts among.
     pub(crate) fn service(&mut self, service: &Arc<ServiceMetrics>) {
         self.service = Some(Arc::clone(service));
+    }
+
+    /// The service whose requests this one counts among.
+    pub(crate) fn counted(&self) -> Option<&Arc<ServiceMetrics>> {
+        self.service.as_ref()
+    }
+
+    /// Notes that its answer is a tunnel, which may last much longer than requests do.
+    pub(crate) fn tunnelled(&mut self, status: u16) {
+        self.status = status;
+        self.tunnelled = Some(self.started.elapsed());
     }
 
     /// Fills in what the access log shows; the closure does not run when nobody reads it.
@@ -138,7 +152,7 @@ impl Drop for Record {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
         if let Some(service) = &self.service {
-            service.ended(self.status, self.reason, elapsed);
+            service.ended(self.status, self.reason, self.tunnelled.unwrap_or(elapsed));
         }
         self.in_flight.of(self.direction).fetch_sub(1, Ordering::AcqRel);
         if let Some(log) = &self.log {

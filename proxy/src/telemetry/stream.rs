@@ -4,17 +4,18 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use weft_bundle::body::Origin;
 
-use super::metrics::{Direction, OpenGuard, ServiceMetrics};
+use super::metrics::{Direction, InjectedFault, OpenGuard, ServiceMetrics};
 use super::reason::Reason;
-use super::record::InFlight;
+use super::record::{InFlight, Record};
 use crate::stream::dial::Ended;
 use crate::stream::relay::Meter;
 
@@ -23,16 +24,22 @@ use crate::stream::relay::Meter;
 pub(crate) enum StreamKind {
     /// As a connection.
     Tcp,
+    /// With a `CONNECT` request.
+    Connect,
+    /// With a request to change the protocol.
+    Upgrade,
 }
 
 impl StreamKind {
     /// How many there are.
-    pub(super) const COUNT: usize = 1;
+    pub(super) const COUNT: usize = 3;
 
     /// The name used in logs and labels.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Connect => "connect",
+            Self::Upgrade => "upgrade",
         }
     }
 }
@@ -59,7 +66,7 @@ pub(super) struct StreamFamilies {
     open: Family<StreamLabels, Gauge>,
     received: Family<StreamLabels, Counter>,
     sent: Family<StreamLabels, Counter>,
-    /// Callers of permissive ports who said nothing.
+    /// Callers who said nothing while it was looked at what they speak.
     pub(super) silent: Counter,
 }
 
@@ -79,7 +86,7 @@ impl StreamFamilies {
         );
         registry.register(
             "weft_stream_detection_timeouts",
-            "Connections to permissive opaque ports that said nothing in time, and were taken for clear text",
+            "Connections that said nothing in time while it was looked at what they speak, and were taken for clear text",
             self.silent.clone(),
         );
     }
@@ -174,6 +181,43 @@ impl Drop for StreamCount {
     }
 }
 
+/// What is told of a stream on its way to an upstream, whether it began as a connection or with a request.
+pub(crate) trait Story {
+    /// This rule decides.
+    fn by_rule(&mut self, origin: &Origin);
+    /// It goes to this cluster.
+    fn to_cluster(&mut self, id: &str);
+    /// This endpoint is tried.
+    fn tried(&mut self, endpoint: SocketAddr);
+    /// Policy makes it wait.
+    fn delayed(&mut self, delay: Duration);
+    /// Policy ends it.
+    fn aborted(&mut self);
+}
+
+impl Story for Record {
+    fn by_rule(&mut self, origin: &Origin) {
+        self.log(|log| log.rule = Some(origin.to_string()));
+    }
+
+    fn to_cluster(&mut self, id: &str) {
+        self.log(|log| log.cluster = Some(id.to_owned()));
+    }
+
+    fn tried(&mut self, endpoint: SocketAddr) {
+        self.tries += 1;
+        self.log(|log| log.endpoint = Some(endpoint));
+    }
+
+    fn delayed(&mut self, delay: Duration) {
+        Self::delayed(self, delay);
+    }
+
+    fn aborted(&mut self) {
+        Self::aborted(self);
+    }
+}
+
 /// What is known of an opaque connection so far. Dropping it is its end.
 #[derive(Debug)]
 pub(crate) struct StreamRecord {
@@ -200,6 +244,8 @@ pub(crate) struct StreamLog {
     pub(crate) endpoint: Option<SocketAddr>,
     pub(crate) sequence: u64,
     pub(crate) detail: Option<String>,
+    /// What policy made it wait.
+    pub(crate) delay: Option<Duration>,
 }
 
 impl StreamRecord {
@@ -223,16 +269,34 @@ impl StreamRecord {
         }
     }
 
-    /// Notes that an endpoint is tried.
-    pub(crate) fn tried(&mut self, endpoint: SocketAddr) {
-        self.tries += 1;
-        self.log(|log| log.endpoint = Some(endpoint));
-    }
-
     /// Ends it, and says why.
     pub(crate) fn ended(mut self, Ended { reason, detail }: Ended) {
         self.count.because(reason);
         self.log(|log| log.detail = detail);
+    }
+}
+
+impl Story for StreamRecord {
+    fn by_rule(&mut self, origin: &Origin) {
+        self.log(|log| log.rule = Some(origin.to_string()));
+    }
+
+    fn to_cluster(&mut self, id: &str) {
+        self.log(|log| log.cluster = Some(id.to_owned()));
+    }
+
+    fn tried(&mut self, endpoint: SocketAddr) {
+        self.tries += 1;
+        self.log(|log| log.endpoint = Some(endpoint));
+    }
+
+    fn delayed(&mut self, delay: Duration) {
+        self.count.service.fault(InjectedFault::Delay);
+        self.log(|log| log.delay = Some(delay));
+    }
+
+    fn aborted(&mut self) {
+        self.count.service.fault(InjectedFault::Abort);
     }
 }
 
@@ -248,6 +312,7 @@ impl Drop for StreamRecord {
             kind = self.count.kind.as_str(),
             reason = self.count.reason.as_str(),
             detail = log.detail,
+            injected_delay_ms = log.delay.map(|delay| delay.as_secs_f64() * 1000.0),
             duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
             received,
             sent,

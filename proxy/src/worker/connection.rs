@@ -6,7 +6,7 @@
 //! is cut off, and a connection ends at 30 minutes, give or take a tenth, or with its peer's certificate, after what is
 //! under way.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -30,12 +30,14 @@ use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
 use super::listener::Key;
-use super::{LocalExecutor, Plane, Signal, Worker};
+use super::{LocalExecutor, LocalPort, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
 use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
-use crate::message::head::MAX_HEAD_BYTES;
-use crate::stream::wire::Io;
+use crate::message::head::{MAX_HEAD_BYTES, Target};
+use crate::stream::outbound::Aim;
+use crate::stream::tunnel::Tunnel;
+use crate::stream::wire::{Io, Prefixed};
 use crate::stream::{self, hello};
 use crate::telemetry::Direction;
 use crate::telemetry::metrics::Refusal;
@@ -59,10 +61,6 @@ const LAST_CALL: Duration = Duration::from_secs(1);
 /// The oldest a connection gets, give or take a tenth.
 const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// How long a caller of a permissive opaque port may say nothing until it is taken for one that speaks clear text and waits
-/// to be spoken to.
-const SILENCE_LIMIT: Duration = Duration::from_secs(1);
-
 /// How many connections are served at once in each direction.
 const MAX_CONNECTIONS: usize = 32 * 1024;
 
@@ -80,6 +78,10 @@ pub(crate) struct Connection {
     pub(crate) client: SocketAddr,
     peer: Option<Proven>,
     activity: Rc<Activity>,
+    /// Where our application made it to, if it was redirected to us.
+    pub(crate) destination: Option<SocketAddr>,
+    /// What it becomes when its requests are over.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 /// A peer's identity, with the certificates that proved it.
@@ -135,9 +137,30 @@ impl Connection {
 
     fn idle_limit(&self) -> Duration {
         match self.key {
-            Key::Outbound => APPLICATION_IDLE_LIMIT,
+            Key::Outbound | Key::LocalPort(_) => APPLICATION_IDLE_LIMIT,
             Key::Inbound(_) => PEER_IDLE_LIMIT,
         }
+    }
+
+    /// The local port that it came to, if it did.
+    pub(crate) fn local_port(&self) -> Option<&LocalPort> {
+        match self.key {
+            Key::LocalPort(number) => self.worker.shared.local_port(number),
+            Key::Inbound(_) | Key::Outbound => None,
+        }
+    }
+
+    /// The target of a request, which on a local port is the service behind it, whatever the request calls it.
+    pub(crate) fn named(&self, target: Target) -> Target {
+        match self.local_port().map(LocalPort::authority) {
+            Some((host, port)) => target.at(&host, port),
+            None => target,
+        }
+    }
+
+    /// Says what it becomes once the response to the request at hand, which must agree to it, has been sent.
+    pub(crate) fn tunnel_next(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
     }
 
     /// Notes that a request begins; it ends when the guard is dropped.
@@ -253,9 +276,12 @@ pub(super) async fn serve(worker: Rc<Worker>, key: Key, stream: TcpStream, clien
             let transport = Transport::new(io, Rc::clone(&connection.activity));
             serve_http(Rc::new(connection), transport).await;
         }
-        Ok(Ok((connection, Spoken::Opaque(port), io))) => {
-            // Boxed: its state would make that of HTTP connections larger, too.
-            Box::pin(stream::inbound::serve(&connection, port, io)).await;
+        // Boxed: their state would make that of HTTP connections larger, too.
+        Ok(Ok((connection, Spoken::ForUs(port), io))) => {
+            Box::pin(stream::inbound::serve(connection, port, io)).await;
+        }
+        Ok(Ok((_, Spoken::ForService(aim), io))) => {
+            Box::pin(stream::outbound::serve(&worker, client, aim, io)).await;
         }
         Ok(Err(refusal)) => {
             shared.metrics.refused(refusal);
@@ -273,7 +299,9 @@ async fn drained(signal: &mut watch::Receiver<Signal>) {
 enum Spoken {
     Http,
     /// Bytes, for the inbound port of this number.
-    Opaque(u16),
+    ForUs(u16),
+    /// Bytes of our application, for a service.
+    ForService(Aim),
 }
 
 /// Finds out what the connection is, and ends its handshake.
@@ -286,22 +314,34 @@ async fn begin(
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let activity = Rc::new(Activity::new(Instant::now()));
-    let connection =
-        |peer| Connection { worker: Rc::clone(worker), key, client, peer, activity: Rc::clone(&activity) };
+    let destination = match key {
+        Key::Outbound => stream::outbound::original_destination(worker, &stream),
+        Key::LocalPort(_) | Key::Inbound(_) => None,
+    };
+    let connection = |peer| Connection {
+        worker: Rc::clone(worker),
+        key,
+        client,
+        peer,
+        activity: Rc::clone(&activity),
+        destination,
+        tunnel: RefCell::default(),
+    };
     let Key::Inbound(number) = key else {
-        return Ok((connection(None), Spoken::Http, Io::Plain(stream)));
+        let aim = stream::outbound::recognise(worker, key, &stream, destination).await;
+        return Ok((connection(None), aim.map_or(Spoken::Http, Spoken::ForService), Io::Plain(stream)));
     };
     let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
     let port = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get();
     let (spoken, config) = match port.protocol.is_http() {
         true => (Spoken::Http, &plane.server_tls),
-        false => (Spoken::Opaque(number), &plane.stream_tls),
+        false => (Spoken::ForUs(number), &plane.stream_tls),
     };
     let takes_tls = match (port.tls, &spoken) {
         (PeerTls::Strict, _) => true,
         (PeerTls::Off, _) => false,
         (PeerTls::Permissive, Spoken::Http) => begins_with_tls(&stream).await,
-        (PeerTls::Permissive, Spoken::Opaque(_)) => is_of_sidecar(worker, &stream).await,
+        (PeerTls::Permissive, _) => is_of_sidecar(worker, &stream).await,
     };
     if !takes_tls {
         return Ok((connection(None), spoken, Io::Plain(stream)));
@@ -324,7 +364,8 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
 /// Whether a caller of a permissive opaque port greets us as sidecars do. One that says nothing may be waiting for the
 /// server to speak first, which no sidecar does.
 async fn is_of_sidecar(worker: &Worker, stream: &TcpStream) -> bool {
-    let Ok(is_of_sidecar) = tokio::time::timeout(SILENCE_LIMIT, hello::is_of_sidecar(stream)).await else {
+    let looked = tokio::time::timeout(hello::SILENCE_LIMIT, hello::is_of_sidecar(stream)).await;
+    let Ok(is_of_sidecar) = looked else {
         worker.shared.metrics.silent_caller();
         return false;
     };
@@ -364,12 +405,19 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
 
 async fn serve_http1(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
     let service = service(&connection);
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_header_size(usize::from(MAX_HEAD_BYTES))
         .serve_connection(TokioIo::new(transport), service);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), true).await
+    let pinned = Pin::new(&mut served);
+    let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), true).await?;
+    let tunnel = connection.tunnel.take();
+    if let (Over::Served, Some(tunnel)) = (over, tunnel) {
+        let parts = served.into_parts();
+        tunnel.run(parts.io.into_inner().into_wire().and(parts.read_buf)).await;
+    }
+    Ok(())
 }
 
 async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
@@ -386,7 +434,8 @@ async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper:
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .serve_connection(TokioIo::new(transport), service);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await
+    let served = pin!(served);
+    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await.map(drop)
 }
 
 type Answered = Result<http::Response<crate::message::body::ResponseBody>, Infallible>;
@@ -404,24 +453,31 @@ fn service(
         let connection = Rc::clone(&connection);
         async move {
             Ok(match connection.key {
-                Key::Outbound => outbound::serve(&connection, request).await,
+                Key::Outbound | Key::LocalPort(_) => outbound::serve(&connection, request).await,
                 Key::Inbound(port) => inbound::serve(&connection, port, request).await,
             })
         }
     })
 }
 
+/// How serving a connection ended.
+enum Over {
+    /// By itself, or gracefully.
+    Served,
+    /// In the middle of whatever it was doing.
+    Cut,
+}
+
 /// Polls a connection, and ends it gracefully when it is time, or at once when it must.
 async fn watch_over<C>(
     connection: &Connection,
-    served: C,
+    mut served: Pin<&mut C>,
     end_gracefully: impl Fn(Pin<&mut C>),
     counts_heads: bool,
-) -> hyper::Result<()>
+) -> hyper::Result<Over>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut served = pin!(served);
     let mut signal = connection.worker.signal(connection.key.direction());
     signal.mark_changed();
     let now = Instant::now();
@@ -432,14 +488,14 @@ where
         // What has arrived is looked at first: a request that is there when we are told to end is still answered.
         let graceful = tokio::select! {
             biased;
-            ended = served.as_mut() => return ended,
+            ended = served.as_mut() => return ended.map(|()| Over::Served),
             changed = signal.changed() => match changed {
                 Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
                     Change::None => false,
                     Change::End => true,
-                    Change::Cut => return Ok(()),
+                    Change::Cut => return Ok(Over::Cut),
                 },
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Over::Cut),
             },
             () = timer.as_mut() => {
                 let now = Instant::now();
@@ -448,7 +504,7 @@ where
                     Due::Idle => (now + HEAD_LIMIT, true),
                     Due::Stalled => {
                         connection.worker.shared.metrics.refused(Refusal::HeadTimeout);
-                        return Ok(());
+                        return Ok(Over::Cut);
                     }
                 };
                 timer.as_mut().reset(next.into());
@@ -525,6 +581,13 @@ impl Transport {
         };
         self.read = read.freeze();
         Ok(is_http2)
+    }
+}
+
+impl Transport {
+    /// The bytes without what HTTP needs of them.
+    fn into_wire(self) -> Prefixed {
+        Prefixed::new(self.io, self.read)
     }
 }
 

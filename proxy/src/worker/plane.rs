@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use weft_bundle::body::{
-    Cluster, ConnectionSettings, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, RetryBudget,
-    UpstreamTls,
+    Cluster, ConnectionSettings, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, Protocol,
+    RetryBudget, UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
 use weft_bundle::feature::Feature;
@@ -170,6 +170,7 @@ impl Maker<'_> {
             keepalive: cluster.connection.keepalive,
             http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
             opaque: !cluster.protocol.is_http(),
+            upgrades: cluster.protocol == Protocol::Http,
             circuit: Circuit::new(cluster.retry_budget, cluster.limits),
             check: cluster.health_check.clone(),
             host: cluster.service.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -232,6 +233,7 @@ impl Maker<'_> {
             keepalive: None,
             http2: wants_http2(port.protocol),
             opaque: !port.protocol.is_http(),
+            upgrades: port.protocol == Protocol::Http,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
             check: None,
             host: String::new(),

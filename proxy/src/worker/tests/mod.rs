@@ -14,3 +14,5 @@ mod framing;
 mod hashing;
 mod limits;
 mod streams;
+mod dependencies;
+mod upgrades;

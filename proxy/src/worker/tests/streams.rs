@@ -55,6 +55,13 @@ impl Inbound {
         tls(self.address(), Some(&self.ca.issue(PEER)), ALPN).await.unwrap()
     }
 
+    /// That a new connection in clear text is broken off, perhaps as soon as it is there.
+    async fn refuses(&self) {
+        if let Ok(mut stream) = TcpStream::connect(self.address()).await {
+            is_cut(&mut stream).await;
+        }
+    }
+
     fn apply(&self, sequence: u64, edit: impl FnOnce(&mut Value)) {
         let mut body = self.body.clone();
         edit(&mut body);
@@ -235,7 +242,7 @@ async fn an_application_that_is_not_there_is_told_apart() {
     let inbound = Inbound::start("off").await;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     inbound.apply(2, |body| body["inbound"][0]["application"] = json!(nobody));
-    is_cut(&mut TcpStream::connect(inbound.address()).await.unwrap()).await;
+    inbound.refuses().await;
     inbound.ended("connect-failure", 1).await;
     // And one that breaks off, from one that ends.
     let breaks = bytes_server(|stream| async move {
@@ -243,7 +250,7 @@ async fn an_application_that_is_not_there_is_told_apart() {
     })
     .await;
     inbound.apply(3, |body| body["inbound"][0]["application"] = json!(breaks));
-    is_cut(&mut TcpStream::connect(inbound.address()).await.unwrap()).await;
+    inbound.refuses().await;
     inbound.ended("upstream-reset", 1).await;
 }
 
@@ -257,6 +264,6 @@ async fn a_rate_limit_counts_connections() {
     for _ in 0..2 {
         says(&mut TcpStream::connect(inbound.address()).await.unwrap(), "hello").await;
     }
-    is_cut(&mut TcpStream::connect(inbound.address()).await.unwrap()).await;
+    inbound.refuses().await;
     inbound.ended("rate-limited", 1).await;
 }
