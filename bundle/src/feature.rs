@@ -56,6 +56,8 @@ pub enum Feature {
     RateLimits,
     /// A configured access log, traces, or more metric labels.
     Telemetry,
+    /// Sending spans somewhere.
+    SpanExport,
     /// Routing by the address that the caller connects to, or by a pattern of names.
     Addresses,
 }
@@ -64,7 +66,8 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Limits
+            Self::Gateway
+            | Self::Limits
             | Self::Fault
             | Self::Cors
             | Self::Outliers
@@ -74,17 +77,17 @@ impl Feature {
             | Self::HashBalancing
             | Self::SessionPersistence
             | Self::RateLimits
+            | Self::HealthChecks
+            | Self::Tokens
+            | Self::Telemetry
             | Self::Discovery
             | Self::Locality
-            | Self::HealthChecks => true,
-            Self::Gateway
-            | Self::Udp
+            | Self::Addresses => true,
+            Self::Udp
             | Self::OriginalDestination
             | Self::ServerTls
             | Self::ProxyProtocol
-            | Self::Tokens
-            | Self::Telemetry
-            | Self::Addresses => false,
+            | Self::SpanExport => false,
         }
     }
 }
@@ -111,6 +114,7 @@ impl fmt::Display for Feature {
             Self::ProxyProtocol => "opening connections with the PROXY protocol",
             Self::Tokens => "reading tokens",
             Self::RateLimits => "rate limits",
+            Self::SpanExport => "sending spans to an OTLP endpoint",
             Self::Telemetry => "a configured access log, traces or metric labels",
             Self::Addresses => "routing by the address or the pattern of names that the caller uses",
         })
@@ -145,6 +149,8 @@ pub fn uses(body: &Body) -> BTreeMap<Feature, String> {
     for (id, provider) in &body.token_providers {
         uses.add(Feature::Tokens, true, || format!("{id}, {}", provider.origin));
     }
+    let endpoint = body.telemetry.tracing.as_ref().and_then(|tracing| tracing.endpoint.as_ref());
+    uses.add(Feature::SpanExport, endpoint.is_some(), || body.service.clone());
     uses.add(Feature::Telemetry, !body.telemetry.is_empty(), || body.service.clone());
     uses.0
 }

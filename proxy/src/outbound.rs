@@ -1,5 +1,5 @@
 //! Requests from our application to other services: which service → which rule → other origins → faults → which backend →
-//! which endpoint.
+//! which endpoint. Those of callers outside the mesh go the same way once a listener has let them in ([`crate::gateway`]).
 
 mod fault;
 mod mirror;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
@@ -23,31 +23,56 @@ use self::session::Visit;
 use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
-use crate::forward::{self, Answer, Plan};
+use crate::forward::{self, Plan};
+use crate::gateway;
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
-use crate::telemetry::record::Record;
-use crate::telemetry::{Direction, Reason};
+use crate::stream::upgrade::{self, Via};
+use crate::stream::{self, connect, tunnel};
+use crate::telemetry::Reason;
+use crate::telemetry::record::{Kept, Record};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
+use crate::worker::listener::Key;
 
 /// Answers one request.
 pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
     let shared = &connection.worker.shared;
-    let mut record = Record::start(Direction::Outbound, Arc::clone(&shared.in_flight), connection.busy());
-    record.service(shared.unknown(Direction::Outbound));
-    let Some(plane) = shared.plane.load_full() else {
-        return answer::refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
+    let direction = connection.key.direction();
+    let mut record = Record::start(direction, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(direction));
+    let refuse = match connection.is_from_outside() {
+        true => answer::refuse_outsider,
+        false => answer::refuse,
     };
+    let Some(plane) = shared.plane.load_full() else {
+        return refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
+    };
+    if request.method() == Method::CONNECT {
+        let (head, _) = request.into_parts();
+        // Boxed: it is rare, and its state would make every request's future larger.
+        return Box::pin(connect::serve(connection, &plane, &head, record)).await;
+    }
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
-        Ok(Outcome::Upstream { answer: (response, lease), rule, backend, cookie, session }) => {
+        Ok(Outcome::Upstream { answer: (response, via), rule, backend, cookie, session }) => {
             record.status = response.status().as_u16();
-            let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
-            let mut response =
-                answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
+            let idle = limit(rule.timeouts.idle);
+            let mut response = match via {
+                Via::Lease(lease) => answer::pass_on(response, |incoming| {
+                    ResponseBody::upstream(incoming, idle.unwrap_or(DEFAULT_IDLE), lease, record)
+                }),
+                Via::Tunnel(upstream) => {
+                    let revoked = tunnel::endpoint_revoked(connection, &upstream);
+                    let course = (upstream, idle.unwrap_or(stream::DEFAULT_IDLE));
+                    tunnel::switch(connection, response, course, record, revoked)
+                }
+            };
+            if connection.is_from_outside() {
+                fields::strip_own(response.headers_mut());
+            }
             edit_headers(&backend.response_headers, response.headers_mut());
             edit_headers(&rule.response_headers, response.headers_mut());
             let cookie = cookie.map(|cookie| (SET_COOKIE, cookie));
@@ -77,7 +102,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
             edit_headers(edits, response.headers_mut());
             response
         }
-        Err(refusal) => answer::refuse(refusal, record),
+        Err(refusal) => refuse(refusal, record),
     };
     if let Some(grant) = grant {
         grant.apply(response.headers_mut());
@@ -88,7 +113,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one, and it moves once")]
 enum Outcome<'e> {
     Upstream {
-        answer: Answer,
+        answer: (Response<Incoming>, Via),
         rule: &'e Rule,
         backend: &'e Backend,
         /// A cookie that was made to be hashed.
@@ -122,22 +147,34 @@ async fn walk<'e>(
     grant: &mut Option<Grant<'e>>,
 ) -> Result<Outcome<'e>, Refusal> {
     let (head, incoming) = request.into_parts();
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     record.log(|log| {
         log.head(&head);
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
-    let target = Target::read(&head, "http")?;
+    let target = connection.named(Target::read(&head, connection.scheme())?);
+    record.keep(|| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: None,
+        token: None,
+        port: target.port,
+    });
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
-    let frontend = find(plane, &target)?;
+    let frontend = match connection.key {
+        Key::Listener(port) => gateway::enter(connection, plane, port, (&target, &head), record)?,
+        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => find(connection, plane, &target)?,
+    };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
     }
     let routed = plane.snapshot.engine.route(frontend, &target.request(&head));
     let Routed { rule, .. } = routed;
-    record.log(|log| log.rule = Some(rule.origin.to_string()));
+    record.decided_by(&rule.origin);
     match routed.cross_origin(&target.request(&head)) {
         None => {}
         Some(CrossOrigin::Preflight(fields)) => return Ok(Outcome::Preflight(fields)),
@@ -185,8 +222,17 @@ fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn find<'e>(plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusal> {
-    let found = plane.snapshot.engine.frontend(target.host(), target.port);
+/// By the local port that the request came to, by the name that it is for, or by the address that it was made to.
+fn find<'e>(connection: &Connection, plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusal> {
+    let engine = &plane.snapshot.engine;
+    let made_to = || {
+        let address = connection.destination?;
+        engine.frontend_at(address.ip(), address.port())
+    };
+    let found = match connection.local_port() {
+        Some(port) => port.frontend(engine),
+        None => engine.frontend(target.host(), target.port).or_else(made_to),
+    };
     found.filter(|frontend| frontend.get().protocol.is_http()).ok_or_else(|| {
         let detail = format!("{}:{} is no service that this one may call", target.host(), target.port);
         Refusal::new(Reason::UnknownHost, detail)
@@ -211,20 +257,28 @@ async fn forward(
     Course { routed, backend, home, time }: Course<'_>,
     (mut head, incoming): (Parts, Incoming),
     record: &mut Record,
-) -> Result<(Answer, Option<HeaderValue>), Refusal> {
+) -> Result<((Response<Incoming>, Via), Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
     let cluster = cluster(connection, plane, backend)?;
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
     let spec = &cluster.spec;
     // Between sidecars HTTP/2 stays HTTP/2; an endpoint without one need not speak more than its port declares.
-    let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
+    let upgrade = fields::asks_for_websocket(&head)? && spec.upgrades;
+    let http2 = !upgrade && (spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2));
 
     fields::strip_request(&mut head.headers);
+    if connection.is_from_outside() {
+        gateway::vouch(connection, target, &mut head.headers);
+    }
+    record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
     let mut body = RequestBody::replayable(incoming, idle);
+    if let Some(service) = record.counts() {
+        body = body.counted(&service.received);
+    }
     if !rule.mirrors.is_empty() {
         mirror::begin(connection, plane, &place, &head, &mut body);
     }
@@ -235,7 +289,13 @@ async fn forward(
 
     let wish = Wish { endpoint: home, hash: hashed.as_ref().map(|hashed| hashed.value) };
     let plan = Plan { http2, wish, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
-    let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
+    let sent = if upgrade {
+        // Boxed: they are rare, and their state would make every request's future larger.
+        Box::pin(upgrade::send(&cluster, plan, head, record)).await
+    } else {
+        let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
+        sent.map(|(response, lease)| (response, Via::Lease(lease)))
+    };
     let answer = sent.map_err(|failure| match limit(request) {
         // All of it, also what an injected delay took.
         Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
@@ -279,15 +339,13 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
             None => Err(Refusal::new(Reason::BackendMissing, "the backend does not exist")),
         },
         BackendTarget::Status(code) => Err(Refusal {
-            reason: Reason::BackendMissing,
             status: status(*code),
-            detail: "the backend does not exist".to_owned(),
-            retry_after: None,
+            ..Refusal::new(Reason::BackendMissing, "the backend does not exist")
         }),
     }
 }
 
 /// Zero means "no limit", like absence.
-fn limit(duration: Option<DurationText>) -> Option<Duration> {
+pub(crate) fn limit(duration: Option<DurationText>) -> Option<Duration> {
     duration.filter(|duration| !duration.is_zero()).map(DurationText::get)
 }

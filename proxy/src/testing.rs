@@ -55,6 +55,14 @@ pub(crate) fn leaf_params(id: &str) -> CertificateParams {
     params
 }
 
+/// What is in a certificate for these names of the web.
+pub(crate) fn web_params(names: &[&str]) -> CertificateParams {
+    let mut params =
+        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params
+}
+
 impl Ca {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -66,6 +74,10 @@ impl Ca {
 
     pub(crate) fn anchor(&self) -> String {
         BASE64.encode(self.issuer.der())
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from(self.issuer.der().to_vec())
     }
 
     pub(crate) fn issue(&self, id: &str) -> Issued {
@@ -151,7 +163,6 @@ pub(crate) fn plane_of(workers: usize) -> DataPlane {
     let options = Options {
         workers,
         inbound: vec![Override { name: None, address: any }],
-        application: Vec::new(),
         outbound: Some(any),
         ..Options::default()
     };
@@ -269,6 +280,35 @@ impl Held {
     pub(crate) fn release(&self) {
         self.open.send(true).unwrap();
     }
+}
+
+/// A server that sends back what it gets, and ends when its caller does.
+pub(crate) async fn echoes() -> SocketAddr {
+    bytes_server(|mut stream| async move {
+        let (mut reads, mut writes) = stream.split();
+        // A caller that breaks off ends it, too.
+        if tokio::io::copy(&mut reads, &mut writes).await.is_ok() {
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut writes).await;
+        }
+    })
+    .await
+}
+
+/// A server of bytes on the test's own runtime.
+pub(crate) async fn bytes_server<F, R>(handler: F) -> SocketAddr
+where
+    F: Fn(TcpStream) -> R + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(handler(stream));
+        }
+    });
+    address
 }
 
 // ------------------------------------------------------------------------------------------------------ clients

@@ -364,7 +364,9 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         ApplyError::Json(_)
         | ApplyError::Engine(_)
         | ApplyError::Trust(_)
+        | ApplyError::Telemetry(_)
         | ApplyError::Application { .. }
+        | ApplyError::Listener { .. }
         | ApplyError::Unsupported(_) => true,
         ApplyError::ApplicationLoop { .. }
         | ApplyError::NoIdentity

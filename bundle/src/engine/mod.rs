@@ -3,7 +3,7 @@
 //! ```text
 //! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend, mirrors
 //! gateway:  port and host → Listener → its Frontend, as above; its access
-//! inbound:  port → audits, first deny or allow → Permit or Denial → rate limits
+//! inbound:  port → token → audits, first deny or allow → Permit or Denial → rate limits
 //! ```
 //!
 //! Pure functions over precompiled matchers: no IO, no clock, no randomness (a split takes its draw as an argument).
@@ -15,6 +15,7 @@ pub mod path;
 mod host;
 mod matcher;
 mod facts;
+mod directory;
 mod predicate;
 mod access;
 mod action;
@@ -23,6 +24,7 @@ mod fault;
 mod hash;
 mod session;
 mod rate;
+mod token;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -40,9 +42,10 @@ pub use self::action::{
 };
 use self::cors::CorsMatcher;
 pub use self::cors::{CrossOrigin, Grant};
+use self::directory::Directory;
 pub use self::facts::{Facts, ResponseFacts, Token};
 pub use self::fault::{Injected, inject};
-pub use self::hash::{Hashed, cookie, hash, mix, stable_hash};
+pub use self::hash::{Hashed, cookie, hash, hash_connection, mix, stable_hash};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
@@ -50,6 +53,10 @@ use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
 pub use self::rate::{admit, rate_key};
 pub use self::session::Session;
+pub use self::token::{
+    Bearer, Judged, MAX_TOKEN_BYTES, NoMemory, RefusedToken, TOKEN_LEEWAY_SECONDS, TokenFault, TokenMemory,
+    TokenReader, VerifiedToken, is_told_field,
+};
 use crate::body::{
     Action, Body, Entry, Fraction, Frontend, InboundPort, Listener, PathRewrite, Rule, Target,
 };
@@ -84,12 +91,14 @@ pub struct Connection<'a> {
 #[derive(Debug)]
 pub struct Engine {
     body: Arc<Body>,
-    /// Frontends by host and port.
-    hosts: HashMap<String, Vec<(u16, usize)>>,
+    /// Outbound frontends by what callers name.
+    directory: Directory,
     /// What was compiled of each frontend: outbound ones, then listeners, in the body's order.
     frontends: Vec<Compiled>,
     /// The access list of each inbound port, then of each listener, in the body's order.
     access: Vec<AccessMatcher>,
+    /// What reads tokens, in the same order.
+    tokens: Vec<Option<TokenReader>>,
     /// The host patterns of each listener, in the body's order.
     listeners: Vec<Vec<HostPattern>>,
     /// The expressions of rewrites, by their text.
@@ -127,6 +136,18 @@ pub enum BuildError {
         /// The cluster.
         cluster: String,
     },
+    /// A port or listener names a token provider that is not there.
+    MissingProvider {
+        /// The port or listener.
+        place: String,
+        /// The provider.
+        provider: String,
+    },
+    /// The keys of a token provider are no key set.
+    KeySet {
+        /// The provider.
+        provider: String,
+    },
     /// A header name, header value, host, path or status that HTTP does not allow there.
     IllegalText {
         /// The frontend.
@@ -147,6 +168,10 @@ impl fmt::Display for BuildError {
             Self::Match { place, source } => write!(f, "{place}: {source}"),
             Self::MissingRule { place } => write!(f, "{place}: an entry points at a rule that is not there"),
             Self::MissingCluster { place, cluster } => write!(f, "{place}: there is no cluster `{cluster}`"),
+            Self::MissingProvider { place, provider } => {
+                write!(f, "{place}: there is no token provider `{provider}`")
+            }
+            Self::KeySet { provider } => write!(f, "the keys of token provider `{provider}` cannot be read"),
             Self::IllegalText { place, text } => {
                 write!(f, "{place}: `{}` is not legal in HTTP", text.escape_debug())
             }
@@ -248,19 +273,15 @@ impl Engine {
     /// # Errors
     /// The first thing that makes it unusable. A proxy keeps what it has; the compiler never emits such a body.
     pub fn build(body: Arc<Body>) -> Result<Self, BuildError> {
-        let mut hosts: HashMap<String, Vec<(u16, usize)>> = HashMap::new();
-        let mut frontends = Vec::with_capacity(body.outbound.len());
-        for (index, frontend) in body.outbound.iter().enumerate() {
-            for host in &frontend.hosts {
-                let ports = hosts.entry(host.clone()).or_default();
-                if ports.iter().any(|(port, _)| *port == frontend.port) {
-                    return Err(BuildError::Duplicate { place: format!("{host}:{}", frontend.port) });
-                }
-                ports.push((frontend.port, index));
-            }
-            frontends.push(compile_frontend(&body, frontend)?);
-        }
+        let directory = Directory::of(&body.outbound)?;
+        let outbound = body.outbound.iter().map(|frontend| compile_frontend(&body, frontend));
+        let mut frontends = outbound.collect::<Result<Vec<_>, _>>()?;
         let mut access = compile_inbound(&body)?;
+        let mut tokens = Vec::with_capacity(body.inbound.len() + body.listeners.len());
+        for port in &body.inbound {
+            tokens
+                .push(TokenReader::compile(&body, &port.tokens, &|| format!("inbound port {}", port.port))?);
+        }
         let mut listeners = Vec::with_capacity(body.listeners.len());
         for listener in &body.listeners {
             let place = || format!("listener `{}`", listener.name);
@@ -269,9 +290,10 @@ impl Engine {
             listeners.push(hosts.collect::<Result<Vec<_>, _>>().map_err(refuse)?);
             frontends.push(compile_frontend(&body, &listener.frontend)?);
             access.push(AccessMatcher::compile(&listener.access).map_err(refuse)?);
+            tokens.push(TokenReader::compile(&body, &listener.tokens, &place)?);
         }
         let rewrites = compile_rewrites(&body)?;
-        Ok(Self { body, hosts, frontends, access, listeners, rewrites })
+        Ok(Self { body, directory, frontends, access, tokens, listeners, rewrites })
     }
 
     /// The body it was built from.
@@ -279,11 +301,36 @@ impl Engine {
         &self.body
     }
 
-    /// The frontend that answers to a lower-case host name, without port, on a port.
+    /// The frontend that answers to a lower-case host, without port, on a port: one of that name, else the one with the most
+    /// specific pattern of names; for an address, as [`Engine::frontend_at`].
     pub fn frontend(&self, host: &str, port: u16) -> Option<FrontendRef<'_>> {
-        let ports = self.hosts.get(host)?;
-        let (_, index) = ports.iter().find(|(number, _)| *number == port)?;
-        Some(FrontendRef { index: *index, frontend: self.body.outbound.get(*index)? })
+        self.outbound(self.directory.named(host, port)?)
+    }
+
+    /// The frontend that answers at an address, on a port: the one with the smallest network around it, and the first of
+    /// several in the body's order.
+    pub fn frontend_at(&self, address: IpAddr, port: u16) -> Option<FrontendRef<'_>> {
+        self.outbound(self.directory.at(address, port)?)
+    }
+
+    /// The frontend of a service, `namespace/name`, on a port.
+    pub fn frontend_of(&self, service: &str, port: u16) -> Option<FrontendRef<'_>> {
+        let fits = |frontend: &Frontend| frontend.service == service && frontend.port == port;
+        self.outbound(self.body.outbound.iter().position(fits)?)
+    }
+
+    /// Whether any frontend takes TLS that is not ended on its way, on a port, so that a server name can lead to it.
+    pub fn takes_server_names(&self, port: u16) -> bool {
+        self.directory.takes_server_names(port)
+    }
+
+    /// Whether it can matter which address a caller connected to before it was redirected.
+    pub fn looks_at_destinations(&self) -> bool {
+        self.directory.looks_at_destinations()
+    }
+
+    fn outbound(&self, index: usize) -> Option<FrontendRef<'_>> {
+        Some(FrontendRef { index, frontend: self.body.outbound.get(index)? })
     }
 
     /// The listener that takes a request for a lower-case host, or a connection for a server name, on a port: the one with
@@ -340,6 +387,16 @@ impl Engine {
     pub fn inbound(&self, port: u16) -> Option<InboundRef<'_>> {
         let (index, port) = self.body.inbound.iter().enumerate().find(|(_, inbound)| inbound.port == port)?;
         Some(InboundRef { index, port })
+    }
+
+    /// What reads the tokens of requests to an inbound port; none if nothing does.
+    pub fn tokens(&self, port: InboundRef<'_>) -> Option<&TokenReader> {
+        self.tokens.get(port.index)?.as_ref()
+    }
+
+    /// What reads the tokens of requests to a listener; none if nothing does.
+    pub fn listener_tokens(&self, listener: ListenerRef<'_>) -> Option<&TokenReader> {
+        self.tokens.get(self.body.inbound.len() + listener.index)?.as_ref()
     }
 
     /// Whether a request may reach the application, knowing nothing but peer and request.

@@ -1,5 +1,5 @@
 //! # What it finds
-//! A part of a document that this version compiles and its proxies do not do yet, such as reading tokens or
+//! A part of a document that this version compiles and its proxies do not do yet, such as sending spans or
 //! opening connections with the PROXY protocol: once for each document and thing, at the first line that asks.
 //!
 //! # Why it matters
@@ -48,7 +48,9 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         asked.add(!policy.providers.is_empty(), Feature::Tokens, &policy.at.origin.object, policy.at.span);
     }
     for policy in &mesh.telemetry {
-        asked.add(!policy.settings.is_empty(), Feature::Telemetry, &policy.at.origin.object, policy.at.span);
+        let (object, span) = (&policy.at.origin.object, policy.at.span);
+        asked.add(!policy.settings.is_empty(), Feature::Telemetry, object, span);
+        asked.add(policy.settings.endpoint.is_some(), Feature::SpanExport, object, span);
     }
     asked.found
 }

@@ -4,11 +4,17 @@
 //! [`leaf`] reads the SPIFFE id out of a certificate, strictly. [`trust`] verifies peers against the anchors *of their own
 //! trust domain*, [`deny`] holds those who are refused all the same. [`files`] keeps our pair up to date. TLS is 1.3 only, X25519MLKEM768 first, and never resumed: the
 //! identity is proved on every connection.
+//!
+//! Outside the mesh other rules hold: [`certificates`] are those that policy names, [`listener`] is TLS for callers from
+//! there.
 
 pub mod leaf;
 pub(crate) mod trust;
 pub(crate) mod deny;
 pub mod files;
+pub(crate) mod certificates;
+pub(crate) mod listener;
+pub(crate) mod describe;
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,25 +76,11 @@ impl Identity {
     /// # Errors
     /// Anything that would make a peer refuse it.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<_, _>>()
-            .map_err(|error| IdentityError::Certificate(error.to_string()))?;
-        let first = chain.first().ok_or_else(|| IdentityError::Certificate("there is none".to_owned()))?;
-        let leaf = Leaf::read(first).map_err(IdentityError::Leaf)?;
+        let leaf = Leaf::read(&chain(certificates)?.0).map_err(IdentityError::Leaf)?;
         if !leaf.is_valid_at(time::OffsetDateTime::now_utc().unix_timestamp()) {
             return Err(IdentityError::NotValidNow);
         }
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| IdentityError::Key(error.to_string()))?;
-        let signer = provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| IdentityError::Key(error.to_string()))?;
-        let key = CertifiedKey::new(chain, signer);
-        match key.keys_match() {
-            Ok(()) => {}
-            Err(_) => return Err(IdentityError::Mismatch),
-        }
+        let key = read_pair(certificates, key)?;
         Ok(Self { id: leaf.id, not_after: leaf.not_after, key: Arc::new(key) })
     }
 
@@ -101,6 +93,30 @@ impl Identity {
     pub fn not_after(&self) -> i64 {
         self.not_after
     }
+}
+
+/// Certificates in PEM, with the first once more.
+fn chain(
+    certificates: &[u8],
+) -> Result<(CertificateDer<'static>, Vec<CertificateDer<'static>>), IdentityError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificates)
+        .collect::<Result<_, _>>()
+        .map_err(|error| IdentityError::Certificate(error.to_string()))?;
+    let first = chain.first().ok_or_else(|| IdentityError::Certificate("there is none".to_owned()))?;
+    Ok((first.clone(), chain))
+}
+
+/// Reads a chain, leaf first, and its key, which must belong to it.
+fn read_pair(certificates: &[u8], key: &[u8]) -> Result<CertifiedKey, IdentityError> {
+    let (_, chain) = chain(certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| IdentityError::Key(error.to_string()))?;
+    let signer = provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| IdentityError::Key(error.to_string()))?;
+    let key = CertifiedKey::new(chain, signer);
+    key.keys_match().map_err(|_| IdentityError::Mismatch)?;
+    Ok(key)
 }
 
 /// The identity in use. Handshakes that begin after a change use the new one.
@@ -140,17 +156,21 @@ impl rustls::client::ResolvesClientCert for IdentityStore {
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 
+/// What is offered on HTTP ports, in TLS.
+pub(crate) const HTTP: [&[u8]; 2] = [HTTP2, HTTP1];
+
 /// The one crypto stack.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
-/// TLS for peers that call us.
+/// TLS for peers that call us, and speak one of these protocols (ALPN).
 pub(crate) fn server_config(
     trust: &Arc<Trust>,
     deny: &Arc<DenyStore>,
     identity: &Arc<IdentityStore>,
+    protocols: &[&[u8]],
 ) -> Arc<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -159,7 +179,7 @@ pub(crate) fn server_config(
     let mut config = builder
         .with_client_cert_verifier(Arc::new(PeerVerifier::new(Arc::clone(trust), Arc::clone(deny))))
         .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Arc::new(config)
@@ -189,5 +209,9 @@ pub(crate) fn client_tls(
         config.enable_sni = false;
         Arc::new(config)
     };
-    crate::cluster::connect::ClientTls { http1: config(HTTP1), http2: config(HTTP2) }
+    crate::cluster::connect::ClientTls {
+        http1: config(HTTP1),
+        http2: config(HTTP2),
+        stream: config(crate::stream::ALPN),
+    }
 }

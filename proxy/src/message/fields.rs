@@ -3,8 +3,12 @@
 //! Dropped: fields that describe one connection (RFC 9110 section 7.6.1), whatever `Connection` names, and our own
 //! `x-weft-` fields where they come from outside. `Connection` cannot name our own fields away: they are set afterwards.
 
-use http::header::{CONNECTION, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::head::Refused;
+use crate::telemetry::Reason;
 
 /// Our own fields begin with it.
 const OWN_PREFIX: &str = "x-weft-";
@@ -18,17 +22,35 @@ pub(crate) const REASON: HeaderName = HeaderName::from_static("x-weft-reason");
 /// Marks a request with the proxy that sent it, so that it knows its own when it comes back.
 pub(crate) const HOP: HeaderName = HeaderName::from_static("x-weft-hop");
 
-/// Fields of one connection, besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("http2-settings"),
-];
+/// The one protocol that requests may change to, over HTTP/1.1 (RFC 6455).
+pub(crate) const WEBSOCKET: &str = "websocket";
+
+/// Whether a request asks to change to WebSocket, in the one way that is passed on: a GET without a body, on HTTP/1.1, that
+/// names nothing else. Every other change of protocol is not passed on, `h2c` among them.
+///
+/// # Errors
+/// It does, and its framing leaves a doubt about where the tunnel begins.
+pub(crate) fn asks_for_websocket(head: &Parts) -> Result<bool, Refused> {
+    if head.method != Method::GET || !is_websocket(&head.headers) {
+        return Ok(false);
+    }
+    let has_body = head.headers.contains_key(TRANSFER_ENCODING)
+        || head.headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
+    let detail = match head.version {
+        Version::HTTP_11 if has_body => "a change of protocol with a body",
+        Version::HTTP_11 => return Ok(true),
+        _ => "a change of protocol on another version than HTTP/1.1",
+    };
+    Err(Refused { reason: Reason::BadUpgrade, detail: detail.to_owned() })
+}
+
+/// Whether the fields of a request or a 101 change to WebSocket, and to nothing else.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let only = protocols.next().filter(|_| protocols.next().is_none());
+    only.is_some_and(|protocol| protocol.as_bytes().trim_ascii().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+        && has_token(headers, CONNECTION, b"upgrade")
+}
 
 /// Drops what belongs to the hop a request came over. `te: trailers` stays: gRPC asks for trailers with it, and we
 /// forward them.
@@ -61,9 +83,14 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 
 /// Drops our own fields.
 pub(crate) fn strip_own(headers: &mut HeaderMap) {
-    if headers.keys().any(is_own) {
-        let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name)).cloned().collect();
-        for name in own {
+    remove_all(headers, is_own);
+}
+
+/// Drops the fields with such a name. Looking through the names is cheaper than looking for one of them.
+fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    if headers.keys().any(&unwanted) {
+        let found: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+        for name in found {
             headers.remove(name);
         }
     }
@@ -105,17 +132,34 @@ fn strip_hop(headers: &mut HeaderMap) {
             }
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Whether a name is that of a field of one connection, whatever `Connection` names. The length alone tells most apart.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "te" | "upgrade"
+            | "connection"
+            | "keep-alive"
+            | "http2-settings"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "proxy-authenticate"
+    )
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
+    has_token(headers, TE, b"trailers")
+}
+
+/// Whether one of the values of a list is this, in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
     headers
-        .get_all(TE)
+        .get_all(name)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        .any(|value| value.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ reasons! {
     FaultInjected = "fault-injected", SERVICE_UNAVAILABLE;
     /// Access policy refused.
     AccessDenied = "access-denied", FORBIDDEN;
+    /// The caller brought a token that does not hold.
+    TokenRefused = "token-refused", UNAUTHORIZED;
     /// The port takes no more requests now.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS;
     /// The port wants mutual TLS, and this connection has none.
@@ -52,10 +54,14 @@ reasons! {
     BadHost = "bad-host", BAD_REQUEST;
     /// The path has no canonical form.
     BadPath = "bad-path", BAD_REQUEST;
+    /// A change of protocol that cannot be asked for like this: with a body, or on HTTP/1.0.
+    BadUpgrade = "bad-upgrade", BAD_REQUEST;
     /// Too many header fields, or too large.
     HeaderLimit = "header-limit", REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// `CONNECT` and other things that this proxy does not do.
+    /// `CONNECT` to an HTTP port, and other things that this proxy does not do.
     Unsupported = "unsupported", NOT_IMPLEMENTED;
+    /// The host of the request is of another listener than the server name of its connection.
+    Misdirected = "misdirected", MISDIRECTED_REQUEST;
     /// The request came back to the proxy that sent it.
     Loop = "loop", LOOP_DETECTED;
     /// No service that we may call answers to this host and port.

@@ -7,19 +7,24 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use weft_bundle::body::{
-    Cluster, ConnectionSettings, InboundPort, LoadBalancer, PeerTls, RetryBudget, UpstreamTls,
+    self, Cluster, ConnectionSettings, InboundPort, LoadBalancer, PeerTls, Protocol, RetryBudget,
+    TerminatedTls, UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
 use weft_bundle::feature::Feature;
 
 use super::Shared;
+use super::connection::Connection;
+use super::entrance::Speaks;
 use super::listener::{Override, find_override};
 use crate::cluster::limits::Circuit;
 use crate::cluster::members::{EndpointSpec, Members, Recipe};
 use crate::cluster::{ClusterSpec, Keep};
 use crate::identity;
+use crate::identity::listener::{ListenerTls, Means};
 use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
+use crate::stream;
 use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
@@ -35,12 +40,24 @@ pub(crate) struct Plane {
     clusters: HashMap<String, Arc<ClusterSpec>>,
     /// By number.
     inbound: HashMap<u16, InboundPlane>,
-    /// In the body's order.
+    /// Outbound ones, then listeners, in the body's order.
     frontends: Vec<Arc<ServiceMetrics>>,
+    /// TLS of the listeners that end it, by their name.
+    listeners: HashMap<String, ListenerPlane>,
     /// Grows with each plane.
     pub(crate) number: u64,
-    /// Absent if no port takes TLS.
+    /// Absent if no HTTP port takes TLS.
     pub(crate) server_tls: Option<Arc<ServerConfig>>,
+    /// The same of opaque ports.
+    pub(crate) stream_tls: Option<Arc<ServerConfig>>,
+}
+
+/// What a listener that ends TLS needs besides policy.
+#[derive(Debug)]
+struct ListenerPlane {
+    /// Everything it was made from.
+    section: Vec<u8>,
+    tls: Arc<ListenerTls>,
 }
 
 /// What an inbound port needs besides policy.
@@ -79,12 +96,28 @@ impl Plane {
             .outbound
             .iter()
             .map(|frontend| shared.metrics.service(Direction::Outbound, &frontend.service))
+            .chain(
+                body.listeners
+                    .iter()
+                    .map(|listener| shared.metrics.service(Direction::Inbound, &listener.frontend.service)),
+            )
             .collect();
-        let takes_tls = body.inbound.iter().any(|port| port.tls != PeerTls::Off);
-        let server_tls =
-            takes_tls.then(|| identity::server_config(&snapshot.trust, &shared.deny, &shared.identity));
+        let listeners = body.listeners.iter().filter_map(|listener| match &listener.tls {
+            Some(body::ListenerTls::Terminate(tls)) => {
+                Some(maker.listener(&listener.name, tls).map(|made| (listener.name.clone(), made)))
+            }
+            Some(body::ListenerTls::Passthrough) | None => None,
+        });
+        let listeners = listeners.collect::<Result<_, ApplyError>>()?;
+        let server_tls = |is_http: bool| {
+            let mut ports = body.inbound.iter().filter(|port| port.protocol.is_http() == is_http);
+            let offers = if is_http { &identity::HTTP[..] } else { &[stream::ALPN][..] };
+            let config = || identity::server_config(&snapshot.trust, &shared.deny, &shared.identity, offers);
+            ports.any(|port| port.tls != PeerTls::Off).then(config)
+        };
+        let (server_tls, stream_tls) = (server_tls(true), server_tls(false));
         let number = previous.map_or(1, |previous| previous.number + 1);
-        Ok(Self { number, clusters, inbound, frontends, server_tls, snapshot })
+        Ok(Self { number, clusters, inbound, frontends, listeners, server_tls, stream_tls, snapshot })
     }
 
     /// The spec that a cluster id of the body stands for.
@@ -105,6 +138,37 @@ impl Plane {
 
     pub(crate) fn frontend_metrics(&self, frontend: FrontendRef<'_>) -> Option<&Arc<ServiceMetrics>> {
         self.frontends.get(frontend.index())
+    }
+
+    /// How the listener of that name ends TLS; none if it does not.
+    pub(super) fn listener(&self, name: &str) -> Option<&Arc<ListenerTls>> {
+        self.listeners.get(name).map(|listener| &listener.tls)
+    }
+
+    /// What the listeners of a port speak; none if there are none.
+    pub(super) fn speaks(&self, port: u16) -> Option<Speaks> {
+        let body = self.snapshot.body();
+        let mut here = body.listeners.iter().filter(|listener| listener.frontend.port == port).peekable();
+        here.peek()?;
+        Some(if here.any(|listener| listener.tls.is_some()) { Speaks::Tls } else { Speaks::Clear })
+    }
+
+    /// Whether a caller from outside could connect as it did: to that port, and over TLS to that listener.
+    pub(super) fn still_listens(&self, port: u16, listener: Option<&str>) -> bool {
+        match listener {
+            Some(name) => self.listener(name).is_some(),
+            None => self.speaks(port) == Some(Speaks::Clear),
+        }
+    }
+
+    /// Whether the listener that a caller from outside came in by is still there and would let its certificates, or the
+    /// lack of them, pass now. Anybody else is not stopped here.
+    pub(crate) fn admits(&self, connection: &Connection) -> bool {
+        let Some(name) = connection.listener() else { return true };
+        self.listener(name).is_some_and(|tls| {
+            // Whoever came in as a peer stays one, and nobody becomes one without another handshake.
+            (connection.identity().is_none() || tls.proves_identities()) && tls.admits(connection.presented())
+        })
     }
 
     /// Names of the inbound ports, and where their application is.
@@ -129,6 +193,21 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// TLS of a listener; what it was before if it was made from the same.
+    fn listener(&self, name: &str, tls: &TerminatedTls) -> Result<ListenerPlane, ApplyError> {
+        let by_mesh = tls.clients.as_ref().is_some_and(|clients| clients.anchors.is_empty());
+        let section = section(&(tls, by_mesh.then_some(&self.snapshot.body().trust_anchors)))?;
+        let before = self.previous.and_then(|previous| previous.listeners.get(name));
+        if let Some(before) = before.filter(|before| before.section == section) {
+            return Ok(ListenerPlane { section, tls: Arc::clone(&before.tls) });
+        }
+        let Shared { deny, identity, certificates, .. } = self.shared;
+        let means = Means { trust: &self.snapshot.trust, deny, identity, certificates };
+        let made = ListenerTls::new(tls, means)
+            .map_err(|why| ApplyError::Listener { listener: name.to_owned(), why })?;
+        Ok(ListenerPlane { section, tls: Arc::new(made) })
+    }
+
     fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
         let section = self.section(cluster)?;
         let previous = self.previous.and_then(|previous| previous.clusters.get(id));
@@ -164,6 +243,8 @@ impl Maker<'_> {
             keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
             keepalive: cluster.connection.keepalive,
             http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
+            opaque: !cluster.protocol.is_http(),
+            upgrades: cluster.protocol == Protocol::Http,
             circuit: Circuit::new(cluster.retry_budget, cluster.limits),
             check: cluster.health_check.clone(),
             host: cluster.service.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -248,6 +329,8 @@ impl Maker<'_> {
             keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
             keepalive: None,
             http2: wants_http2(port.protocol),
+            opaque: !port.protocol.is_http(),
+            upgrades: port.protocol == Protocol::Http,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
             check: None,
             host: String::new(),

@@ -1,6 +1,8 @@
 //! The whole data plane in one process: a client, the proxy, an upstream.
 
 mod tls;
+mod tokens;
+mod telemetry;
 mod routing;
 mod bodies;
 mod retry;
@@ -12,5 +14,10 @@ mod connections;
 mod endpoints;
 mod faults;
 mod framing;
+mod gateway;
+mod gateway_tls;
 mod hashing;
 mod limits;
+mod streams;
+mod dependencies;
+mod upgrades;
