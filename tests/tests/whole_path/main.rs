@@ -22,6 +22,7 @@ mod routing;
 mod access;
 mod reload;
 mod protection;
+mod endpoints;
 mod traffic;
 mod update_styles;
 mod events;
