@@ -97,7 +97,7 @@ async fn a_file_that_is_wrong_changes_nothing() {
     let whole = list(&[a, b]);
     for (text, reason) in [
         ("", "malformed"),
-        (&whole[..whole.len() - 1], "malformed"),
+        (whole.strip_suffix(']').unwrap(), "malformed"),
         ("[]", "empty"),
         (r#"[{"address": "127.0.0.1", "port": 1, "wieght": 2}]"#, "malformed"),
         ("nothing at all", "malformed"),
