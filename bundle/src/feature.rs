@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::body::{
-    Body, Cluster, ConnectionSettings, Discovery, InboundPort, Limits, LoadBalancer, Origin, Protocol, Rule,
-    UpstreamTls,
+    Body, Cluster, ConnectionSettings, Discovery, InboundPort, Limits, Origin, Protocol, Rule, UpstreamTls,
 };
 
 /// Something that a body may ask of a proxy.
@@ -29,8 +28,10 @@ pub enum Feature {
     SessionPersistence,
     /// Datagrams.
     Udp,
-    /// Endpoints by DNS, from a file, or as the caller has them.
+    /// Endpoints by DNS or from a file.
     Discovery,
+    /// Endpoints as the caller has them.
+    OriginalDestination,
     /// TLS to servers outside the mesh.
     ServerTls,
     /// Balancing by hash.
@@ -65,7 +66,8 @@ impl Feature {
     /// Whether the proxies of this version do it.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Limits
+            Self::Gateway
+            | Self::Limits
             | Self::Fault
             | Self::Cors
             | Self::Outliers
@@ -77,12 +79,12 @@ impl Feature {
             | Self::RateLimits
             | Self::HealthChecks
             | Self::Tokens
-            | Self::Telemetry => true,
-            Self::Gateway
-            | Self::Udp
+            | Self::Telemetry
             | Self::Discovery
+            | Self::Locality => true,
+            Self::Udp
+            | Self::OriginalDestination
             | Self::ServerTls
-            | Self::Locality
             | Self::ProxyProtocol
             | Self::SpanExport
             | Self::Addresses => false,
@@ -99,7 +101,8 @@ impl fmt::Display for Feature {
             Self::Fault => "injecting faults",
             Self::SessionPersistence => "keeping callers with one endpoint",
             Self::Udp => "forwarding datagrams",
-            Self::Discovery => "finding endpoints by DNS, in a file or by the caller's address",
+            Self::Discovery => "finding endpoints by DNS or in a file",
+            Self::OriginalDestination => "connecting to the address that the caller has",
             Self::ServerTls => "TLS to servers outside the mesh",
             Self::HashBalancing => "balancing by a hash",
             Self::Locality => "preferring near endpoints",
@@ -181,15 +184,12 @@ impl Uses {
         let place = || format!("cluster {id}");
         let discovery = matches!(
             cluster.discovery,
-            Some(
-                Discovery::Dns { .. }
-                    | Discovery::DnsService { .. }
-                    | Discovery::File { .. }
-                    | Discovery::OriginalDestination
-            )
+            Some(Discovery::Dns { .. } | Discovery::DnsService { .. } | Discovery::File { .. })
         );
-        let hashes = matches!(cluster.load_balancer, LoadBalancer::RingHash | LoadBalancer::Maglev);
+        let as_called = cluster.discovery == Some(Discovery::OriginalDestination);
+        let hashes = cluster.load_balancer.hashes();
         self.add(Feature::Discovery, discovery, place);
+        self.add(Feature::OriginalDestination, as_called, place);
         self.add(Feature::ServerTls, matches!(cluster.tls, UpstreamTls::Server(_)), place);
         self.add(Feature::HashBalancing, hashes || cluster.hash.is_some(), place);
         self.add(Feature::Locality, cluster.locality.is_some(), place);

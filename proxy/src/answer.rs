@@ -45,12 +45,23 @@ impl From<crate::forward::Failure> for Refusal {
 }
 
 /// The answer to a refused request: status, `x-weft-reason`, and one line of text.
-pub(crate) fn refuse(refusal: Refusal, mut record: Record) -> Response<ResponseBody> {
+pub(crate) fn refuse(refusal: Refusal, record: Record) -> Response<ResponseBody> {
+    let text = format!("{}\n", refusal.detail);
+    refuse_with(text, refusal, record)
+}
+
+/// The same for callers outside the mesh, who learn nothing of what is inside: the detail is for the log.
+pub(crate) fn refuse_outsider(refusal: Refusal, record: Record) -> Response<ResponseBody> {
+    let text = format!("{}\n", refusal.status.canonical_reason().unwrap_or_default());
+    refuse_with(text, refusal, record)
+}
+
+fn refuse_with(text: String, refusal: Refusal, mut record: Record) -> Response<ResponseBody> {
     let Refusal { reason, status, detail, retry_after, challenge } = refusal;
     record.because(reason);
     record.status = status.as_u16();
-    record.log(|log| log.detail = Some(detail.clone()));
-    let mut response = Response::new(ResponseBody::text(format!("{detail}\n"), record));
+    record.log(|log| log.detail = Some(detail));
+    let mut response = Response::new(ResponseBody::text(text, record));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(fields::REASON, HeaderValue::from_static(reason.as_str()));

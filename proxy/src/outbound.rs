@@ -1,5 +1,5 @@
 //! Requests from our application to other services: which service → which rule → other origins → faults → which backend →
-//! which endpoint.
+//! which endpoint. Those of callers outside the mesh go the same way once a listener has let them in ([`crate::gateway`]).
 
 mod fault;
 mod mirror;
@@ -24,22 +24,29 @@ use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
+use crate::gateway;
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
+use crate::telemetry::Reason;
 use crate::telemetry::record::{Kept, Record};
-use crate::telemetry::{Direction, Reason};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
+use crate::worker::listener::Key;
 
 /// Answers one request.
 pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
     let shared = &connection.worker.shared;
-    let mut record = Record::start(Direction::Outbound, Arc::clone(&shared.in_flight), connection.busy());
-    record.service(shared.unknown(Direction::Outbound));
+    let direction = connection.key.direction();
+    let mut record = Record::start(direction, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(direction));
+    let refuse = match connection.is_from_outside() {
+        true => answer::refuse_outsider,
+        false => answer::refuse,
+    };
     let Some(plane) = shared.plane.load_full() else {
-        return answer::refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
+        return refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
     };
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
@@ -48,6 +55,9 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
             let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
             let mut response =
                 answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
+            if connection.is_from_outside() {
+                fields::strip_own(response.headers_mut());
+            }
             edit_headers(&backend.response_headers, response.headers_mut());
             edit_headers(&rule.response_headers, response.headers_mut());
             let cookie = cookie.map(|cookie| (SET_COOKIE, cookie));
@@ -77,7 +87,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
             edit_headers(edits, response.headers_mut());
             response
         }
-        Err(refusal) => answer::refuse(refusal, record),
+        Err(refusal) => refuse(refusal, record),
     };
     if let Some(grant) = grant {
         grant.apply(response.headers_mut());
@@ -128,7 +138,7 @@ async fn walk<'e>(
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
-    let target = Target::read(&head, "http")?;
+    let target = Target::read(&head, connection.scheme())?;
     record.keep(|| Kept {
         method: head.method.clone(),
         target: target.clone(),
@@ -140,7 +150,10 @@ async fn walk<'e>(
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
-    let frontend = find(plane, &target)?;
+    let frontend = match connection.key {
+        Key::Listener(port) => gateway::enter(connection, plane, port, (&target, &head), record)?,
+        Key::Outbound | Key::Inbound(_) => find(plane, &target)?,
+    };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
     }
@@ -229,6 +242,9 @@ async fn forward(
     let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
 
     fields::strip_request(&mut head.headers);
+    if connection.is_from_outside() {
+        gateway::vouch(connection, target, &mut head.headers);
+    }
     record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
@@ -259,8 +275,8 @@ async fn forward(
 
 /// What a request hashes to, for a cluster whose balancer hashes.
 fn hashed(connection: &Connection, spec: &ClusterSpec, target: &Target, head: &Parts) -> Option<Hashed> {
-    spec.table.as_ref()?;
-    hash(spec.hash.as_ref()?, &target.request(head), connection.client.ip(), fastrand::u64(..))
+    let policy = spec.hash.as_ref().filter(|_| spec.load_balancer.hashes())?;
+    hash(policy, &target.request(head), connection.client.ip(), fastrand::u64(..))
 }
 
 /// Where a rule sends a request, whatever the backend.

@@ -21,7 +21,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_bundle::body::{LoadBalancer, Protocol};
+use weft_bundle::body::{Discovery, LoadBalancer, Protocol};
 use weft_bundle::feature::Feature;
 
 use super::levels::Place;
@@ -79,7 +79,9 @@ impl<'m> Asked<'m> {
         let service = mesh.service(index);
         let (object, span) = (&service.at.origin.object, service.at.span);
         let by_pattern = service.hosts.iter().any(|host| host.contains('*'));
-        self.add(service.discovery.is_some(), Feature::Discovery, object, span);
+        let as_called = service.discovery == Some(Discovery::OriginalDestination);
+        self.add(service.discovery.is_some() && !as_called, Feature::Discovery, object, span);
+        self.add(as_called, Feature::OriginalDestination, object, span);
         self.add(by_pattern || !service.addresses.is_empty(), Feature::Addresses, object, span);
         for port in &service.ports {
             self.add(port.protocol == Protocol::Udp, Feature::Udp, object, port.span);

@@ -93,6 +93,11 @@ pub(super) struct RefusalLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CertificateLabels {
+    pub(super) certificate: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FaultLabels {
     service: String,
     fault: &'static str,
@@ -402,6 +407,16 @@ impl Metrics {
             "When the certificate in use ends",
             control.identity_expiry.clone(),
         );
+        registry.register(
+            "weft_certificate_rejected",
+            "Certificates that policy names and that were not taken",
+            control.certificate_rejected.clone(),
+        );
+        registry.register(
+            "weft_certificate_expiry_timestamp_seconds",
+            "When a certificate that policy names ends",
+            control.certificate_expiry.clone(),
+        );
         registry.register_collector(Box::new(Ages(control.clone())));
     }
 
@@ -478,6 +493,8 @@ pub(crate) enum Refusal {
     Handshake,
     /// TLS where the port has none, or no policy for the port.
     NoPolicy,
+    /// A server name that no listener of the port takes.
+    ServerName,
     /// Nothing, or half a request head, for too long.
     HeadTimeout,
     /// The trust domain or the anchor of the peer is not trusted any more.
@@ -491,6 +508,7 @@ impl Refusal {
         match self {
             Self::Handshake => "handshake",
             Self::NoPolicy => "no-policy",
+            Self::ServerName => "server-name",
             Self::HeadTimeout => "head-timeout",
             Self::TrustRevoked => "trust-revoked",
             Self::Limit => "limit",

@@ -58,6 +58,8 @@ reasons! {
     HeaderLimit = "header-limit", REQUEST_HEADER_FIELDS_TOO_LARGE;
     /// `CONNECT` and other things that this proxy does not do.
     Unsupported = "unsupported", NOT_IMPLEMENTED;
+    /// The host of the request is of another listener than the server name of its connection.
+    Misdirected = "misdirected", MISDIRECTED_REQUEST;
     /// The request came back to the proxy that sent it.
     Loop = "loop", LOOP_DETECTED;
     /// No service that we may call answers to this host and port.
@@ -68,6 +70,8 @@ reasons! {
     BackendMissing = "backend-missing", INTERNAL_SERVER_ERROR;
     /// The cluster has no endpoints.
     NoEndpoint = "no-endpoint", SERVICE_UNAVAILABLE;
+    /// Neither a name nor a file has said yet where the cluster's endpoints are.
+    EndpointsUnknown = "endpoints-unknown", SERVICE_UNAVAILABLE;
     /// All endpoints of the cluster are left out because they fail.
     NoHealthyEndpoint = "no-healthy-endpoint", SERVICE_UNAVAILABLE;
     /// As much is in flight to the upstream as its limits allow.
@@ -98,6 +102,7 @@ impl Reason {
         matches!(
             self,
             Self::NoEndpoint
+                | Self::EndpointsUnknown
                 | Self::NoHealthyEndpoint
                 | Self::ConnectFailure
                 | Self::TlsFailure

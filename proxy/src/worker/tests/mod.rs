@@ -13,5 +13,7 @@ mod checks;
 mod connections;
 mod faults;
 mod framing;
+mod gateway;
+mod gateway_tls;
 mod hashing;
 mod limits;
