@@ -26,7 +26,7 @@ fn counted() -> Metrics {
         service.token(TokenOutcome::Accepted);
         service.token(TokenOutcome::Missing);
         (0..TokenFault::NAMES.len()).for_each(|fault| service.token(TokenOutcome::Refused(fault)));
-        drop(metrics.connection(direction));
+        drop((metrics.connection(direction), metrics.resting(direction)));
     }
     let cluster = metrics.cluster("shop/cart:80");
     cluster.copied(CopyOutcome::Answered);

@@ -24,6 +24,8 @@ mod reload;
 mod protection;
 mod endpoints;
 mod traffic;
+mod tokens;
+mod telemetry;
 mod update_styles;
 mod events;
 mod keys;
