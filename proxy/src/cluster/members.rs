@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -25,7 +25,7 @@ use super::outliers::{EndpointState, Health};
 use super::place::Here;
 use super::tiers::{Stand, Standing, Tiers, Traits, WHOLE, loads};
 use crate::discovery::{Fault, Feed, Found, FoundEndpoint};
-use crate::telemetry::cluster::ClusterMetrics;
+use crate::telemetry::cluster::{ClusterMetrics, LastKnown};
 
 /// How long a request waits for the first answer where connecting has no limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
@@ -135,6 +135,8 @@ pub(crate) struct Members {
     news: Notify,
     /// Written by the control half only.
     last: Mutex<Last>,
+    /// For the metric; there if there is a question.
+    last_known: Option<LastKnown>,
 }
 
 /// What became of the question.
@@ -154,8 +156,9 @@ impl Members {
         let states = health.states().iter().map(|(_, state)| Arc::clone(state)).collect();
         let current = ArcSwap::from_pointee(recipe.set(endpoints, states));
         let heard = AtomicBool::new(recipe.discovery.is_none());
-        let members =
-            Arc::new(Self { recipe, health, current, heard, news: Notify::new(), last: Mutex::default() });
+        let last_known = recipe.discovery.is_some().then(|| recipe.metrics.last_known());
+        let (news, last) = (Notify::new(), Mutex::default());
+        let members = Arc::new(Self { recipe, health, current, heard, news, last, last_known });
         if let Some((_, feed)) = &members.recipe.discovery {
             feed.follow(&members);
         }
@@ -174,10 +177,8 @@ impl Members {
             return self.failed(Fault::Empty);
         }
         self.recipe.metrics.discovered();
-        {
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = Last { answered: Some(at), failure: None };
-        }
+        *self.last() = Last { answered: Some(at), failure: None };
+        self.last_known.iter().for_each(LastKnown::now);
         let endpoints = self.recipe.endpoints(own);
         if self.current.load().endpoints != endpoints {
             tracing::debug!(cluster = %self.recipe.cluster, endpoints = endpoints.len(), "the endpoints change");
@@ -191,10 +192,10 @@ impl Members {
 
     /// Notes that the same was found again.
     pub(crate) fn confirmed(&self, at: Instant) {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last();
         if last.failure != Some(Fault::Empty) {
             *last = Last { answered: Some(at), failure: None };
-            self.recipe.metrics.confirmed();
+            self.last_known.iter().for_each(LastKnown::now);
         }
     }
 
@@ -206,8 +207,12 @@ impl Members {
     /// Counts an answer that was none.
     pub(crate) fn failed(&self, fault: Fault) {
         self.count(fault);
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).failure = Some(fault);
+        self.last().failure = Some(fault);
         self.hear();
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self) {
@@ -241,8 +246,7 @@ impl Members {
     /// Why nobody is in the cluster, if it is not for good.
     pub(crate) fn unknown(&self) -> Option<String> {
         let (_, feed) = self.recipe.discovery.as_ref()?;
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let why = last.failure.map_or("no answer yet", Fault::as_str);
+        let why = self.last().failure.map_or("no answer yet", Fault::as_str);
         Some(format!("{}: {why}", feed.question()))
     }
 
@@ -290,7 +294,7 @@ impl Members {
     /// Where endpoints come from that the bundle does not list, for people; null if from nowhere.
     pub(crate) fn describe_discovery(&self) -> Value {
         let Some((_, feed)) = &self.recipe.discovery else { return Value::Null };
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = self.last().clone();
         json!({
             "of": feed.question().to_string(),
             "age_seconds": last.answered.map(|answered| answered.elapsed().as_secs()),

@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+pub(crate) use super::discovery::LastKnown;
 use super::discovery::{Discoveries, DiscoveryFamilies};
 use super::metrics::lock;
 use crate::cluster::limits::Limit;
@@ -97,9 +98,9 @@ impl ClusterMetrics {
         self.discovery.updated();
     }
 
-    /// Notes that such an answer still holds.
-    pub(crate) fn confirmed(&self) {
-        self.discovery.confirmed();
+    /// When such an answer last held.
+    pub(crate) fn last_known(&self) -> LastKnown {
+        self.discovery.last_known()
     }
 
     /// Counts an answer that brought none.

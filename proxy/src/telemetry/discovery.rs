@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -28,12 +28,26 @@ struct FaultLabels {
     reason: &'static str,
 }
 
-/// The families, and when each cluster's endpoints were last known.
+/// The families, and the clusters' times.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DiscoveryFamilies {
     updates: Family<ClusterLabels, Counter>,
     failures: Family<FaultLabels, Counter>,
-    known: Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>,
+    heard: Heard,
+}
+
+/// When each cluster's endpoints were last known, for as long as there is the cluster.
+type Heard = Arc<Mutex<BTreeMap<String, Vec<Weak<AtomicU64>>>>>;
+
+/// When the endpoints of a cluster were last known, in seconds since the epoch; zero before. It is shown until it is dropped.
+#[derive(Debug)]
+pub(crate) struct LastKnown(Arc<AtomicU64>);
+
+impl LastKnown {
+    /// Now.
+    pub(crate) fn now(&self) {
+        self.0.store(now(), Ordering::Relaxed);
+    }
 }
 
 /// What is counted about one cluster.
@@ -55,7 +69,7 @@ impl DiscoveryFamilies {
             "Answers of names and files that brought no endpoints, by why; what was known last is kept",
             self.failures.clone(),
         );
-        registry.register_collector(Box::new(Ages(Arc::clone(&self.known))));
+        registry.register_collector(Box::new(Ages(Arc::clone(&self.heard))));
     }
 
     pub(super) fn of(&self, cluster: &str) -> Discoveries {
@@ -67,12 +81,12 @@ impl Discoveries {
     pub(super) fn updated(&self) {
         let labels = ClusterLabels { cluster: self.cluster.clone() };
         self.families.updates.get_or_create_owned(&labels).inc();
-        self.confirmed();
     }
 
-    pub(super) fn confirmed(&self) {
-        let mut known = lock(&self.families.known);
-        known.entry(self.cluster.clone()).or_default().store(now(), Ordering::Relaxed);
+    pub(super) fn last_known(&self) -> LastKnown {
+        let last = LastKnown(Arc::default());
+        lock(&self.families.heard).entry(self.cluster.clone()).or_default().push(Arc::downgrade(&last.0));
+        last
     }
 
     pub(super) fn failed(&self, fault: Fault) {
@@ -83,20 +97,29 @@ impl Discoveries {
 
 /// Ages, worked out when somebody asks.
 #[derive(Debug)]
-struct Ages(Arc<Mutex<BTreeMap<String, Arc<AtomicU64>>>>);
+struct Ages(Heard);
 
 impl Collector for Ages {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let known = lock(&self.0);
-        if known.is_empty() {
+        let mut heard = lock(&self.0);
+        // A reload may leave two of one cluster for a while: the younger one counts.
+        let mut last = BTreeMap::new();
+        heard.retain(|cluster, times| {
+            times.retain(|time| time.strong_count() > 0);
+            let at = times.iter().filter_map(|time| Some(time.upgrade()?.load(Ordering::Relaxed))).max();
+            last.extend(at.filter(|at| *at > 0).map(|at| (cluster.clone(), at)));
+            !times.is_empty()
+        });
+        drop(heard);
+        if last.is_empty() {
             return Ok(());
         }
         let help = "Time since names and files last said where the endpoints are";
         let mut metric =
             encoder.encode_descriptor("weft_discovery_age_seconds", help, None, MetricType::Gauge)?;
-        for (cluster, at) in known.iter() {
-            let age = now().saturating_sub(at.load(Ordering::Relaxed));
-            let labels = ClusterLabels { cluster: cluster.clone() };
+        for (cluster, at) in last {
+            let age = now().saturating_sub(at);
+            let labels = ClusterLabels { cluster };
             let age = ConstGauge::new(i64::try_from(age).unwrap_or(i64::MAX));
             age.encode(metric.encode_family(&labels)?)?;
         }

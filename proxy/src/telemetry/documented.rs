@@ -13,8 +13,8 @@ use crate::discovery::Fault;
 
 const PAGE: &str = include_str!("../../TELEMETRY.md");
 
-/// Metrics of which every one has been counted.
-fn counted() -> Metrics {
+/// What is printed when every metric has been counted.
+fn counted() -> String {
     let metrics = Metrics::new();
     for direction in [Direction::Inbound, Direction::Outbound] {
         let service = metrics.service(direction, "shop/cart");
@@ -31,17 +31,19 @@ fn counted() -> Metrics {
     let cluster = metrics.cluster("shop/cart:80");
     cluster.copied(CopyOutcome::Answered);
     cluster.discovered();
+    let last_known = cluster.last_known();
+    last_known.now();
     cluster.discovery_failed(Fault::Empty);
     metrics.refused(Refusal::Handshake);
     metrics.control.rejected("rollback");
     metrics.control.applied(7, false);
     metrics.control.checked();
-    metrics
+    metrics.encode()
 }
 
 /// The rows that the page should have: name, kind, labels, meaning.
 fn rows() -> BTreeSet<String> {
-    let text = counted().encode();
+    let text = counted();
     let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let (sample, _) = line.rsplit_once(' ').unwrap();
@@ -111,7 +113,7 @@ fn the_page_has_every_field_token_outcome_and_fault() {
 /// an end.
 #[test]
 fn what_is_printed_is_openmetrics() {
-    let text = counted().encode();
+    let text = counted();
     assert!(text.ends_with("# EOF\n"));
     let (mut family, mut kind, mut seen, mut samples) =
         (String::new(), String::new(), BTreeSet::new(), BTreeSet::new());

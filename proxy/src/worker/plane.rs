@@ -260,6 +260,15 @@ impl Maker<'_> {
             Some(discovery) => feed(discovery)?.map(|feed| (discovery.clone(), feed)),
             None => None,
         };
+        if cluster.locality.is_some()
+            && self.shared.here.place.is_none()
+            && self.shared.here.labels.is_empty()
+        {
+            tracing::warn!(
+                cluster = id,
+                "policy prefers near endpoints, and we do not know where we are (--locality)"
+            );
+        }
         Ok(Recipe {
             cluster: id.to_owned(),
             fixed: cluster.endpoints.iter().map(EndpointSpec::from).collect(),

@@ -74,6 +74,8 @@ async fn a_file_is_followed_and_what_stays_keeps_its_connections() {
     assert_eq!(names(&plane).await, set(&["a", "b"]), "there from the start");
     let opened = r#"weft_upstream_connections_total{cluster="up"}"#;
     assert_eq!(count(&plane, opened), 2);
+    let age = r#"weft_discovery_age_seconds{cluster="up"}"#;
+    assert!(plane.metrics().encode().contains(age));
     rename_over(&path, &list(&[b, c]));
     until("the new list is read", || addresses(&plane).contains(&json!(c))).await;
     assert_eq!(names(&plane).await, set(&["b", "c"]));
@@ -85,6 +87,8 @@ async fn a_file_is_followed_and_what_stays_keeps_its_connections() {
     until("connections to those that are gone are closed", || count(&plane, open) == 1).await;
     assert_eq!(count(&plane, r#"weft_discovery_updates_total{cluster="up"}"#), 3);
     assert_eq!(count(&plane, r#"weft_upstream_endpoints{cluster="up"}"#), 1);
+    plane.apply(snapshot(&calls(&[a]), 2).unwrap()).unwrap();
+    until("no age is told of what nobody asks any more", || !plane.metrics().encode().contains(age)).await;
 }
 
 #[tokio::test]
