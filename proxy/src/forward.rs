@@ -6,6 +6,7 @@
 
 mod attempt;
 
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -58,9 +59,13 @@ pub(crate) async fn send(
     record: Option<&mut Record>,
 ) -> Result<Answer, Failure> {
     let (mut underway, end) = (None, body.end());
-    let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
-    let Some(limit) = plan.request else { return tries.await };
-    if let Some(sent) = end.and_then_within(limit, tries).await {
+    let (limit, sent) = {
+        let request = Request::from_parts(head, body);
+        let tries = pin!(try_until_answered(cluster, plan, request, record, &mut underway));
+        let Some(limit) = plan.request else { return tries.await };
+        (limit, end.and_then_within(limit, tries).await)
+    };
+    if let Some(sent) = sent {
         return sent;
     }
     if let Some(pending) = underway {
@@ -86,9 +91,15 @@ async fn try_until_answered(
     let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
         let mut draw = || fastrand::u64(..);
-        let Some(pending) = cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw) else {
-            return Err(nowhere(cluster));
+        let mut pick = || cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw);
+        let pending = match pick() {
+            None if cluster.spec.members.is_unheard() => {
+                cluster.spec.members.first_word(cluster.spec.connect_timeout).await;
+                pick()
+            }
+            pending => pending,
         };
+        let Some(pending) = pending else { return Err(nowhere(cluster)) };
         let endpoint = Rc::clone(pending.endpoint());
         if let Some(record) = record.as_deref_mut() {
             record.tries += 1;
@@ -98,8 +109,10 @@ async fn try_until_answered(
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
         let pending = underway.insert(pending);
-        let attempt = attempt(cluster, pending, request, plan.http2, pooled);
-        let outcome = within(plan.per_try, &end, attempt).await;
+        let outcome = {
+            let attempt = pin!(attempt(cluster, pending, request, plan.http2, pooled));
+            within(plan.per_try, &end, attempt).await
+        };
         tries.retrying = None;
         if matches!(&outcome, Err(fault) if fault.kind == Kind::TryTimeout) {
             pending.timed_out(Instant::now());
@@ -119,9 +132,11 @@ async fn try_until_answered(
 /// Why no endpoint could be chosen.
 pub(crate) fn nowhere(cluster: &Cluster) -> Failure {
     let id = &cluster.spec.id;
-    let (reason, detail) = match cluster.endpoints.is_empty() {
-        true => (Reason::NoEndpoint, format!("no endpoints in cluster {id}")),
-        false => (Reason::NoHealthyEndpoint, format!("all endpoints of cluster {id} fail")),
+    let members = &cluster.spec.members;
+    let (reason, detail) = match (members.current().endpoints.is_empty(), members.unknown()) {
+        (true, Some(why)) => (Reason::EndpointsUnknown, format!("no endpoints in cluster {id} yet ({why})")),
+        (true, None) => (Reason::NoEndpoint, format!("no endpoints in cluster {id}")),
+        (false, _) => (Reason::NoHealthyEndpoint, format!("all endpoints of cluster {id} fail")),
     };
     Failure { reason, detail }
 }
@@ -129,7 +144,7 @@ pub(crate) fn nowhere(cluster: &Cluster) -> Failure {
 async fn within(
     limit: Option<Duration>,
     end: &BodyEnd,
-    attempt: impl Future<Output = Result<Arrived, Fault>>,
+    attempt: Pin<&mut impl Future<Output = Result<Arrived, Fault>>>,
 ) -> Result<Arrived, Fault> {
     match limit {
         None => attempt.await,

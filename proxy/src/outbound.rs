@@ -1,5 +1,5 @@
 //! Requests from our application to other services: which service → which rule → other origins → faults → which backend →
-//! which endpoint.
+//! which endpoint. Those of callers outside the mesh go the same way once a listener has let them in ([`crate::gateway`]).
 
 mod fault;
 mod mirror;
@@ -24,24 +24,31 @@ use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Plan};
+use crate::gateway;
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
 use crate::stream::upgrade::{self, Via};
 use crate::stream::{self, connect, tunnel};
-use crate::telemetry::record::Record;
-use crate::telemetry::{Direction, Reason};
+use crate::telemetry::Reason;
+use crate::telemetry::record::{Kept, Record};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
+use crate::worker::listener::Key;
 
 /// Answers one request.
 pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming>) -> Response<ResponseBody> {
     let shared = &connection.worker.shared;
-    let mut record = Record::start(Direction::Outbound, Arc::clone(&shared.in_flight), connection.busy());
-    record.service(shared.unknown(Direction::Outbound));
+    let direction = connection.key.direction();
+    let mut record = Record::start(direction, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(direction));
+    let refuse = match connection.is_from_outside() {
+        true => answer::refuse_outsider,
+        false => answer::refuse,
+    };
     let Some(plane) = shared.plane.load_full() else {
-        return answer::refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
+        return refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
     };
     if request.method() == Method::CONNECT {
         let (head, _) = request.into_parts();
@@ -63,6 +70,9 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
                     tunnel::switch(connection, response, course, record, revoked)
                 }
             };
+            if connection.is_from_outside() {
+                fields::strip_own(response.headers_mut());
+            }
             edit_headers(&backend.response_headers, response.headers_mut());
             edit_headers(&rule.response_headers, response.headers_mut());
             let cookie = cookie.map(|cookie| (SET_COOKIE, cookie));
@@ -92,7 +102,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
             edit_headers(edits, response.headers_mut());
             response
         }
-        Err(refusal) => answer::refuse(refusal, record),
+        Err(refusal) => refuse(refusal, record),
     };
     if let Some(grant) = grant {
         grant.apply(response.headers_mut());
@@ -137,22 +147,34 @@ async fn walk<'e>(
     grant: &mut Option<Grant<'e>>,
 ) -> Result<Outcome<'e>, Refusal> {
     let (head, incoming) = request.into_parts();
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     record.log(|log| {
         log.head(&head);
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
-    let target = connection.named(Target::read(&head, "http")?);
+    let target = connection.named(Target::read(&head, connection.scheme())?);
+    record.keep(|| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: None,
+        token: None,
+        port: target.port,
+    });
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
-    let frontend = find(connection, plane, &target)?;
+    let frontend = match connection.key {
+        Key::Listener(port) => gateway::enter(connection, plane, port, (&target, &head), record)?,
+        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => find(connection, plane, &target)?,
+    };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
     }
     let routed = plane.snapshot.engine.route(frontend, &target.request(&head));
     let Routed { rule, .. } = routed;
-    record.log(|log| log.rule = Some(rule.origin.to_string()));
+    record.decided_by(&rule.origin);
     match routed.cross_origin(&target.request(&head)) {
         None => {}
         Some(CrossOrigin::Preflight(fields)) => return Ok(Outcome::Preflight(fields)),
@@ -245,11 +267,18 @@ async fn forward(
     let http2 = !upgrade && (spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2));
 
     fields::strip_request(&mut head.headers);
+    if connection.is_from_outside() {
+        gateway::vouch(connection, target, &mut head.headers);
+    }
+    record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
     let mut body = RequestBody::replayable(incoming, idle);
+    if let Some(service) = record.counts() {
+        body = body.counted(&service.received);
+    }
     if !rule.mirrors.is_empty() {
         mirror::begin(connection, plane, &place, &head, &mut body);
     }
@@ -277,8 +306,8 @@ async fn forward(
 
 /// What a request hashes to, for a cluster whose balancer hashes.
 fn hashed(connection: &Connection, spec: &ClusterSpec, target: &Target, head: &Parts) -> Option<Hashed> {
-    spec.table.as_ref()?;
-    hash(spec.hash.as_ref()?, &target.request(head), connection.client.ip(), fastrand::u64(..))
+    let policy = spec.hash.as_ref().filter(|_| spec.load_balancer.hashes())?;
+    hash(policy, &target.request(head), connection.client.ip(), fastrand::u64(..))
 }
 
 /// Where a rule sends a request, whatever the backend.
@@ -310,10 +339,8 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
             None => Err(Refusal::new(Reason::BackendMissing, "the backend does not exist")),
         },
         BackendTarget::Status(code) => Err(Refusal {
-            reason: Reason::BackendMissing,
             status: status(*code),
-            detail: "the backend does not exist".to_owned(),
-            retry_after: None,
+            ..Refusal::new(Reason::BackendMissing, "the backend does not exist")
         }),
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use weft_bundle::body::{Body, PeerTls, Protocol, UpstreamTls};
+use weft_bundle::body::{Body, Listener, ListenerTls, PeerTls, Protocol, UpstreamTls};
 use weft_bundle::engine::{BuildError, Engine};
 use weft_bundle::feature;
 use weft_bundle::json;
@@ -15,6 +15,7 @@ use weft_bundle::spiffe::SpiffeId;
 
 use crate::identity::trust::Trust;
 pub use crate::identity::trust::TrustError;
+use crate::telemetry::settings::Settings;
 
 /// Which bundle this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     /// Which bundle it came from.
     pub generation: Generation,
     pub(crate) trust: Arc<Trust>,
+    /// What it says of telling; none if nothing.
+    pub(crate) telemetry: Option<Arc<Settings>>,
 }
 
 /// Why a bundle cannot be used. What runs keeps running.
@@ -44,6 +47,8 @@ pub enum ApplyError {
     Json(String),
     /// A rule, a condition or a reference is wrong.
     Engine(BuildError),
+    /// What is said of telling is wrong.
+    Telemetry(String),
     /// A trust anchor is wrong.
     Trust(TrustError),
     /// The address of the application is not `ip:port`.
@@ -59,6 +64,13 @@ pub enum ApplyError {
         port: String,
         /// The address.
         address: SocketAddr,
+    },
+    /// TLS of a listener cannot be set up.
+    Listener {
+        /// The listener.
+        listener: String,
+        /// Why not.
+        why: String,
     },
     /// Something that this version of the proxy does not do.
     Unsupported(String),
@@ -80,6 +92,8 @@ pub enum ApplyError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Endpoints are to be found by names or files, and nobody can look.
+    Discovery(std::io::Error),
     /// It could be used, and could not be kept on disk first.
     NotPersisted(String),
     /// The workers are gone: the proxy is shutting down.
@@ -92,12 +106,14 @@ impl fmt::Display for ApplyError {
             Self::Json(why) => write!(f, "the body is not understood: {why}"),
             Self::Engine(error) => error.fmt(f),
             Self::Trust(error) => error.fmt(f),
+            Self::Telemetry(why) => write!(f, "telemetry: {why}"),
             Self::Application { port, address } => {
                 write!(f, "inbound port `{port}`: the application's address `{address}` is not `ip:port`")
             }
             Self::ApplicationLoop { port, address } => {
                 write!(f, "inbound port `{port}`: the application's address {address} is the proxy's own")
             }
+            Self::Listener { listener, why } => write!(f, "listener `{listener}`: {why}"),
             Self::Unsupported(what) => write!(f, "{what} is not supported by this version of the proxy"),
             Self::NoIdentity => {
                 f.write_str("policy asks for mutual TLS, and no certificate is configured (--identity-cert)")
@@ -106,6 +122,7 @@ impl fmt::Display for ApplyError {
                 write!(f, "the bundle is for `{bundle}`, the certificate for `{certificate}`")
             }
             Self::Override(why) | Self::NotPersisted(why) => f.write_str(why),
+            Self::Discovery(error) => write!(f, "endpoints cannot be looked for: {error}"),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Stopped => f.write_str("the proxy is shutting down"),
         }
@@ -117,10 +134,12 @@ impl std::error::Error for ApplyError {
         match self {
             Self::Engine(error) => Some(error),
             Self::Trust(error) => Some(error),
-            Self::Listen { source, .. } => Some(source),
+            Self::Listen { source, .. } | Self::Discovery(source) => Some(source),
             Self::Json(_)
+            | Self::Telemetry(_)
             | Self::Application { .. }
             | Self::ApplicationLoop { .. }
+            | Self::Listener { .. }
             | Self::Unsupported(_)
             | Self::NoIdentity
             | Self::IdentityMismatch { .. }
@@ -145,11 +164,20 @@ impl Snapshot {
                 return Err(ApplyError::Application { port, address });
             }
         }
+        for listener in &body.listeners {
+            let protocol = listener.frontend.protocol;
+            if !protocol.is_http() || listener.tls == Some(ListenerTls::Passthrough) {
+                let what = format!("`{}` on listener `{}`", protocol.as_str(), listener.name);
+                return Err(ApplyError::Unsupported(what));
+            }
+        }
         if let Some((feature, place)) = feature::uses(&body).into_iter().find(|(one, _)| !one.is_served()) {
             return Err(ApplyError::Unsupported(format!("{feature} ({place})")));
         }
+        let telemetry = (!body.telemetry.is_empty()).then(|| Settings::build(&body.telemetry));
+        let telemetry = telemetry.transpose().map_err(ApplyError::Telemetry)?.map(Arc::new);
         let engine = Engine::build(Arc::new(body)).map_err(ApplyError::Engine)?;
-        Ok(Self { engine, generation, trust: Arc::new(trust) })
+        Ok(Self { engine, generation, trust: Arc::new(trust), telemetry })
     }
 
     /// The body.
@@ -157,11 +185,16 @@ impl Snapshot {
         self.engine.body()
     }
 
-    /// Whether anything in it asks for mutual TLS.
+    /// Whether anything in it needs our identity: mutual TLS, or a listener that presents it.
     pub fn needs_identity(&self) -> bool {
         let body = self.body();
+        let presents = |listener: &Listener| match &listener.tls {
+            Some(ListenerTls::Terminate(tls)) => tls.certificates.is_empty(),
+            Some(ListenerTls::Passthrough) | None => false,
+        };
         body.inbound.iter().any(|port| port.tls != PeerTls::Off)
-            || body.clusters.values().any(|cluster| cluster.tls != UpstreamTls::Off)
+            || body.listeners.iter().any(presents)
+            || body.clusters.values().any(|cluster| matches!(cluster.tls, UpstreamTls::Mutual(_)))
     }
 }
 

@@ -55,6 +55,14 @@ pub(crate) fn leaf_params(id: &str) -> CertificateParams {
     params
 }
 
+/// What is in a certificate for these names of the web.
+pub(crate) fn web_params(names: &[&str]) -> CertificateParams {
+    let mut params =
+        CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params
+}
+
 impl Ca {
     pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -66,6 +74,10 @@ impl Ca {
 
     pub(crate) fn anchor(&self) -> String {
         BASE64.encode(self.issuer.der())
+    }
+
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        CertificateDer::from(self.issuer.der().to_vec())
     }
 
     pub(crate) fn issue(&self, id: &str) -> Issued {
@@ -151,9 +163,8 @@ pub(crate) fn plane_of(workers: usize) -> DataPlane {
     let options = Options {
         workers,
         inbound: vec![Override { name: None, address: any }],
-        application: Vec::new(),
         outbound: Some(any),
-        local_ports: Vec::new(),
+        ..Options::default()
     };
     DataPlane::start(options, Arc::new(Metrics::new())).unwrap()
 }

@@ -364,13 +364,16 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         ApplyError::Json(_)
         | ApplyError::Engine(_)
         | ApplyError::Trust(_)
+        | ApplyError::Telemetry(_)
         | ApplyError::Application { .. }
+        | ApplyError::Listener { .. }
         | ApplyError::Unsupported(_) => true,
         ApplyError::ApplicationLoop { .. }
         | ApplyError::NoIdentity
         | ApplyError::IdentityMismatch { .. }
         | ApplyError::Override(_)
         | ApplyError::Listen { .. }
+        | ApplyError::Discovery(_)
         | ApplyError::NotPersisted(_)
         | ApplyError::Stopped => false,
     }

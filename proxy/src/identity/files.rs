@@ -20,7 +20,7 @@ use crate::worker::DataPlane;
 const MAX_BYTES: u64 = 1 << 20;
 
 /// How often to look when nothing is heard.
-const BACKSTOP: Duration = Duration::from_secs(10);
+pub(super) const BACKSTOP: Duration = Duration::from_secs(10);
 
 /// Where the pair is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +67,12 @@ impl IdentityFiles {
         Identity::from_pem(&certificates, &key).map_err(FilesError::Identity)
     }
 
-    fn read(&self) -> Result<(Vec<u8>, Vec<u8>), FilesError> {
+    pub(super) fn read(&self) -> Result<(Vec<u8>, Vec<u8>), FilesError> {
         Ok((read(&self.certificates)?, read(&self.key)?))
     }
 
     /// What is in the files, for comparing; also for files that cannot be read.
-    fn fingerprint(&self) -> Vec<u8> {
+    pub(super) fn fingerprint(&self) -> Vec<u8> {
         match self.read() {
             Ok((certificates, key)) => {
                 let sums = [digest(&SHA256, &certificates), digest(&SHA256, &key)];
@@ -82,7 +82,7 @@ impl IdentityFiles {
         }
     }
 
-    fn directories(&self) -> Vec<PathBuf> {
+    pub(super) fn directories(&self) -> Vec<PathBuf> {
         let parent = |path: &PathBuf| match path.parent() {
             Some(parent) if parent != Path::new("") => parent.to_owned(),
             Some(_) | None => PathBuf::from("."),

@@ -4,11 +4,17 @@
 //! [`leaf`] reads the SPIFFE id out of a certificate, strictly. [`trust`] verifies peers against the anchors *of their own
 //! trust domain*, [`deny`] holds those who are refused all the same. [`files`] keeps our pair up to date. TLS is 1.3 only, X25519MLKEM768 first, and never resumed: the
 //! identity is proved on every connection.
+//!
+//! Outside the mesh other rules hold: [`certificates`] are those that policy names, [`listener`] is TLS for callers from
+//! there.
 
 pub mod leaf;
 pub(crate) mod trust;
 pub(crate) mod deny;
 pub mod files;
+pub(crate) mod certificates;
+pub(crate) mod listener;
+pub(crate) mod describe;
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,25 +76,11 @@ impl Identity {
     /// # Errors
     /// Anything that would make a peer refuse it.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, IdentityError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<_, _>>()
-            .map_err(|error| IdentityError::Certificate(error.to_string()))?;
-        let first = chain.first().ok_or_else(|| IdentityError::Certificate("there is none".to_owned()))?;
-        let leaf = Leaf::read(first).map_err(IdentityError::Leaf)?;
+        let leaf = Leaf::read(&chain(certificates)?.0).map_err(IdentityError::Leaf)?;
         if !leaf.is_valid_at(time::OffsetDateTime::now_utc().unix_timestamp()) {
             return Err(IdentityError::NotValidNow);
         }
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| IdentityError::Key(error.to_string()))?;
-        let signer = provider()
-            .key_provider
-            .load_private_key(key)
-            .map_err(|error| IdentityError::Key(error.to_string()))?;
-        let key = CertifiedKey::new(chain, signer);
-        match key.keys_match() {
-            Ok(()) => {}
-            Err(_) => return Err(IdentityError::Mismatch),
-        }
+        let key = read_pair(certificates, key)?;
         Ok(Self { id: leaf.id, not_after: leaf.not_after, key: Arc::new(key) })
     }
 
@@ -101,6 +93,30 @@ impl Identity {
     pub fn not_after(&self) -> i64 {
         self.not_after
     }
+}
+
+/// Certificates in PEM, with the first once more.
+fn chain(
+    certificates: &[u8],
+) -> Result<(CertificateDer<'static>, Vec<CertificateDer<'static>>), IdentityError> {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificates)
+        .collect::<Result<_, _>>()
+        .map_err(|error| IdentityError::Certificate(error.to_string()))?;
+    let first = chain.first().ok_or_else(|| IdentityError::Certificate("there is none".to_owned()))?;
+    Ok((first.clone(), chain))
+}
+
+/// Reads a chain, leaf first, and its key, which must belong to it.
+fn read_pair(certificates: &[u8], key: &[u8]) -> Result<CertifiedKey, IdentityError> {
+    let (_, chain) = chain(certificates)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| IdentityError::Key(error.to_string()))?;
+    let signer = provider()
+        .key_provider
+        .load_private_key(key)
+        .map_err(|error| IdentityError::Key(error.to_string()))?;
+    let key = CertifiedKey::new(chain, signer);
+    key.keys_match().map_err(|_| IdentityError::Mismatch)?;
+    Ok(key)
 }
 
 /// The identity in use. Handshakes that begin after a change use the new one.

@@ -154,11 +154,17 @@ impl Trust {
 pub(super) struct PeerVerifier {
     trust: Arc<Trust>,
     deny: Arc<DenyStore>,
+    mandatory: bool,
 }
 
 impl PeerVerifier {
     pub(super) fn new(trust: Arc<Trust>, deny: Arc<DenyStore>) -> Self {
-        Self { trust, deny }
+        Self { trust, deny, mandatory: true }
+    }
+
+    /// The same, for callers who may also come without a certificate.
+    pub(super) fn optional(self) -> Self {
+        Self { mandatory: false, ..self }
     }
 }
 
@@ -166,6 +172,10 @@ impl ClientCertVerifier for PeerVerifier {
     /// None: the anchors of every trust domain are nobody's business.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.mandatory
     }
 
     fn verify_client_cert(

@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
@@ -66,33 +67,53 @@ struct Watched {
     end: BodyEnd,
     /// Who remembers it for copies.
     tap: Option<Tap>,
+    /// Fields that its trailers may not have, beside those that none may.
+    withheld: Box<[HeaderName]>,
+    /// Counts its bytes.
+    counter: Option<Counter>,
 }
 
 /// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
 /// and streams are not cut off.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BodyEnd(Rc<(Cell<bool>, Notify)>);
+#[derive(Clone, Debug)]
+pub(crate) struct BodyEnd(
+    /// None if it was there from the beginning.
+    Option<Rc<(Cell<bool>, Notify)>>,
+);
 
 impl BodyEnd {
+    /// Of a body that is still to come.
+    fn ahead() -> Self {
+        Self(Some(Rc::default()))
+    }
+
     fn reached(&self) {
-        if !self.0.0.replace(true) {
-            self.0.1.notify_waiters();
+        if let Some(end) = &self.0
+            && !end.0.replace(true)
+        {
+            end.1.notify_waiters();
+        }
+    }
+
+    async fn wait(&self) {
+        let Some(end) = &self.0 else { return };
+        // Before looking, so that an end in between is not missed.
+        let mut notified = pin!(end.1.notified());
+        notified.as_mut().enable();
+        if !end.0.get() {
+            notified.await;
         }
     }
 
     /// Runs a future, for as long as it takes before the end and for at most `limit` after it. None if that was too short.
+    /// The future stays where it is: those of requests are large.
     pub(crate) async fn and_then_within<T>(
         &self,
         limit: Duration,
-        future: impl Future<Output = T>,
+        future: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
         let late = async {
-            // Before looking, so that an end in between is not missed.
-            let mut notified = pin!(self.0.1.notified());
-            notified.as_mut().enable();
-            if !self.0.0.get() {
-                notified.await;
-            }
+            self.wait().await;
             tokio::time::sleep(limit).await;
         };
         tokio::select! {
@@ -114,7 +135,15 @@ impl Drop for Watched {
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None, end: BodyEnd::default(), tap: None }
+        Self {
+            incoming,
+            idle,
+            timer: None,
+            end: BodyEnd::ahead(),
+            tap: None,
+            withheld: Box::default(),
+            counter: None,
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -124,8 +153,13 @@ impl Watched {
                 if !matches!(frame, Some(Ok(ref frame)) if frame.is_data()) || self.incoming.is_end_stream() {
                     self.end.reached();
                 }
-                let frame = frame.map(|frame| frame.map(clean).map_err(BodyError::Source));
+                let frame =
+                    frame.map(|frame| frame.map(|frame| self.clean(frame)).map_err(BodyError::Source));
                 self.tell_tap(frame.as_ref());
+                if let (Some(counter), Some(Ok(frame))) = (&self.counter, &frame) {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    counter.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+                }
                 Poll::Ready(frame)
             }
             Poll::Pending => {
@@ -155,6 +189,16 @@ impl Watched {
         }
     }
 
+    fn clean(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers);
+            for name in &self.withheld {
+                trailers.remove(name);
+            }
+        }
+        frame
+    }
+
     fn tap(&mut self) -> Tap {
         let tap = self.tap.get_or_insert_default().clone();
         let bound = u64::try_from(TAP_BYTES).unwrap_or(u64::MAX);
@@ -163,13 +207,6 @@ impl Watched {
         }
         tap
     }
-}
-
-fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    if let Some(trailers) = frame.trailers_mut() {
-        strip_trailers(trailers);
-    }
-    frame
 }
 
 // ----------------------------------------------------------------------------------------------------- requests
@@ -231,14 +268,30 @@ impl RequestBody {
         Self::Replay(Replay { memory: Rc::new(RefCell::new(memory)), try_number: 0, given: 0 })
     }
 
+    /// The same, whose trailers do not have these fields. Before it is sent.
+    pub(crate) fn without_trailers(mut self, names: &[HeaderName]) -> Self {
+        match &mut self {
+            Self::Empty | Self::Copied(_) => {}
+            Self::Stream(stream) => stream.0.withheld = names.into(),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.withheld = names.into(),
+        }
+        self
+    }
+
+    /// The same, whose bytes are counted as they come. Before it is sent.
+    pub(crate) fn counted(mut self, counter: &Counter) -> Self {
+        match &mut self {
+            Self::Empty | Self::Copied(_) => {}
+            Self::Stream(stream) => stream.0.counter = Some(counter.clone()),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.counter = Some(counter.clone()),
+        }
+        self
+    }
+
     /// When it will have arrived whole.
     pub(crate) fn end(&self) -> BodyEnd {
         match self {
-            Self::Empty | Self::Copied(_) => {
-                let end = BodyEnd::default();
-                end.reached();
-                end
-            }
+            Self::Empty | Self::Copied(_) => BodyEnd(None),
             Self::Stream(stream) => stream.0.end.clone(),
             Self::Replay(replay) => replay.memory.borrow().source.end.clone(),
         }

@@ -207,7 +207,7 @@ pub(super) async fn open(
         .ok_or_else(|| fail(Reason::NoBackend, "every backend has weight zero"))?;
     let cluster = cluster(worker, plane, backend)?;
     story.to_cluster(&cluster.spec.id);
-    let hash = cluster.spec.table.as_ref().and(cluster.spec.hash.as_ref());
+    let hash = cluster.spec.hash.as_ref().filter(|_| cluster.spec.load_balancer.hashes());
     let wish = Wish { endpoint: None, hash: hash.and_then(|policy| hash_connection(policy, source)) };
     let upstream = dial(&cluster, wish, rule.retry.as_ref(), |endpoint| story.tried(endpoint)).await?;
     Ok((upstream, limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE)))

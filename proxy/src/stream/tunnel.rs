@@ -72,7 +72,7 @@ impl Underway {
     ) -> Self {
         record.tunnelled(status.as_u16());
         let unknown = || connection.worker.shared.unknown(connection.key.direction());
-        let count = StreamCount::start(record.counted().unwrap_or_else(unknown), kind);
+        let count = StreamCount::start(record.counts().unwrap_or_else(unknown), kind);
         Self { record, count }
     }
 

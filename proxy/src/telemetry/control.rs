@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 
-use super::metrics::RefusalLabels;
+use super::metrics::{CertificateLabels, RefusalLabels};
 
 /// Counters and gauges of the control half: what bundles came, and which one runs.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +22,8 @@ pub struct ControlMetrics {
     pub(super) applied: Counter,
     pub(super) identity_rejected: Counter,
     pub(super) identity_expiry: Gauge,
+    pub(super) certificate_rejected: Counter,
+    pub(super) certificate_expiry: Family<CertificateLabels, Gauge>,
     /// Seconds since the epoch at which the running bundle was applied; zero before.
     applied_at: Arc<AtomicU64>,
     /// The same for the last check of the source that reached its end.
@@ -57,6 +59,22 @@ impl ControlMetrics {
         self.checked_at.store(now(), Ordering::Relaxed);
     }
 
+    /// Counts a certificate that policy names and that was not taken.
+    pub(crate) fn certificate_rejected(&self) {
+        self.certificate_rejected.inc();
+    }
+
+    /// Notes when a certificate that policy names ends, in seconds since the epoch.
+    pub(crate) fn certificate_expires(&self, name: &str, not_after: i64) {
+        let labels = CertificateLabels { certificate: name.to_owned() };
+        self.certificate_expiry.get_or_create_owned(&labels).set(not_after);
+    }
+
+    /// Notes that policy does not name a certificate any more.
+    pub(crate) fn certificate_gone(&self, name: &str) {
+        self.certificate_expiry.remove(&CertificateLabels { certificate: name.to_owned() });
+    }
+
     /// Counts a certificate and key that were not taken.
     pub fn identity_rejected(&self) {
         self.identity_rejected.inc();
@@ -68,7 +86,8 @@ impl ControlMetrics {
     }
 }
 
-fn now() -> u64 {
+/// Seconds since the epoch.
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 

@@ -29,6 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
+use super::entrance::{self, Entered, Entrance};
 use super::listener::Key;
 use super::{LocalExecutor, LocalPort, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
@@ -39,7 +40,6 @@ use crate::stream::outbound::Aim;
 use crate::stream::tunnel::Tunnel;
 use crate::stream::wire::{Io, Prefixed};
 use crate::stream::{self, hello};
-use crate::telemetry::Direction;
 use crate::telemetry::metrics::Refusal;
 use crate::{inbound, outbound};
 
@@ -76,7 +76,11 @@ pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) key: Key,
     pub(crate) client: SocketAddr,
+    /// Where the client connected to.
+    pub(crate) local: Option<SocketAddr>,
     peer: Option<Proven>,
+    /// How a caller from outside the mesh came in over TLS.
+    entrance: Option<Entrance>,
     activity: Rc<Activity>,
     /// Where our application made it to, if it was redirected to us.
     pub(crate) destination: Option<SocketAddr>,
@@ -84,10 +88,11 @@ pub(crate) struct Connection {
     tunnel: RefCell<Option<Tunnel>>,
 }
 
-/// A peer's identity, with the certificates that proved it.
+/// What certificates proved, and they.
 #[derive(Debug)]
-struct Proven {
-    id: SpiffeId,
+pub(super) struct Proven {
+    /// The identity in the mesh; a caller from outside has none.
+    id: Option<SpiffeId>,
     chain: Vec<CertificateDer<'static>>,
     /// Seconds since the epoch.
     not_after: i64,
@@ -95,27 +100,63 @@ struct Proven {
     checked: Cell<(u64, u64)>,
 }
 
+impl Proven {
+    /// `not_after` is in seconds since the epoch.
+    pub(super) fn new(id: Option<SpiffeId>, chain: Vec<CertificateDer<'static>>, not_after: i64) -> Self {
+        // Never equal to a real pair: the first request checks once more, in case policy changed during the handshake.
+        Self { id, chain, not_after, checked: Cell::new((0, 0)) }
+    }
+}
+
 impl Connection {
     /// The peer's identity, if mutual TLS proved one.
     pub(crate) fn identity(&self) -> Option<&SpiffeId> {
-        self.peer.as_ref().map(|peer| &peer.id)
+        self.peer.as_ref().and_then(|peer| peer.id.as_ref())
     }
 
-    /// Whether the peer's certificates still lead to an anchor of its trust domain. Checked again once per plane
-    /// and denylist.
+    /// Whether the caller is outside the mesh.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        matches!(self.key, Key::Listener(_))
+    }
+
+    /// The scheme of URIs over it.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.peer.is_some() || self.entrance.is_some() { "https" } else { "http" }
+    }
+
+    /// The listener that its server name chose, where it is TLS from outside.
+    pub(crate) fn listener(&self) -> Option<&str> {
+        self.entrance.as_ref().map(|entrance| entrance.listener.as_str())
+    }
+
+    /// The server name that a caller from outside asked for.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.entrance.as_ref()?.server_name.as_deref()
+    }
+
+    /// The certificates that the caller presented.
+    pub(super) fn presented(&self) -> Option<&[CertificateDer<'static>]> {
+        self.peer.as_ref().map(|peer| peer.chain.as_slice())
+    }
+
+    /// Whether the peer's certificates still lead to an anchor of its trust domain, or are what the listener asks for.
+    /// Checked again once per plane and denylist.
     pub(crate) fn is_trusted(&self, plane: &Plane) -> bool {
         let Some(peer) = &self.peer else {
-            return true;
+            return plane.admits(self);
         };
         let shared = &self.worker.shared;
         let now = (plane.number, shared.denylists.load(Ordering::Acquire));
         if peer.checked.get() == now {
             return true;
         }
-        let trusted = peer.chain.split_first().is_some_and(|(leaf, intermediates)| {
-            let trust = &plane.snapshot.trust;
-            trust.verify_client(&shared.deny, leaf, intermediates, UnixTime::now()).is_ok()
-        });
+        let is_peer = || {
+            peer.chain.split_first().is_some_and(|(leaf, intermediates)| {
+                let trust = &plane.snapshot.trust;
+                trust.verify_client(&shared.deny, leaf, intermediates, UnixTime::now()).is_ok()
+            })
+        };
+        let trusted = (peer.id.is_none() || is_peer()) && plane.admits(self);
         if trusted {
             peer.checked.set(now);
         }
@@ -138,7 +179,7 @@ impl Connection {
     fn idle_limit(&self) -> Duration {
         match self.key {
             Key::Outbound | Key::LocalPort(_) => APPLICATION_IDLE_LIMIT,
-            Key::Inbound(_) => PEER_IDLE_LIMIT,
+            Key::Inbound(_) | Key::Listener(_) => PEER_IDLE_LIMIT,
         }
     }
 
@@ -146,7 +187,7 @@ impl Connection {
     pub(crate) fn local_port(&self) -> Option<&LocalPort> {
         match self.key {
             Key::LocalPort(number) => self.worker.shared.local_port(number),
-            Key::Inbound(_) | Key::Outbound => None,
+            Key::Inbound(_) | Key::Outbound | Key::Listener(_) => None,
         }
     }
 
@@ -186,6 +227,14 @@ struct Activity {
 /// One request of a connection.
 #[derive(Debug)]
 pub(crate) struct Busy(Rc<Activity>);
+
+#[cfg(test)]
+impl Busy {
+    /// A request of no connection.
+    pub(crate) fn of_nobody() -> Self {
+        Self(Rc::new(Activity::new(Instant::now())))
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -314,22 +363,37 @@ async fn begin(
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let activity = Rc::new(Activity::new(Instant::now()));
+    let local = stream.local_addr().ok();
     let destination = match key {
         Key::Outbound => stream::outbound::original_destination(worker, &stream),
-        Key::LocalPort(_) | Key::Inbound(_) => None,
+        Key::LocalPort(_) | Key::Inbound(_) | Key::Listener(_) => None,
     };
-    let connection = |peer| Connection {
+    let made = |entrance, peer| Connection {
         worker: Rc::clone(worker),
         key,
         client,
+        local,
         peer,
+        entrance,
         activity: Rc::clone(&activity),
         destination,
         tunnel: RefCell::default(),
     };
-    let Key::Inbound(number) = key else {
-        let aim = stream::outbound::recognise(worker, key, &stream, destination).await;
-        return Ok((connection(None), aim.map_or(Spoken::Http, Spoken::ForService), Io::Plain(stream)));
+    let connection = |peer| made(None, peer);
+    let number = match key {
+        Key::Inbound(number) => number,
+        Key::Outbound | Key::LocalPort(_) => {
+            let aim = stream::outbound::recognise(worker, key, &stream, destination).await;
+            return Ok((connection(None), aim.map_or(Spoken::Http, Spoken::ForService), Io::Plain(stream)));
+        }
+        Key::Listener(port) => {
+            let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
+            let (connection, io) = match entrance::enter(&plane, port, stream, client).await? {
+                Entered::Clear(stream) => (connection(None), Io::Plain(stream)),
+                Entered::Tls(stream, entrance, peer) => (made(Some(entrance), peer), Io::tls(*stream)),
+            };
+            return Ok((connection, Spoken::Http, io));
+        }
     };
     let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
     let port = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get();
@@ -344,14 +408,19 @@ async fn begin(
         (PeerTls::Permissive, _) => is_of_sidecar(worker, &stream).await,
     };
     if !takes_tls {
+        if port.tls == PeerTls::Permissive {
+            worker.shared.clear_text.came(number, client.ip());
+        }
         return Ok((connection(None), spoken, Io::Plain(stream)));
     }
     let config = config.clone().ok_or(Refusal::NoPolicy)?;
+    // Before the handshake: what comes in between counts as not looked at.
+    let against = (plane.number, worker.shared.denylists.load(Ordering::Acquire));
     let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| {
         tracing::info!(%client, error = %chain(&error), "a TLS handshake failed");
         Refusal::Handshake
     })?;
-    let peer = prove(&stream).ok_or(Refusal::Handshake)?;
+    let peer = prove(&stream, against).ok_or(Refusal::Handshake)?;
     Ok((connection(Some(peer)), spoken, Io::tls(stream)))
 }
 
@@ -372,13 +441,14 @@ async fn is_of_sidecar(worker: &Worker, stream: &TcpStream) -> bool {
     is_of_sidecar.unwrap_or(false)
 }
 
-/// Who the handshake proved the peer to be.
-fn prove(stream: &tokio_rustls::server::TlsStream<TcpStream>) -> Option<Proven> {
+/// Who the handshake proved the peer to be, against this plane and denylist.
+fn prove(stream: &tokio_rustls::server::TlsStream<TcpStream>, against: (u64, u64)) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
     let Leaf { id, not_after, .. } = Leaf::read(chain.first()?).ok()?;
-    // Never equal to a real pair: the first request checks once more, in case policy changed during the handshake.
-    Some(Proven { id, chain, not_after, checked: Cell::new((0, 0)) })
+    let proven = Proven::new(Some(id), chain, not_after);
+    proven.checked.set(against);
+    Some(proven)
 }
 
 // ------------------------------------------------------------------------------------------------------ serving
@@ -422,12 +492,16 @@ async fn serve_http1(connection: Rc<Connection>, transport: Transport) -> hyper:
 
 async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
     let service = service(&connection);
+    // Peers are few and known. Whoever is outside is not: what all its streams together may hold is bounded more tightly
+    // (Envoy, edge best practices).
+    let (streams, stream_window, window) =
+        if connection.is_from_outside() { (100, 64 * 1024, 1 << 20) } else { (200, 1 << 20, 4 << 20) };
     let served = http2::Builder::new(LocalExecutor)
         .timer(TokioTimer::new())
-        .max_concurrent_streams(200)
+        .max_concurrent_streams(streams)
         .max_header_list_size(u32::from(MAX_HEAD_BYTES))
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(window)
         .max_send_buf_size(256 * 1024)
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(256)
@@ -453,7 +527,9 @@ fn service(
         let connection = Rc::clone(&connection);
         async move {
             Ok(match connection.key {
-                Key::Outbound | Key::LocalPort(_) => outbound::serve(&connection, request).await,
+                Key::Outbound | Key::LocalPort(_) | Key::Listener(_) => {
+                    outbound::serve(&connection, request).await
+                }
                 Key::Inbound(port) => inbound::serve(&connection, port, request).await,
             })
         }
@@ -529,22 +605,31 @@ fn after_change(connection: &Connection, signal: Signal) -> Change {
     if signal.drain {
         return Change::End;
     }
-    let Key::Inbound(number) = connection.key else {
+    if connection.key == Key::Outbound {
         return Change::None;
-    };
+    }
     let Some(plane) = connection.worker.shared.plane.load_full() else {
         return Change::None;
     };
+    if let Key::Listener(port) = connection.key
+        && !plane.still_listens(port, connection.listener())
+    {
+        return Change::End;
+    }
     if !connection.is_trusted(&plane) {
+        if connection.peer.is_none() {
+            return Change::End;
+        }
         connection.worker.shared.metrics.refused(Refusal::TrustRevoked);
         return Change::Cut;
     }
+    let Key::Inbound(number) = connection.key else {
+        return Change::None;
+    };
     let port = plane.snapshot.engine.inbound(number);
-    match (port.map(|port| port.get().tls), connection.key.direction()) {
-        (None, Direction::Inbound) => Change::End,
-        (Some(PeerTls::Strict), _) if connection.identity().is_none() => Change::End,
-        (None | Some(_), _) => Change::None,
-    }
+    let serves =
+        port.is_some_and(|port| port.get().tls != PeerTls::Strict || connection.identity().is_some());
+    if serves { Change::None } else { Change::End }
 }
 
 // ---------------------------------------------------------------------------------------------------- transport

@@ -31,13 +31,15 @@ pub(crate) enum Key {
     LocalPort(u16),
     /// Peers call the port of this number in the bundle.
     Inbound(u16),
+    /// Callers outside the mesh call the port of this number, which listeners of the bundle share.
+    Listener(u16),
 }
 
 impl Key {
     pub(crate) const fn direction(self) -> Direction {
         match self {
             Self::Outbound | Self::LocalPort(_) => Direction::Outbound,
-            Self::Inbound(_) => Direction::Inbound,
+            Self::Inbound(_) | Self::Listener(_) => Direction::Inbound,
         }
     }
 }
@@ -77,6 +79,39 @@ impl FromStr for Override {
     }
 }
 
+/// An address given on the command line for the listeners of one port of a gateway, in place of that port on all
+/// addresses. One for a port that the bundle does not have means nothing: it may be of a bundle to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerOverride {
+    /// The port in the bundle.
+    pub port: u16,
+    /// The address.
+    pub address: SocketAddr,
+}
+
+/// Why a text is not `PORT=IP:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOverrideError(String);
+
+impl fmt::Display for ListenerOverrideError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a listener's port and an address, such as `443=127.0.0.1:8443`", self.0)
+    }
+}
+
+impl std::error::Error for ListenerOverrideError {}
+
+impl FromStr for ListenerOverride {
+    type Err = ListenerOverrideError;
+
+    fn from_str(text: &str) -> Result<Self, ListenerOverrideError> {
+        let parts = text.split_once('=').and_then(|(port, address)| {
+            Some(Self { port: port.parse().ok()?, address: address.parse().ok()? })
+        });
+        parts.ok_or_else(|| ListenerOverrideError(text.to_owned()))
+    }
+}
+
 /// The address that the command line gives for a port, if it does.
 pub(super) fn find_override(
     overrides: &[Override],
@@ -100,16 +135,25 @@ pub(super) fn find_override(
     Ok(overrides.iter().find(fits).map(|given| given.address))
 }
 
-/// Where the inbound ports of a body listen: on all IPv4 addresses, unless the command line says otherwise.
-pub(super) fn wanted(body: &Body, overrides: &[Override]) -> Result<BTreeMap<Key, SocketAddr>, ApplyError> {
-    body.inbound
-        .iter()
-        .map(|port| {
-            let given = find_override(overrides, body, &port.name)?;
-            let address = given.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, port.port).into());
-            Ok((Key::Inbound(port.port), address))
-        })
-        .collect()
+/// Where the inbound ports and the listeners of a body listen: on all IPv4 addresses, unless the command line says
+/// otherwise.
+pub(super) fn wanted(
+    body: &Body,
+    overrides: &[Override],
+    listeners: &[ListenerOverride],
+) -> Result<BTreeMap<Key, SocketAddr>, ApplyError> {
+    let mut wanted = BTreeMap::new();
+    for port in &body.inbound {
+        let given = find_override(overrides, body, &port.name)?;
+        let address = given.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, port.port).into());
+        wanted.insert(Key::Inbound(port.port), address);
+    }
+    for port in body.listeners.iter().map(|listener| listener.frontend.port) {
+        let given = listeners.iter().find(|given| given.port == port).map(|given| given.address);
+        let address = given.unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, port).into());
+        wanted.insert(Key::Listener(port), address);
+    }
+    Ok(wanted)
 }
 
 /// Whether an address is ours alone.

@@ -10,6 +10,8 @@
 pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
+pub(crate) mod entrance;
+mod describe;
 mod local_port;
 #[cfg(test)]
 mod tests;
@@ -17,6 +19,7 @@ mod tests;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,15 +33,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weft_bundle::release::Denylist;
 
 use self::listener::{Key, Sharing, bind};
-pub use self::listener::{Override, OverrideError};
+pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, OverrideError};
 pub use self::local_port::{LocalPort, LocalPortError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+pub use crate::cluster::place::{Here, Label, LabelError, Place, PlaceError};
+use crate::discovery::Feeds;
+pub use crate::discovery::{DnsOptions, NameServer, NameServerError};
+use crate::identity::certificates::Certificates;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
+use crate::telemetry::clear::ClearText;
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
 use crate::telemetry::record::InFlight;
+use crate::tokens::TokenCache;
 
 /// How often a worker looks for connections that nobody uses.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -50,10 +59,18 @@ pub struct Options {
     pub workers: usize,
     /// Where ports listen instead of on all addresses, as `[NAME=]ADDR`.
     pub inbound: Vec<Override>,
+    /// Where listeners for callers outside the mesh are instead of on all addresses, as `PORT=ADDR`.
+    pub listeners: Vec<ListenerOverride>,
     /// Where the application is instead of where the bundle says, as `[NAME=]ADDR`.
     pub application: Vec<Override>,
     /// Where our application finds other services.
     pub outbound: Option<SocketAddr>,
+    /// The directory of the certificates that policy names.
+    pub certificates: Option<PathBuf>,
+    /// Where we are, for policy that prefers near endpoints.
+    pub here: Here,
+    /// Where names of endpoints are looked up.
+    pub dns: DnsOptions,
     /// Local ports of single services.
     pub local_ports: Vec<LocalPort>,
 }
@@ -64,10 +81,15 @@ pub(crate) struct Shared {
     pub(crate) plane: ArcSwapOption<Plane>,
     pub(crate) identity: Arc<IdentityStore>,
     pub(crate) deny: Arc<DenyStore>,
+    pub(crate) certificates: Arc<Certificates>,
     /// How many denylists there were.
     pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) clear_text: ClearText,
+    /// Where endpoints come from that the bundle does not list.
+    pub(crate) feeds: Feeds,
+    pub(crate) here: Arc<Here>,
     /// Requests that name no service we know.
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
@@ -79,18 +101,27 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(metrics: Arc<Metrics>, local_ports: Vec<LocalPort>) -> Self {
+    fn new(
+        metrics: Arc<Metrics>,
+        certificates: Certificates,
+        feeds: Feeds,
+        Options { here, local_ports, .. }: &Options,
+    ) -> Self {
         let unknown = [Direction::Inbound, Direction::Outbound].map(|way| metrics.service(way, "unknown"));
         let hop = format!("{:016x}", fastrand::u64(..));
         Self {
             plane: ArcSwapOption::empty(),
             identity: Arc::default(),
             deny: Arc::default(),
+            certificates: Arc::new(certificates),
             denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
+            clear_text: ClearText::default(),
+            feeds,
+            here: Arc::new(here.clone()),
             unknown,
-            local_ports,
+            local_ports: local_ports.clone(),
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
             draining: AtomicBool::new(false),
@@ -134,6 +165,8 @@ pub(crate) struct Signal {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clusters: Clusters,
+    /// What was verified of callers' tokens.
+    pub(crate) tokens: TokenCache,
     signals: [watch::Sender<Signal>; 2],
     listeners: RefCell<HashMap<Key, oneshot::Sender<()>>>,
 }
@@ -257,6 +290,7 @@ fn run(
         let worker = Rc::new(Worker {
             shared,
             clusters: Clusters::new(asks),
+            tokens: TokenCache::default(),
             signals: [watch::Sender::default(), watch::Sender::default()],
             listeners: RefCell::default(),
         });
@@ -298,7 +332,10 @@ impl DataPlane {
     /// # Errors
     /// A thread cannot be started, or the outbound address not be listened on.
     pub fn start(options: Options, metrics: Arc<Metrics>) -> Result<Self, StartError> {
-        let shared = Arc::new(Shared::new(metrics, options.local_ports.clone()));
+        let certificates = Certificates::new(options.certificates.clone(), Arc::clone(&metrics));
+        let feeds = Feeds::new(options.dns.clone());
+        let shared = Arc::new(Shared::new(metrics, certificates, feeds, &options));
+        shared.certificates.watch().map_err(StartError::Thread)?;
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..options.workers.max(1) {
             let (commands, receiver) = mpsc::unbounded_channel();
@@ -346,7 +383,7 @@ impl DataPlane {
             return Err(ApplyError::Stopped);
         }
         self.check_identity(&snapshot, self.shared.identity.current().as_deref())?;
-        let wanted = listener::wanted(snapshot.body(), &self.options.inbound)?;
+        let wanted = listener::wanted(snapshot.body(), &self.options.inbound, &self.options.listeners)?;
         let mut listening = self.listening();
         let mut bound = Vec::new();
         for (&key, &address) in &wanted {
@@ -428,6 +465,11 @@ impl DataPlane {
         self.listening().get(&Key::Inbound(port)).map(|bound| bound.actual)
     }
 
+    /// Where the listeners of that port of the bundle are.
+    pub fn listener_address(&self, port: u16) -> Option<SocketAddr> {
+        self.listening().get(&Key::Listener(port)).map(|bound| bound.actual)
+    }
+
     /// Where our application finds other services.
     pub fn outbound_address(&self) -> Option<SocketAddr> {
         self.listening().get(&Key::Outbound).map(|bound| bound.actual)
@@ -461,6 +503,11 @@ impl DataPlane {
             json!({"name": port.name, "port": port.port, "listens": listens, "tls": port.tls,
                 "protocol": port.protocol, "application": port.application})
         });
+        let listeners = body.listeners.iter().map(|listener| {
+            let port = listener.frontend.port;
+            json!({"name": listener.name, "port": port, "listens": self.listener_address(port),
+                "hosts": listener.frontend.hosts, "tls": listener.tls.is_some(), "protocol": listener.frontend.protocol})
+        });
         let outbound = body.outbound.iter().map(
             |frontend| json!({"service": frontend.service, "port": frontend.port, "hosts": frontend.hosts}),
         );
@@ -468,7 +515,8 @@ impl DataPlane {
             "bundle": {
                 "mesh": body.mesh, "service": body.service, "identity": body.identity,
                 "sequence": generation.sequence, "digest": generation.digest, "stale": generation.stale,
-                "inbound": inbound.collect::<Vec<_>>(), "outbound": outbound.collect::<Vec<_>>(),
+                "inbound": inbound.collect::<Vec<_>>(), "listeners": listeners.collect::<Vec<_>>(),
+                "outbound": outbound.collect::<Vec<_>>(),
             },
             "certificate": identity.map(|identity| json!({"identity": identity.id(), "not_after": identity.not_after()})),
             "outbound_listens": self.outbound_address(),
@@ -479,12 +527,13 @@ impl DataPlane {
     pub fn describe_clusters(&self) -> serde_json::Value {
         let plane = self.shared.plane.load_full();
         let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
-            let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let metrics = &spec.metrics;
             let (requests, pending) = spec.circuit.in_flight();
-            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+            let members = &spec.members;
+            let facts = json!({"endpoints": members.describe(), "tiers": members.describe_tiers(),
+                "discovery": members.describe_discovery(), "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>(), "unwell": spec.health.unwell().collect::<Vec<_>>()});
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health().out(), "unwell": spec.health().unwell()});
             (spec.id.clone(), facts)
         });
         clusters
@@ -539,6 +588,7 @@ impl DataPlane {
             // A worker that panicked has said so on standard error.
             let _ = thread.join();
         }
+        self.shared.feeds.stop();
     }
 
     fn check_identity(&self, snapshot: &Snapshot, identity: Option<&Identity>) -> Result<(), ApplyError> {
@@ -606,8 +656,10 @@ impl DataPlane {
 /// # Errors
 /// Anything that makes the snapshot unusable, whatever the machine.
 pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
-    let shared = Shared::new(Arc::new(Metrics::new()), Vec::new());
-    listener::wanted(snapshot.body(), &[])?;
+    let metrics = Arc::new(Metrics::new());
+    let shared =
+        Shared::new(Arc::clone(&metrics), Certificates::unread(metrics), Feeds::idle(), &Options::default());
+    listener::wanted(snapshot.body(), &[], &[])?;
     Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }
 

@@ -7,23 +7,24 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use weft_bundle::body::{
-    Cluster, ConnectionSettings, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, Protocol,
-    RetryBudget, UpstreamTls,
+    self, Cluster, ConnectionSettings, InboundPort, LoadBalancer, PeerTls, Protocol, RetryBudget,
+    TerminatedTls, UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
 use weft_bundle::feature::Feature;
 
 use super::Shared;
+use super::connection::Connection;
+use super::entrance::Speaks;
 use super::listener::{Override, find_override};
-use crate::cluster::hash::Table;
 use crate::cluster::limits::Circuit;
-use crate::cluster::outliers::Health;
-use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
+use crate::cluster::members::{EndpointSpec, Members, Recipe};
+use crate::cluster::{ClusterSpec, Keep};
 use crate::identity;
+use crate::identity::listener::{ListenerTls, Means};
 use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
 use crate::stream;
-use crate::telemetry::cluster::ClusterMetrics;
 use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
@@ -39,14 +40,24 @@ pub(crate) struct Plane {
     clusters: HashMap<String, Arc<ClusterSpec>>,
     /// By number.
     inbound: HashMap<u16, InboundPlane>,
-    /// In the body's order.
+    /// Outbound ones, then listeners, in the body's order.
     frontends: Vec<Arc<ServiceMetrics>>,
+    /// TLS of the listeners that end it, by their name.
+    listeners: HashMap<String, ListenerPlane>,
     /// Grows with each plane.
     pub(crate) number: u64,
     /// Absent if no HTTP port takes TLS.
     pub(crate) server_tls: Option<Arc<ServerConfig>>,
     /// The same of opaque ports.
     pub(crate) stream_tls: Option<Arc<ServerConfig>>,
+}
+
+/// What a listener that ends TLS needs besides policy.
+#[derive(Debug)]
+struct ListenerPlane {
+    /// Everything it was made from.
+    section: Vec<u8>,
+    tls: Arc<ListenerTls>,
 }
 
 /// What an inbound port needs besides policy.
@@ -85,7 +96,19 @@ impl Plane {
             .outbound
             .iter()
             .map(|frontend| shared.metrics.service(Direction::Outbound, &frontend.service))
+            .chain(
+                body.listeners
+                    .iter()
+                    .map(|listener| shared.metrics.service(Direction::Inbound, &listener.frontend.service)),
+            )
             .collect();
+        let listeners = body.listeners.iter().filter_map(|listener| match &listener.tls {
+            Some(body::ListenerTls::Terminate(tls)) => {
+                Some(maker.listener(&listener.name, tls).map(|made| (listener.name.clone(), made)))
+            }
+            Some(body::ListenerTls::Passthrough) | None => None,
+        });
+        let listeners = listeners.collect::<Result<_, ApplyError>>()?;
         let server_tls = |is_http: bool| {
             let mut ports = body.inbound.iter().filter(|port| port.protocol.is_http() == is_http);
             let offers = if is_http { &identity::HTTP[..] } else { &[stream::ALPN][..] };
@@ -94,7 +117,7 @@ impl Plane {
         };
         let (server_tls, stream_tls) = (server_tls(true), server_tls(false));
         let number = previous.map_or(1, |previous| previous.number + 1);
-        Ok(Self { number, clusters, inbound, frontends, server_tls, stream_tls, snapshot })
+        Ok(Self { number, clusters, inbound, frontends, listeners, server_tls, stream_tls, snapshot })
     }
 
     /// The spec that a cluster id of the body stands for.
@@ -117,10 +140,43 @@ impl Plane {
         self.frontends.get(frontend.index())
     }
 
+    /// How the listener of that name ends TLS; none if it does not.
+    pub(super) fn listener(&self, name: &str) -> Option<&Arc<ListenerTls>> {
+        self.listeners.get(name).map(|listener| &listener.tls)
+    }
+
+    /// What the listeners of a port speak; none if there are none.
+    pub(super) fn speaks(&self, port: u16) -> Option<Speaks> {
+        let body = self.snapshot.body();
+        let mut here = body.listeners.iter().filter(|listener| listener.frontend.port == port).peekable();
+        here.peek()?;
+        Some(if here.any(|listener| listener.tls.is_some()) { Speaks::Tls } else { Speaks::Clear })
+    }
+
+    /// Whether a caller from outside could connect as it did: to that port, and over TLS to that listener.
+    pub(super) fn still_listens(&self, port: u16, listener: Option<&str>) -> bool {
+        match listener {
+            Some(name) => self.listener(name).is_some(),
+            None => self.speaks(port) == Some(Speaks::Clear),
+        }
+    }
+
+    /// Whether the listener that a caller from outside came in by is still there and would let its certificates, or the
+    /// lack of them, pass now. Anybody else is not stopped here.
+    pub(crate) fn admits(&self, connection: &Connection) -> bool {
+        let Some(name) = connection.listener() else { return true };
+        self.listener(name).is_some_and(|tls| {
+            // Whoever came in as a peer stays one, and nobody becomes one without another handshake.
+            (connection.identity().is_none() || tls.proves_identities()) && tls.admits(connection.presented())
+        })
+    }
+
     /// Names of the inbound ports, and where their application is.
     pub(super) fn applications(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.inbound.values().flat_map(|port| {
-            port.application.endpoints.iter().map(|endpoint| (port.name.as_str(), endpoint.address))
+            let set = port.application.members.current();
+            let addresses: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.address).collect();
+            addresses.into_iter().map(|address| (port.name.as_str(), address))
         })
     }
 
@@ -137,7 +193,27 @@ struct Maker<'a> {
 }
 
 impl Maker<'_> {
+    /// TLS of a listener; what it was before if it was made from the same.
+    fn listener(&self, name: &str, tls: &TerminatedTls) -> Result<ListenerPlane, ApplyError> {
+        let by_mesh = tls.clients.as_ref().is_some_and(|clients| clients.anchors.is_empty());
+        let section = section(&(tls, by_mesh.then_some(&self.snapshot.body().trust_anchors)))?;
+        let before = self.previous.and_then(|previous| previous.listeners.get(name));
+        if let Some(before) = before.filter(|before| before.section == section) {
+            return Ok(ListenerPlane { section, tls: Arc::clone(&before.tls) });
+        }
+        let Shared { deny, identity, certificates, .. } = self.shared;
+        let means = Means { trust: &self.snapshot.trust, deny, identity, certificates };
+        let made = ListenerTls::new(tls, means)
+            .map_err(|why| ApplyError::Listener { listener: name.to_owned(), why })?;
+        Ok(ListenerPlane { section, tls: Arc::new(made) })
+    }
+
     fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
+        let section = self.section(cluster)?;
+        let previous = self.previous.and_then(|previous| previous.clusters.get(id));
+        if let Some(kept) = previous.filter(|spec| spec.section == section) {
+            return Ok(Arc::clone(kept));
+        }
         let tls = match &cluster.tls {
             UpstreamTls::Off => None,
             UpstreamTls::Server(_) => {
@@ -150,21 +226,19 @@ impl Maker<'_> {
                 ids,
             )),
         };
-        let endpoint = |endpoint: &Endpoint| EndpointSpec {
-            address: SocketAddr::new(endpoint.address, endpoint.port),
-            weight: endpoint.weight,
-        };
-        let endpoints: Vec<_> = cluster.endpoints.iter().map(endpoint).collect();
         let metrics = self.shared.metrics.cluster(id);
-        Ok(self.kept_or(ClusterSpec {
+        let members =
+            Members::new(self.recipe(id, cluster)?, previous.map(|spec| spec.health()), Instant::now());
+        if cluster.health_check.is_none() {
+            members.health.forget_answers();
+        }
+        Ok(Arc::new(ClusterSpec {
             id: id.to_owned(),
-            section: self.section(cluster)?,
+            section,
             tls,
-            health: self.health(id, cluster.outliers, &endpoints, &metrics),
-            endpoints,
+            members,
             load_balancer: cluster.load_balancer,
             hash: cluster.hash.clone(),
-            table: None,
             connect_timeout: cluster.connect_timeout.get(),
             keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
             keepalive: cluster.connection.keepalive,
@@ -179,18 +253,25 @@ impl Maker<'_> {
         }))
     }
 
-    /// The health of some endpoints; that of addresses which the cluster had before goes on.
-    fn health(
-        &self,
-        id: &str,
-        outliers: Option<Outliers>,
-        endpoints: &[EndpointSpec],
-        metrics: &Arc<ClusterMetrics>,
-    ) -> Arc<Health> {
-        let previous = self.previous.and_then(|previous| previous.clusters.get(id));
-        let previous = previous.map(|spec| &*spec.health);
-        let addresses = endpoints.iter().map(|endpoint| endpoint.address);
-        Health::new(outliers, addresses, previous, Arc::clone(metrics), Instant::now())
+    /// What the cluster's endpoints follow from.
+    fn recipe(&self, id: &str, cluster: &Cluster) -> Result<Recipe, ApplyError> {
+        let feed = |discovery| self.shared.feeds.of(discovery).map_err(ApplyError::Discovery);
+        let discovery = match &cluster.discovery {
+            Some(discovery) => feed(discovery)?.map(|feed| (discovery.clone(), feed)),
+            None => None,
+        };
+        Ok(Recipe {
+            cluster: id.to_owned(),
+            fixed: cluster.endpoints.iter().map(EndpointSpec::from).collect(),
+            discovery,
+            port: cluster.port,
+            locality: cluster.locality.clone(),
+            here: Arc::clone(&self.shared.here),
+            load_balancer: cluster.load_balancer,
+            table_size: cluster.hash.as_ref().and_then(|hash| hash.size),
+            outliers: cluster.outliers,
+            metrics: self.shared.metrics.cluster(id),
+        })
     }
 
     /// What the cluster's connections depend on: its own section, who we are, and, with TLS, whom we believe.
@@ -218,16 +299,32 @@ impl Maker<'_> {
             })?,
         };
         let id = format!("application/{}", port.name);
+        let section = section(&(address, port.protocol, port.limits))?;
+        let previous = self.previous.and_then(|previous| {
+            previous.inbound.values().map(|port| &port.application).find(|application| application.id == id)
+        });
+        if let Some(kept) = previous.filter(|spec| spec.section == section) {
+            return Ok(Arc::clone(kept));
+        }
         let metrics = self.shared.metrics.cluster(&id);
-        let endpoints = vec![EndpointSpec { address, weight: 1 }];
-        Ok(self.kept_or(ClusterSpec {
-            section: section(&(address, port.protocol, port.limits))?,
+        let recipe = Recipe {
+            cluster: id.clone(),
+            fixed: vec![EndpointSpec::fixed(address, 1)],
+            discovery: None,
+            port: address.port(),
+            locality: None,
+            here: Arc::default(),
+            load_balancer: LoadBalancer::Random,
+            table_size: None,
+            outliers: None,
+            metrics: Arc::clone(&metrics),
+        };
+        Ok(Arc::new(ClusterSpec {
+            section,
             tls: None,
-            health: self.health(&id, None, &endpoints, &metrics),
-            endpoints,
+            members: Members::new(recipe, None, Instant::now()),
             load_balancer: LoadBalancer::Random,
             hash: None,
-            table: None,
             connect_timeout: APPLICATION_CONNECT,
             keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
             keepalive: None,
@@ -241,22 +338,6 @@ impl Maker<'_> {
             metrics,
             id,
         }))
-    }
-
-    /// The old spec if it was made from the same, so that workers keep what they built on it.
-    fn kept_or(&self, spec: ClusterSpec) -> Arc<ClusterSpec> {
-        let old = self.previous.and_then(|previous| previous.cluster(&spec));
-        match old {
-            Some(old) if old.section == spec.section => Arc::clone(old),
-            Some(_) | None => {
-                let size = spec.hash.as_ref().and_then(|hash| hash.size);
-                let table = Table::new(spec.load_balancer, size, &spec.endpoints);
-                if spec.check.is_none() {
-                    spec.health.forget_answers();
-                }
-                Arc::new(ClusterSpec { table, ..spec })
-            }
-        }
     }
 }
 

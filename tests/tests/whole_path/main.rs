@@ -24,6 +24,8 @@ mod access;
 mod reload;
 mod protection;
 mod traffic;
+mod tokens;
+mod telemetry;
 mod update_styles;
 mod events;
 mod keys;

@@ -18,7 +18,7 @@ use crate::dialect::jwks::KeySet;
 use crate::dialect::weft::{self, KeySource, TargetKind, TargetRef, TokenSource};
 use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{AccessTarget, GatewayIndex, KeyExpiry, Mesh, ServiceIndex, TokenPolicy};
-use crate::yaml::{INVALID_VALUE, Spanned};
+use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 /// Adds all issuers.
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
@@ -168,6 +168,7 @@ fn request_authentication(
     } else {
         workloads.select(context, document, mesh, Reach::of(mesh, document), spec.selector.as_ref())
     };
+    let permission = Spanned::new("permission".to_owned(), spec.span);
     let (mut providers, mut expiries) = (Vec::new(), Vec::new());
     for (number, rule) in spec.jwt_rules.iter().enumerate() {
         // Without keys or issuer it was reported while reading.
@@ -187,7 +188,8 @@ fn request_authentication(
             forward: rule.forward_original_token.is_some_and(|forward| forward.value),
             payload_header: rule.output_payload_to_header.as_ref().map(|name| name.to_ascii_lowercase()),
             claim_headers: claims.collect(),
-            space_delimited_claims: sorted(&rule.space_delimited_claims),
+            // Istio always reads these two so (istio/api#3547); `scope` is one everywhere.
+            space_delimited_claims: sorted(rule.space_delimited_claims.iter().chain([&permission])),
         };
         providers.push((format!("{}/{}/{number}", document.namespace(), document.name()), made));
     }
@@ -268,6 +270,30 @@ pub(super) fn source(
         parts.push(any(condition.values.iter().map(is).collect()));
     }
     Some(all(parts))
+}
+
+/// Reports an expression about tokens where a target reads none.
+pub(super) fn check_read(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    span: Span,
+    targets: &[AccessTarget],
+    mesh: &Mesh,
+) {
+    let reads = |target: &&AccessTarget| {
+        mesh.tokens
+            .iter()
+            .any(|policy| !policy.providers.is_empty() && policy.services.contains(&target.service))
+    };
+    if let Some(target) = targets.iter().find(|target| !reads(target)) {
+        let service = mesh.service(target.service);
+        let message = format!("`{}` reads no tokens, so nothing is known of any", service.id());
+        let finding = Diagnostic::error("unknown-reference", message)
+            .object(document.object())
+            .at(span)
+            .help(format!("add `{}` to the `targetRefs` of a TokenProvider", service.id()));
+        context.report(finding);
+    }
 }
 
 fn not_read(

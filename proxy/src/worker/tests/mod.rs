@@ -1,6 +1,8 @@
 //! The whole data plane in one process: a client, the proxy, an upstream.
 
 mod tls;
+mod tokens;
+mod telemetry;
 mod routing;
 mod bodies;
 mod retry;
@@ -11,6 +13,8 @@ mod checks;
 mod connections;
 mod faults;
 mod framing;
+mod gateway;
+mod gateway_tls;
 mod hashing;
 mod limits;
 mod streams;
