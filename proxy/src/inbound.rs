@@ -145,6 +145,7 @@ async fn walk(
         number,
         destination: None,
         request: Some(Box::new((target.clone(), head.clone()))),
+        token: admitted.verified(),
     });
     fields::strip_request(&mut head.headers);
     admitted.pass_on(&mut head.headers, &mut target);
