@@ -29,7 +29,7 @@ const MAX_TOKENS: usize = 1024;
 const MAX_BYTES: usize = 1 << 20;
 
 /// What reading its token makes of a request that may go on to access policy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Admitted<'r> {
     /// None where nobody reads tokens.
     reader: Option<&'r TokenReader>,
@@ -49,7 +49,7 @@ pub(crate) fn admit<'r>(
     metrics: &ServiceMetrics,
     record: &mut Record,
 ) -> Result<Admitted<'r>, Refusal> {
-    let Some(reader) = reader else { return Ok(Admitted { reader: None, bearer: None }) };
+    let Some(reader) = reader else { return Ok(Admitted::default()) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = i64::try_from(now).unwrap_or(i64::MAX);
     match reader.judge(&target.request(head), Some(now), &Remembering { cache, now }) {

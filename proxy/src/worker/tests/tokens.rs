@@ -9,8 +9,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::gateway;
 use crate::testing::{
-    Client, Got, Reply, Speaks, full, origin, plane_with, reply, serves, snapshot, until, upstream,
+    Client, Got, Reply, Speaks, forward_to, full, origin, plane_with, reply, serves, snapshot, until,
+    upstream,
 };
 use crate::worker::DataPlane;
 
@@ -46,10 +48,20 @@ async fn echo(request: Request<Incoming>) -> Reply {
     reply(format!("{} [{}] [{trailers}]", head.uri, fields(&head.headers)))
 }
 
-/// A body whose port reads tokens, and lets in who may read, or asks for `/open`.
-fn reads(application: SocketAddr) -> Value {
+/// Whom the ports believe.
+fn providers() -> Value {
     let x = BASE64URL_NOPAD.encode(key().public_key().as_ref());
     let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x}]});
+    json!({"shop/users": {
+        "origin": {"object": "TokenProvider shop/users", "file": "tokens.yaml", "line": 9},
+        "issuer": "https://id.example", "jwks": set.to_string(),
+        "locations": [{"header": {"name": "authorization", "prefix": "Bearer "}}, {"query": "access_token"}],
+        "claim_headers": {"x-user": ["sub"]},
+    }})
+}
+
+/// A body whose port reads tokens, and lets in who may read, or asks for `/open`.
+fn reads(application: SocketAddr) -> Value {
     let mut body = serves(application, "off", &json!({}));
     body["inbound"][0]["tokens"] = json!(["shop/users"]);
     body["inbound"][0]["access"] = json!({
@@ -61,12 +73,7 @@ fn reads(application: SocketAddr) -> Value {
         ],
         "otherwise": {"effect": "deny", "origin": origin(5)},
     });
-    body["token_providers"] = json!({"shop/users": {
-        "origin": {"object": "TokenProvider shop/users", "file": "tokens.yaml", "line": 9},
-        "issuer": "https://id.example", "jwks": set.to_string(),
-        "locations": [{"header": {"name": "authorization", "prefix": "Bearer "}}, {"query": "access_token"}],
-        "claim_headers": {"x-user": ["sub"]},
-    }});
+    body["token_providers"] = providers();
     body
 }
 
@@ -183,4 +190,54 @@ async fn what_was_verified_counts_for_nothing_under_another_policy() {
     body["token_providers"]["shop/users"]["jwks"] = json!(set.to_string());
     plane.apply(snapshot(&body, 2).unwrap()).unwrap();
     assert_eq!(status().await, 401, "its key was taken back");
+}
+
+/// A gateway does the same, and says less: of what is inside its callers learn nothing.
+#[tokio::test]
+async fn a_gateway_reads_tokens_before_it_routes() {
+    let application = upstream(Speaks::Http1, echo).await;
+    let mut public = gateway::listener("public", 80, &["*"], &gateway::respond(404, "nobody"));
+    public["tokens"] = json!(["shop/users"]);
+    public["access"] = json!({
+        "rules": [{"effect": "allow", "origin": origin(4), "when": {"has": "token_subject"}}],
+        "otherwise": {"effect": "deny", "origin": origin(5)},
+    });
+    // Routed by what the token says, which no caller can.
+    let jo = json!({"headers": [{"name": "x-user", "value": {"exact": "jo"}}]});
+    public["frontend"]["entries"] = json!([{"match": jo, "rule": 0}]);
+    public["frontend"]["rules"] = json!([forward_to("up")]);
+    let mut body = gateway::gateway(&[public], &[application]);
+    body["token_providers"] = providers();
+    let plane = gateway::plane_at_edge(None);
+    plane.apply(snapshot(&body, 1).unwrap()).unwrap();
+    let mut client = Client::connect(plane.listener_address(80).unwrap(), Speaks::Http1).await;
+    let mut ask = async |token: Option<&str>, user: &str| {
+        let request = client.request(Method::GET, "/a?q").header("x-user", user);
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        client.send(request.body(full("")).unwrap()).await.unwrap()
+    };
+    let got = ask(Some(&good()), "mo").await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(got.text.starts_with("/a?q [") && got.text.contains("x-user: jo"), "{}", got.text);
+    assert!(!got.text.contains("authorization"), "{}", got.text);
+    let other = token(&json!({"iss": "https://id.example", "sub": "mo"}));
+    assert_eq!(ask(Some(&other), "jo").await.text, "nobody");
+    let got = ask(None, "jo").await;
+    assert_eq!(
+        (got.status.as_u16(), got.reason(), challenge(&got)),
+        (403, "access-denied", r#"Bearer realm="upstream""#)
+    );
+    let got = ask(Some("x"), "jo").await;
+    assert_eq!(
+        (got.status.as_u16(), got.reason(), got.text.as_str()),
+        (401, "token-refused", "Unauthorized\n")
+    );
+    assert!(
+        challenge(&got).ends_with(r#"error_description="it is not a JSON Web Token""#),
+        "{}",
+        challenge(&got)
+    );
 }
