@@ -81,13 +81,13 @@ impl Feature {
             | Self::Tokens
             | Self::Telemetry
             | Self::Discovery
-            | Self::Locality => true,
+            | Self::Locality
+            | Self::Addresses => true,
             Self::Udp
             | Self::OriginalDestination
             | Self::ServerTls
             | Self::ProxyProtocol
-            | Self::SpanExport
-            | Self::Addresses => false,
+            | Self::SpanExport => false,
         }
     }
 }

@@ -20,6 +20,7 @@ use super::limits::Limit;
 use super::pool::{OneByOne, Shared};
 use super::{ClusterSpec, Endpoint};
 use crate::message::head::MAX_HEAD_BYTES;
+use crate::stream::wire::Io;
 use crate::telemetry::metrics::OpenGuard;
 use crate::worker::LocalExecutor;
 
@@ -28,6 +29,8 @@ use crate::worker::LocalExecutor;
 pub(crate) struct ClientTls {
     pub(crate) http1: Arc<ClientConfig>,
     pub(crate) http2: Arc<ClientConfig>,
+    /// For bytes that are not looked at.
+    pub(crate) stream: Arc<ClientConfig>,
 }
 
 /// Why a connection could not be opened. Nothing of a request was sent.
@@ -105,11 +108,24 @@ pub(super) async fn begin_shared(
 
 /// Whether the endpoint takes a connection, TLS included.
 pub(super) async fn reach(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<(), ConnectError> {
+    begin_stream(spec, endpoint).await.map(drop)
+}
+
+/// Opens a connection for bytes that are not looked at.
+pub(super) async fn open_stream(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<Io, ConnectError> {
+    counted(spec, begin_stream(spec, endpoint)).await
+}
+
+/// Those to an HTTP port are most likely HTTP/1.1, and its sidecar takes nothing else.
+async fn begin_stream(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<Io, ConnectError> {
     let tcp = open_tcp(spec, endpoint).await?;
-    if let Some(tls) = &spec.tls {
-        open_tls(&tls.http1, endpoint, tcp).await?;
+    match &spec.tls {
+        None => Ok(Io::Plain(tcp)),
+        Some(tls) => {
+            let config = if spec.opaque { &tls.stream } else { &tls.http1 };
+            Ok(Io::tls(open_tls(config, endpoint, tcp).await?))
+        }
     }
-    Ok(())
 }
 
 async fn counted<T>(

@@ -9,6 +9,7 @@ use weft_bundle::engine::TokenFault;
 use super::cluster::CopyOutcome;
 use super::metrics::{Direction, InjectedFault, Metrics, Refusal, TokenOutcome};
 use super::reason::Reason;
+use super::stream::{StreamCount, StreamKind};
 
 const PAGE: &str = include_str!("../../TELEMETRY.md");
 
@@ -26,8 +27,14 @@ fn counted() -> Metrics {
         service.token(TokenOutcome::Missing);
         (0..TokenFault::NAMES.len()).for_each(|fault| service.token(TokenOutcome::Refused(fault)));
         drop(metrics.connection(direction));
+        drop(metrics.resting(direction));
+        let mut stream = StreamCount::start(&service, StreamKind::Tcp);
+        stream.because(Reason::Ok);
     }
-    metrics.cluster("shop/cart:80").copied(CopyOutcome::Answered);
+    let cluster = metrics.cluster("shop/cart:80");
+    cluster.copied(CopyOutcome::Answered);
+    cluster.discovered();
+    cluster.discovery_failed(crate::discovery::Fault::Missing);
     metrics.refused(Refusal::Handshake);
     metrics.control.rejected("rollback");
     metrics.control.applied(7, false);

@@ -6,7 +6,7 @@
 //! is cut off, and a connection ends at 30 minutes, give or take a tenth, or with its peer's certificate, after what is
 //! under way.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -26,17 +26,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
 use super::entrance::{self, Entered, Entrance};
 use super::listener::Key;
-use super::{LocalExecutor, Plane, Signal, Worker};
+use super::{LocalExecutor, LocalPort, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
 use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
-use crate::message::head::MAX_HEAD_BYTES;
+use crate::message::head::{MAX_HEAD_BYTES, Target};
+use crate::stream::outbound::Aim;
+use crate::stream::tunnel::Tunnel;
+use crate::stream::wire::{Io, Prefixed};
+use crate::stream::{self, hello};
 use crate::telemetry::metrics::Refusal;
 use crate::{inbound, outbound};
 
@@ -79,6 +82,10 @@ pub(crate) struct Connection {
     /// How a caller from outside the mesh came in over TLS.
     entrance: Option<Entrance>,
     activity: Rc<Activity>,
+    /// Where our application made it to, if it was redirected to us.
+    pub(crate) destination: Option<SocketAddr>,
+    /// What it becomes when its requests are over.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 /// What certificates proved, and they.
@@ -159,18 +166,42 @@ impl Connection {
     /// How long it may live: to its age, and not past the certificate that proved its peer.
     fn life(&self) -> Duration {
         let age = AGE_LIMIT.mul_f64(0.9 + 0.2 * fastrand::f64());
-        let Some(peer) = &self.peer else {
-            return age;
-        };
+        self.proof_lasts().map_or(age, |left| age.min(left))
+    }
+
+    /// How long the certificate that proved its peer is still good; none if there is none.
+    pub(crate) fn proof_lasts(&self) -> Option<Duration> {
+        let peer = self.peer.as_ref()?;
         let left = u64::try_from(peer.not_after).unwrap_or(0).saturating_sub(UnixTime::now().as_secs());
-        age.min(Duration::from_secs(left))
+        Some(Duration::from_secs(left))
     }
 
     fn idle_limit(&self) -> Duration {
         match self.key {
-            Key::Outbound => APPLICATION_IDLE_LIMIT,
+            Key::Outbound | Key::LocalPort(_) => APPLICATION_IDLE_LIMIT,
             Key::Inbound(_) | Key::Listener(_) => PEER_IDLE_LIMIT,
         }
+    }
+
+    /// The local port that it came to, if it did.
+    pub(crate) fn local_port(&self) -> Option<&LocalPort> {
+        match self.key {
+            Key::LocalPort(number) => self.worker.shared.local_port(number),
+            Key::Inbound(_) | Key::Outbound | Key::Listener(_) => None,
+        }
+    }
+
+    /// The target of a request, which on a local port is the service behind it, whatever the request calls it.
+    pub(crate) fn named(&self, target: Target) -> Target {
+        match self.local_port().map(LocalPort::authority) {
+            Some((host, port)) => target.at(&host, port),
+            None => target,
+        }
+    }
+
+    /// Says what it becomes once the response to the request at hand, which must agree to it, has been sent.
+    pub(crate) fn tunnel_next(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
     }
 
     /// Notes that a request begins; it ends when the guard is dropped.
@@ -290,7 +321,17 @@ pub(super) async fn serve(worker: Rc<Worker>, key: Key, stream: TcpStream, clien
         () = drained(&mut signal) => return,
     };
     match begun {
-        Ok(Ok((connection, transport))) => serve_http(Rc::new(connection), transport).await,
+        Ok(Ok((connection, Spoken::Http, io))) => {
+            let transport = Transport::new(io, Rc::clone(&connection.activity));
+            serve_http(Rc::new(connection), transport).await;
+        }
+        // Boxed: their state would make that of HTTP connections larger, too.
+        Ok(Ok((connection, Spoken::ForUs(port), io))) => {
+            Box::pin(stream::inbound::serve(connection, port, io)).await;
+        }
+        Ok(Ok((_, Spoken::ForService(aim), io))) => {
+            Box::pin(stream::outbound::serve(&worker, client, aim, io)).await;
+        }
         Ok(Err(refusal)) => {
             shared.metrics.refused(refusal);
         }
@@ -303,17 +344,30 @@ async fn drained(signal: &mut watch::Receiver<Signal>) {
     let _ = signal.wait_for(|signal| signal.drain).await;
 }
 
+/// What comes over a connection.
+enum Spoken {
+    Http,
+    /// Bytes, for the inbound port of this number.
+    ForUs(u16),
+    /// Bytes of our application, for a service.
+    ForService(Aim),
+}
+
 /// Finds out what the connection is, and ends its handshake.
 async fn begin(
     worker: &Rc<Worker>,
     key: Key,
     stream: TcpStream,
     client: SocketAddr,
-) -> Result<(Connection, Transport), Refusal> {
+) -> Result<(Connection, Spoken, Io), Refusal> {
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let activity = Rc::new(Activity::new(Instant::now()));
     let local = stream.local_addr().ok();
+    let destination = match key {
+        Key::Outbound => stream::outbound::original_destination(worker, &stream),
+        Key::LocalPort(_) | Key::Inbound(_) | Key::Listener(_) => None,
+    };
     let made = |entrance, peer| Connection {
         worker: Rc::clone(worker),
         key,
@@ -322,36 +376,44 @@ async fn begin(
         peer,
         entrance,
         activity: Rc::clone(&activity),
+        destination,
+        tunnel: RefCell::default(),
     };
     let connection = |peer| made(None, peer);
     let number = match key {
         Key::Inbound(number) => number,
-        Key::Outbound => {
-            return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+        Key::Outbound | Key::LocalPort(_) => {
+            let aim = stream::outbound::recognise(worker, key, &stream, destination).await;
+            return Ok((connection(None), aim.map_or(Spoken::Http, Spoken::ForService), Io::Plain(stream)));
         }
         Key::Listener(port) => {
             let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
             let (connection, io) = match entrance::enter(&plane, port, stream, client).await? {
                 Entered::Clear(stream) => (connection(None), Io::Plain(stream)),
-                Entered::Tls(stream, entrance, peer) => (made(Some(entrance), peer), Io::Tls(stream)),
+                Entered::Tls(stream, entrance, peer) => (made(Some(entrance), peer), Io::tls(*stream)),
             };
-            return Ok((connection, Transport::new(io, Rc::clone(&activity))));
+            return Ok((connection, Spoken::Http, io));
         }
     };
     let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
-    let tls = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get().tls;
-    let takes_tls = match tls {
-        PeerTls::Strict => true,
-        PeerTls::Off => false,
-        PeerTls::Permissive => begins_with_tls(&stream).await,
+    let port = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get();
+    let (spoken, config) = match port.protocol.is_http() {
+        true => (Spoken::Http, &plane.server_tls),
+        false => (Spoken::ForUs(number), &plane.stream_tls),
+    };
+    let takes_tls = match (port.tls, &spoken) {
+        (PeerTls::Strict, _) => true,
+        (PeerTls::Off, _) => false,
+        (PeerTls::Permissive, Spoken::Http) => begins_with_tls(&stream).await,
+        (PeerTls::Permissive, _) => is_of_sidecar(worker, &stream).await,
     };
     if !takes_tls {
-        if tls == PeerTls::Permissive {
+        if port.tls == PeerTls::Permissive {
             worker.shared.clear_text.came(number, client.ip());
         }
-        return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+        return Ok((connection(None), spoken, Io::Plain(stream)));
     }
-    let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;
+    let config = config.clone().ok_or(Refusal::NoPolicy)?;
     // Before the handshake: what comes in between counts as not looked at.
     let against = (plane.number, worker.shared.denylists.load(Ordering::Acquire));
     let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| {
@@ -359,7 +421,7 @@ async fn begin(
         Refusal::Handshake
     })?;
     let peer = prove(&stream, against).ok_or(Refusal::Handshake)?;
-    Ok((connection(Some(peer)), Transport::new(Io::Tls(Box::new(stream)), Rc::clone(&activity))))
+    Ok((connection(Some(peer)), spoken, Io::tls(stream)))
 }
 
 /// Looks at the first byte without taking it.
@@ -368,8 +430,19 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut first).await, Ok(1) if first == [TLS_HANDSHAKE])
 }
 
+/// Whether a caller of a permissive opaque port greets us as sidecars do. One that says nothing may be waiting for the
+/// server to speak first, which no sidecar does.
+async fn is_of_sidecar(worker: &Worker, stream: &TcpStream) -> bool {
+    let looked = tokio::time::timeout(hello::SILENCE_LIMIT, hello::is_of_sidecar(stream)).await;
+    let Ok(is_of_sidecar) = looked else {
+        worker.shared.metrics.silent_caller();
+        return false;
+    };
+    is_of_sidecar.unwrap_or(false)
+}
+
 /// Who the handshake proved the peer to be, against this plane and denylist.
-fn prove(stream: &TlsStream<TcpStream>, against: (u64, u64)) -> Option<Proven> {
+fn prove(stream: &tokio_rustls::server::TlsStream<TcpStream>, against: (u64, u64)) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
     let Leaf { id, not_after, .. } = Leaf::read(chain.first()?).ok()?;
@@ -402,12 +475,19 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
 
 async fn serve_http1(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
     let service = service(&connection);
-    let served = http1::Builder::new()
+    let mut served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_header_size(usize::from(MAX_HEAD_BYTES))
         .serve_connection(TokioIo::new(transport), service);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), true).await
+    let pinned = Pin::new(&mut served);
+    let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), true).await?;
+    let tunnel = connection.tunnel.take();
+    if let (Over::Served, Some(tunnel)) = (over, tunnel) {
+        let parts = served.into_parts();
+        tunnel.run(parts.io.into_inner().into_wire().and(parts.read_buf)).await;
+    }
+    Ok(())
 }
 
 async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
@@ -428,7 +508,8 @@ async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper:
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .serve_connection(TokioIo::new(transport), service);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await
+    let served = pin!(served);
+    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await.map(drop)
 }
 
 type Answered = Result<http::Response<crate::message::body::ResponseBody>, Infallible>;
@@ -446,24 +527,33 @@ fn service(
         let connection = Rc::clone(&connection);
         async move {
             Ok(match connection.key {
-                Key::Outbound | Key::Listener(_) => outbound::serve(&connection, request).await,
+                Key::Outbound | Key::LocalPort(_) | Key::Listener(_) => {
+                    outbound::serve(&connection, request).await
+                }
                 Key::Inbound(port) => inbound::serve(&connection, port, request).await,
             })
         }
     })
 }
 
+/// How serving a connection ended.
+enum Over {
+    /// By itself, or gracefully.
+    Served,
+    /// In the middle of whatever it was doing.
+    Cut,
+}
+
 /// Polls a connection, and ends it gracefully when it is time, or at once when it must.
 async fn watch_over<C>(
     connection: &Connection,
-    served: C,
+    mut served: Pin<&mut C>,
     end_gracefully: impl Fn(Pin<&mut C>),
     counts_heads: bool,
-) -> hyper::Result<()>
+) -> hyper::Result<Over>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut served = pin!(served);
     let mut signal = connection.worker.signal(connection.key.direction());
     signal.mark_changed();
     let now = Instant::now();
@@ -474,14 +564,14 @@ where
         // What has arrived is looked at first: a request that is there when we are told to end is still answered.
         let graceful = tokio::select! {
             biased;
-            ended = served.as_mut() => return ended,
+            ended = served.as_mut() => return ended.map(|()| Over::Served),
             changed = signal.changed() => match changed {
                 Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
                     Change::None => false,
                     Change::End => true,
-                    Change::Cut => return Ok(()),
+                    Change::Cut => return Ok(Over::Cut),
                 },
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Over::Cut),
             },
             () = timer.as_mut() => {
                 let now = Instant::now();
@@ -490,7 +580,7 @@ where
                     Due::Idle => (now + HEAD_LIMIT, true),
                     Due::Stalled => {
                         connection.worker.shared.metrics.refused(Refusal::HeadTimeout);
-                        return Ok(());
+                        return Ok(Over::Cut);
                     }
                 };
                 timer.as_mut().reset(next.into());
@@ -552,12 +642,6 @@ struct Transport {
     activity: Rc<Activity>,
 }
 
-#[derive(Debug)]
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 impl Transport {
     fn new(io: Io, activity: Rc<Activity>) -> Self {
         Self { io, read: Bytes::new(), activity }
@@ -565,9 +649,7 @@ impl Transport {
 
     /// Whether HTTP/2 was agreed on, or comes unannounced.
     async fn is_http2(&mut self) -> io::Result<bool> {
-        if let Io::Tls(stream) = &self.io
-            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
-        {
+        if self.io.alpn() == Some(b"h2") {
             return Ok(true);
         }
         let mut read = BytesMut::with_capacity(PREFACE.len());
@@ -587,6 +669,13 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// The bytes without what HTTP needs of them.
+    fn into_wire(self) -> Prefixed {
+        Prefixed::new(self.io, self.read)
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -597,10 +686,7 @@ impl AsyncRead for Transport {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let polled = match &mut this.io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
         if polled.is_ready() && buf.filled().len() > before {
             this.activity.read();
         }
@@ -621,10 +707,7 @@ impl Transport {
 
 impl AsyncWrite for Transport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(polled)
     }
 
@@ -633,31 +716,19 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -17,3 +17,6 @@ mod gateway;
 mod gateway_tls;
 mod hashing;
 mod limits;
+mod streams;
+mod dependencies;
+mod upgrades;
