@@ -26,15 +26,14 @@ fn counted() -> Metrics {
         service.token(TokenOutcome::Accepted);
         service.token(TokenOutcome::Missing);
         (0..TokenFault::NAMES.len()).for_each(|fault| service.token(TokenOutcome::Refused(fault)));
-        drop(metrics.connection(direction));
-        drop(metrics.resting(direction));
+        drop((metrics.connection(direction), metrics.resting(direction)));
         let mut stream = StreamCount::start(&service, StreamKind::Tcp);
         stream.because(Reason::Ok);
     }
     let cluster = metrics.cluster("shop/cart:80");
     cluster.copied(CopyOutcome::Answered);
     cluster.discovered();
-    cluster.discovery_failed(crate::discovery::Fault::Missing);
+    cluster.discovery_failed(crate::discovery::Fault::Timeout);
     metrics.refused(Refusal::Handshake);
     metrics.control.rejected("rollback");
     metrics.control.applied(7, false);

@@ -321,6 +321,7 @@ pub struct Metrics {
     streams: StreamFamilies,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
+    resting: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
     /// What the control half counts.
     pub control: ControlMetrics,
@@ -351,6 +352,7 @@ impl Metrics {
             streams: StreamFamilies::default(),
             connections: Family::default(),
             open: Family::default(),
+            resting: Family::default(),
             refused: Family::default(),
             control: ControlMetrics::default(),
             services: Mutex::default(),
@@ -403,6 +405,11 @@ impl Metrics {
         self.streams.register(registry);
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
+        registry.register(
+            "weft_connections_resting",
+            "Connections of HTTP/1.1 among them without a request for two seconds",
+            self.resting.clone(),
+        );
         registry.register(
             "weft_connections_refused",
             "Connections ended before a request, or by a change of policy",
@@ -492,6 +499,11 @@ impl Metrics {
     /// Counts a connection that was taken for clear text because it said nothing.
     pub(crate) fn silent_caller(&self) {
         self.streams.silent.inc();
+    }
+
+    /// Counts a connection as one without requests for as long as the guard lives.
+    pub(crate) fn resting(&self, direction: Direction) -> OpenGuard {
+        OpenGuard::new(self.resting.get_or_create_owned(&DirectionLabels { direction }))
     }
 
     /// Counts a connection that ended before a request, or by a change of policy.

@@ -22,7 +22,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -57,6 +57,9 @@ const APPLICATION_IDLE_LIMIT: Duration = Duration::from_secs(600);
 /// How long a connection that has not sent anything yet may still do so once we are told to end: its first request may
 /// be on the way.
 const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How long a connection of HTTP/1.1 is without requests before it is only waited for.
+const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// The oldest a connection gets, give or take a tenth.
 const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -272,9 +275,18 @@ impl Activity {
         }
     }
 
+    /// Whether nothing has been going on for a while, and nothing is left of what did.
+    fn is_at_rest(&self, now: Instant) -> bool {
+        self.requests.get() == 0
+            && self.head_since.get().is_none()
+            && self.blocked_since.get().is_none()
+            && now >= self.idle_since.get() + REST_AFTER
+    }
+
     /// On HTTP/2 bytes without a request are often pings and settings, and heads are bounded by frames: only silence
     /// counts there.
-    fn due(&self, now: Instant, counts_heads: bool, idle_limit: Duration) -> Due {
+    fn due(&self, now: Instant, framing: Framing, idle_limit: Duration) -> Due {
+        let counts_heads = framing == Framing::Http1;
         if let Some(blocked) = self.blocked_since.get()
             && now >= blocked + DEFAULT_IDLE
         {
@@ -317,7 +329,8 @@ pub(super) async fn serve(worker: Rc<Worker>, key: Key, stream: TcpStream, clien
     }
     let mut signal = worker.signal(direction);
     let begun = tokio::select! {
-        begun = tokio::time::timeout(HEAD_LIMIT, begin(&worker, key, stream, client)) => begun,
+        // Boxed: handshakes are large, and over soon.
+        begun = tokio::time::timeout(HEAD_LIMIT, Box::pin(begin(&worker, key, stream, client))) => begun,
         () = drained(&mut signal) => return,
     };
     match begun {
@@ -473,21 +486,72 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
     }
 }
 
-async fn serve_http1(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
-    let service = service(&connection);
-    let mut served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_header_size(usize::from(MAX_HEAD_BYTES))
-        .serve_connection(TokioIo::new(transport), service);
-    let pinned = Pin::new(&mut served);
-    let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), true).await?;
-    let tunnel = connection.tunnel.take();
-    if let (Over::Served, Some(tunnel)) = (over, tunnel) {
-        let parts = served.into_parts();
-        tunnel.run(parts.io.into_inner().into_wire().and(parts.read_buf)).await;
+/// Serves while there are requests, and rests in between: what hyper holds for a connection, mostly its two buffers, is
+/// twenty times what the connection itself takes.
+async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hyper::Result<()> {
+    let end = Instant::now() + connection.life();
+    loop {
+        let mut served = Box::new(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(None)
+                .max_header_size(usize::from(MAX_HEAD_BYTES))
+                .serve_connection(TokioIo::new(transport), service(&connection)),
+        );
+        let pinned = Pin::new(&mut *served);
+        let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), Framing::Http1, end);
+        let over = over.await?;
+        let tunnel = connection.tunnel.take();
+        match (over, tunnel) {
+            (Over::Served, Some(tunnel)) => {
+                let parts = served.into_parts();
+                tunnel.run(parts.io.into_inner().into_wire().and(parts.read_buf)).await;
+                return Ok(());
+            }
+            (Over::Served, None) | (Over::Cut, _) => return Ok(()),
+            (Over::AtRest, _) => {
+                let parts = served.into_parts();
+                if !parts.read_buf.is_empty() {
+                    // The beginning of a request that came with the one before.
+                    connection.activity.head_since.set(Some(Instant::now()));
+                }
+                transport = parts.io.into_inner().behind(parts.read_buf);
+                if !rest(&connection, &mut transport, end).await {
+                    return Ok(());
+                }
+            }
+        }
     }
-    Ok(())
+}
+
+/// Waits until a connection's next request begins. False if there will be none: its time is over, or its peer's.
+async fn rest(connection: &Connection, transport: &mut Transport, end: Instant) -> bool {
+    let direction = connection.key.direction();
+    let _resting = connection.worker.shared.metrics.resting(direction);
+    let mut signal = connection.worker.signal(direction);
+    signal.mark_changed();
+    let over = end.min(connection.activity.idle_since.get() + connection.idle_limit());
+    let mut over = pin!(tokio::time::sleep_until(over.into()));
+    loop {
+        let ends = tokio::select! {
+            biased;
+            begun = transport.begins() => return begun,
+            changed = signal.changed() => match changed {
+                Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
+                    Change::None => false,
+                    Change::End => true,
+                    Change::Cut => return false,
+                },
+                Err(_) => return false,
+            },
+            () = over.as_mut() => true,
+        };
+        if ends {
+            // In TLS the peer is told; one that does not read is not waited for.
+            let _ = tokio::time::timeout(LAST_CALL, transport.shutdown()).await;
+            return false;
+        }
+    }
 }
 
 async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
@@ -509,7 +573,8 @@ async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper:
         .keep_alive_timeout(Duration::from_secs(10))
         .serve_connection(TokioIo::new(transport), service);
     let served = pin!(served);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await.map(drop)
+    let end = Instant::now() + connection.life();
+    watch_over(&connection, served, |served| served.graceful_shutdown(), Framing::Http2, end).await.map(drop)
 }
 
 type Answered = Result<http::Response<crate::message::body::ResponseBody>, Infallible>;
@@ -525,14 +590,15 @@ fn service(
     let connection = Rc::clone(connection);
     service_fn(move |request| {
         let connection = Rc::clone(&connection);
-        async move {
+        // Boxed: hyper keeps room for one on every connection, also while there is no request.
+        Box::pin(async move {
             Ok(match connection.key {
                 Key::Outbound | Key::LocalPort(_) | Key::Listener(_) => {
                     outbound::serve(&connection, request).await
                 }
                 Key::Inbound(port) => inbound::serve(&connection, port, request).await,
             })
-        }
+        })
     })
 }
 
@@ -542,23 +608,35 @@ enum Over {
     Served,
     /// In the middle of whatever it was doing.
     Cut,
+    /// It is not over: there was no request for a while, and nothing of one is there.
+    AtRest,
 }
 
-/// Polls a connection, and ends it gracefully when it is time, or at once when it must.
+/// How requests are told apart on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Http1,
+    Http2,
+}
+
+/// Polls a connection, and ends it gracefully at its `end` or when it is time, or at once when it must.
 async fn watch_over<C>(
     connection: &Connection,
     mut served: Pin<&mut C>,
     end_gracefully: impl Fn(Pin<&mut C>),
-    counts_heads: bool,
+    framing: Framing,
+    end: Instant,
 ) -> hyper::Result<Over>
 where
     C: Future<Output = hyper::Result<()>>,
 {
     let mut signal = connection.worker.signal(connection.key.direction());
     signal.mark_changed();
-    let now = Instant::now();
-    let end = now + connection.life();
-    let mut timer = pin!(tokio::time::sleep_until((now + HEAD_LIMIT).min(end).into()));
+    let look_again = match framing {
+        Framing::Http1 => REST_AFTER,
+        Framing::Http2 => HEAD_LIMIT,
+    };
+    let mut timer = pin!(tokio::time::sleep_until((Instant::now() + look_again).min(end).into()));
     let mut ending = false;
     loop {
         // What has arrived is looked at first: a request that is there when we are told to end is still answered.
@@ -575,8 +653,11 @@ where
             },
             () = timer.as_mut() => {
                 let now = Instant::now();
-                let (next, graceful) = match connection.activity.due(now, counts_heads, connection.idle_limit()) {
-                    Due::Wait(next) => (next.min(end.max(now + LAST_CALL)), now >= end),
+                if framing == Framing::Http1 && !ending && connection.activity.is_at_rest(now) {
+                    return Ok(Over::AtRest);
+                }
+                let (next, graceful) = match connection.activity.due(now, framing, connection.idle_limit()) {
+                    Due::Wait(next) => (next.min(now + look_again).min(end.max(now + LAST_CALL)), now >= end),
                     Due::Idle => (now + HEAD_LIMIT, true),
                     Due::Stalled => {
                         connection.worker.shared.metrics.refused(Refusal::HeadTimeout);
@@ -670,6 +751,27 @@ impl Transport {
 }
 
 impl Transport {
+    /// The same, of which these bytes were read, and not taken. Nobody has more of it than that.
+    fn behind(mut self, read: Bytes) -> Self {
+        self.read = if self.read.is_empty() { read } else { [read, self.read].concat().into() };
+        self
+    }
+
+    /// Whether something comes before the end.
+    async fn begins(&mut self) -> bool {
+        if !self.read.is_empty() {
+            return true;
+        }
+        let mut first = [0; 64];
+        match self.read(&mut first).await {
+            Ok(count @ 1..) => {
+                self.read = Bytes::copy_from_slice(first.get(..count).unwrap_or_default());
+                true
+            }
+            Ok(0) | Err(_) => false,
+        }
+    }
+
     /// The bytes without what HTTP needs of them.
     fn into_wire(self) -> Prefixed {
         Prefixed::new(self.io, self.read)

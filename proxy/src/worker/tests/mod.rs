@@ -5,6 +5,7 @@ mod tokens;
 mod telemetry;
 mod routing;
 mod bodies;
+mod resting;
 mod retry;
 mod mirror;
 mod outliers;
