@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use super::gateway;
+use super::{gateway, upgrades};
 use crate::testing::{
     Client, Got, Reply, Speaks, forward_to, full, origin, plane_with, reply, serves, snapshot, until,
     upstream,
@@ -240,4 +240,34 @@ async fn a_gateway_reads_tokens_before_it_routes() {
         "{}",
         challenge(&got)
     );
+}
+
+/// What a tunnel began with is judged again when policy changes, its token too.
+#[tokio::test]
+async fn a_tunnel_ends_when_the_key_of_its_token_is_taken_back() {
+    let (application, heads) = upgrades::answers(upgrades::AGREE).await;
+    let mut body = reads(application);
+    let plane = plane_with(&body);
+    let asks = format!(
+        "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade, x-user\r\nupgrade: websocket\r\nx-user: root\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nauthorization: Bearer {}\r\n\r\n",
+        good()
+    );
+    let address = plane.inbound_address("http").unwrap();
+    let (answer, mut socket) = upgrades::ask(address, &asks).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let arrived = heads.lock().unwrap().join("\n").to_ascii_lowercase();
+    assert!(arrived.contains("x-user: jo") && !arrived.contains("bearer"), "{arrived}");
+    upgrades::says(&mut socket, "ping").await;
+    // A change that leaves its right to it alone.
+    body["inbound"][0]["access"]["otherwise"]["origin"]["line"] = json!(6);
+    plane.apply(snapshot(&body, 2).unwrap()).unwrap();
+    upgrades::says(&mut socket, "ping").await;
+    let stale = BASE64URL_NOPAD.encode(&[9; 32]);
+    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": stale}]});
+    body["token_providers"]["shop/users"]["jwks"] = json!(set.to_string());
+    plane.apply(snapshot(&body, 3).unwrap()).unwrap();
+    upgrades::is_cut(&mut socket).await;
+    let line = r#"weft_streams_total{direction="inbound",service="shop/cart",kind="upgrade",reason="token-refused"} 1"#;
+    until("it is counted", || plane.metrics().encode().contains(line)).await;
 }
