@@ -7,11 +7,10 @@
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use http::request::Parts;
 use weft_bundle::body::{Origin, PeerTls};
-use weft_bundle::engine::{Authorization, Facts, Peer, Permit, VerifiedToken};
+use weft_bundle::engine::{Authorization, Facts, Peer, Permit, RefusedToken};
 
 use super::DEFAULT_IDLE;
 use super::dial::{Ended, Upstream, dial};
@@ -25,6 +24,7 @@ use crate::message::head::Target;
 use crate::telemetry::metrics::Refusal;
 use crate::telemetry::stream::{Story, StreamRecord};
 use crate::telemetry::{Direction, Reason};
+use crate::tokens;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 use crate::worker::plane::InboundPlane;
@@ -36,8 +36,6 @@ pub(crate) struct Call {
     pub(crate) destination: Option<IpAddr>,
     /// What it began with, as it was received; none of one that is nothing but bytes.
     pub(crate) request: Option<Box<(Target, Parts)>>,
-    /// The token that it brought, verified then.
-    pub(crate) token: Option<Arc<VerifiedToken>>,
 }
 
 /// Serves a connection to its end.
@@ -53,7 +51,7 @@ pub(crate) async fn serve(connection: Connection, number: u16, mut io: Io) {
     let mut record = begin(&connection, plane, ours, destination);
     let connection = Rc::new(connection);
     let destination = destination.map(|address| address.ip());
-    let call = Call { connection, number, destination, request: None, token: None };
+    let call = Call { connection, number, destination, request: None };
     let ended = match open(&call, plane, &mut record).await {
         Err(failure) => {
             io.break_off();
@@ -165,10 +163,24 @@ impl Call {
             }
             (tls, identity) => tls == PeerTls::Permissive && identity.is_none(),
         };
-        let request = self.request.as_deref().map(|(target, head)| target.request(head));
+        // The token that it began with is judged again: the key of its issuer may have been taken back.
+        let (mut admitted, mut passed) = (tokens::Admitted::default(), self.request.as_deref().cloned());
+        if let Some((target, head)) = &mut passed {
+            let cache = &self.connection.worker.tokens;
+            admitted = match tokens::admit_again(engine.tokens(port), cache, (head, target)) {
+                Ok(admitted) => admitted,
+                Err(RefusedToken { origin, fault }) => {
+                    let detail = format!("the token is refused by {origin}: {fault}");
+                    let failure = Failure { reason: Reason::TokenRefused, detail };
+                    return Err(Refused { failure, rule: Some(origin), ours: Some(ours) });
+                }
+            };
+            admitted.pass_on(&mut head.headers, target);
+        }
+        let request = passed.as_ref().map(|(target, head)| target.request(head));
         let facts = Facts {
             request: request.as_ref(),
-            token: self.token.as_ref().map(|token| token.token()),
+            token: admitted.token(),
             destination_address: self.destination,
             ..Facts::of(self.peer())
         };
