@@ -1,4 +1,4 @@
-//! Requests from callers outside the mesh: which listener → is the caller who it must be → may it come in. From there on
+//! Requests from callers outside the mesh: which listener → is the caller who it must be → with which token → may it come in. From there on
 //! they travel like those of our own application ([`crate::outbound`]): the same rules, clusters, retries and limits.
 //!
 //! Nothing that such a caller says about itself is believed: our own header fields, and those in which proxies say for
@@ -12,7 +12,8 @@ use weft_bundle::engine::{Authorization, Facts, FrontendRef, ListenerRef, Peer};
 use crate::answer::Refusal;
 use crate::message::head::Target;
 use crate::telemetry::Reason;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Kept, Record};
+use crate::tokens::{self, Admitted};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 
@@ -25,14 +26,15 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// Other fields that say so.
 const FORWARDED: [HeaderName; 2] = [http::header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
-/// The decisions of the listener that takes a request, if the caller may use it.
+/// The decisions of the listener that takes a request, if the caller may use it, and what its token makes of the request,
+/// which is changed to what is passed on.
 pub(crate) fn enter<'e>(
     connection: &Connection,
     plane: &'e Plane,
     port: u16,
-    (target, head): (&Target, &Parts),
+    (target, head): (&mut Target, &mut Parts),
     record: &mut Record,
-) -> Result<FrontendRef<'e>, Refusal> {
+) -> Result<(FrontendRef<'e>, Admitted<'e>), Refusal> {
     let listener = find(connection, plane, port, target)?;
     let metrics = plane.frontend_metrics(listener.frontend());
     if let Some(metrics) = metrics {
@@ -47,25 +49,42 @@ pub(crate) fn enter<'e>(
         return Err(Refusal::new(Reason::IdentityRequired, detail));
     }
     let identity = connection.identity();
-    record.log(|log| log.peer = identity.map(ToString::to_string));
+    record.caller(identity);
     let address = connection.client.ip();
+    let engine = &plane.snapshot.engine;
+    let worker = &connection.worker;
+    let counted = metrics.unwrap_or(worker.shared.unknown(connection.key.direction()));
+    let realm = target.host().to_owned();
+    let reader = engine.listener_tokens(listener);
+    let admitted = tokens::admit(reader, &worker.tokens, (head, target), &realm, counted, record)?;
+    admitted.pass_on(&mut head.headers, target);
+    record.keep(|| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: identity.cloned(),
+        token: admitted.verified(),
+        port,
+    });
     let request = target.request(head);
     let facts = Facts {
         request: Some(&request),
+        token: admitted.token(),
         remote_address: Some(address),
         destination_address: connection.local.map(|local| local.ip()),
         sni: connection.server_name(),
         ..Facts::of(Peer { identity, address })
     };
-    let Authorization { verdict, audits } = plane.snapshot.engine.decide_listener(listener, &facts);
+    let Authorization { verdict, audits } = engine.decide_listener(listener, &facts);
     if let Some(metrics) = metrics.filter(|_| !audits.is_empty()) {
         metrics.audited.inc();
     }
+    counted.decided(verdict.is_ok());
     match verdict {
-        Ok(_) => Ok(listener.frontend()),
+        Ok(_) => Ok((listener.frontend(), admitted)),
         Err(denial) => {
-            record.log(|log| log.rule = Some(denial.origin.to_string()));
-            Err(Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin)))
+            record.decided_by(denial.origin);
+            Err(admitted.denied(&denial, &realm))
         }
     }
 }

@@ -117,6 +117,9 @@ async fn walk(
     let tokens = &connection.worker.tokens;
     let admitted =
         tokens::admit(engine.tokens(port), tokens, (&head, &target), realm, &ours.metrics, record)?;
+    // As it was received, for when policy changes while it is a tunnel.
+    let asks = ours.application.upgrades && head.headers.contains_key(http::header::UPGRADE);
+    let received = asks.then(|| Box::new((target.clone(), head.clone())));
     admitted.pass_on(&mut head.headers, &mut target);
     if let Some(token) = admitted.verified() {
         record.keep(|| kept(&head, &target, Some(token)));
@@ -140,11 +143,11 @@ async fn walk(
     })?;
 
     let upgrade = fields::asks_for_websocket(&head)? && ours.application.upgrades;
-    let call = upgrade.then(|| Call {
+    let call = received.filter(|_| upgrade).map(|received| Call {
         connection: Rc::clone(connection),
         number,
         destination: None,
-        request: Some(Box::new((target.clone(), head.clone()))),
+        request: Some(received),
     });
     fields::strip_request(&mut head.headers);
     admitted.pass_on(&mut head.headers, &mut target);

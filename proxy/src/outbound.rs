@@ -33,6 +33,7 @@ use crate::stream::upgrade::{self, Via};
 use crate::stream::{self, connect, tunnel};
 use crate::telemetry::Reason;
 use crate::telemetry::record::{Kept, Record};
+use crate::tokens::Admitted;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 use crate::worker::listener::Key;
@@ -146,14 +147,14 @@ async fn walk<'e>(
     record: &mut Record,
     grant: &mut Option<Grant<'e>>,
 ) -> Result<Outcome<'e>, Refusal> {
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
     record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     record.log(|log| {
         log.head(&head);
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
-    let target = connection.named(Target::read(&head, connection.scheme())?);
+    let mut target = connection.named(Target::read(&head, connection.scheme())?);
     record.keep(|| Kept {
         method: head.method.clone(),
         target: target.clone(),
@@ -165,9 +166,11 @@ async fn walk<'e>(
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
-    let frontend = match connection.key {
-        Key::Listener(port) => gateway::enter(connection, plane, port, (&target, &head), record)?,
-        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => find(connection, plane, &target)?,
+    let (frontend, admitted) = match connection.key {
+        Key::Listener(port) => gateway::enter(connection, plane, port, (&mut target, &mut head), record)?,
+        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => {
+            (find(connection, plane, &target)?, Admitted::default())
+        }
     };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
@@ -198,9 +201,9 @@ async fn walk<'e>(
                 .or_else(|| split(backends, fastrand::u64(..)))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
             let home = visit.as_ref().and_then(Visit::endpoint);
-            let course = Course { routed, backend, home, time: limit };
+            let course = Course { routed, admitted: &admitted, backend, home, time: limit };
             let (answer, cookie) =
-                forward(connection, plane, &target, course, (head, incoming), record).await?;
+                forward(connection, plane, &mut target, course, (head, incoming), record).await?;
             let endpoint = answer.1.endpoint();
             let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
             Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
@@ -242,6 +245,8 @@ fn find<'e>(connection: &Connection, plane: &'e Plane, target: &Target) -> Resul
 /// What was decided about a request that is forwarded.
 struct Course<'r> {
     routed: Routed<'r>,
+    /// What is passed on of a token.
+    admitted: &'r Admitted<'r>,
     backend: &'r Backend,
     /// The endpoint that its session is with.
     home: Option<u64>,
@@ -253,8 +258,8 @@ struct Course<'r> {
 async fn forward(
     connection: &Connection,
     plane: &Plane,
-    target: &Target,
-    Course { routed, backend, home, time }: Course<'_>,
+    target: &mut Target,
+    Course { routed, admitted, backend, home, time }: Course<'_>,
     (mut head, incoming): (Parts, Incoming),
     record: &mut Record,
 ) -> Result<((Response<Incoming>, Via), Option<HeaderValue>), Refusal> {
@@ -270,12 +275,13 @@ async fn forward(
     if connection.is_from_outside() {
         gateway::vouch(connection, target, &mut head.headers);
     }
+    admitted.pass_on(&mut head.headers, target);
     record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
-    let mut body = RequestBody::replayable(incoming, idle);
+    let mut body = RequestBody::replayable(incoming, idle).without_trailers(admitted.told());
     if let Some(service) = record.counts() {
         body = body.counted(&service.received);
     }

@@ -29,7 +29,7 @@ const MAX_TOKENS: usize = 1024;
 const MAX_BYTES: usize = 1 << 20;
 
 /// What reading its token makes of a request that may go on to access policy.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Admitted<'r> {
     /// None where nobody reads tokens.
     reader: Option<&'r TokenReader>,
@@ -49,10 +49,8 @@ pub(crate) fn admit<'r>(
     metrics: &ServiceMetrics,
     record: &mut Record,
 ) -> Result<Admitted<'r>, Refusal> {
-    let Some(reader) = reader else { return Ok(Admitted { reader: None, bearer: None }) };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
-    match reader.judge(&target.request(head), Some(now), &Remembering { cache, now }) {
+    let Some(reader) = reader else { return Ok(Admitted::default()) };
+    match judge(reader, cache, (head, target)) {
         Judged::Missing => {
             metrics.token(TokenOutcome::Missing);
             Ok(Admitted { reader: Some(reader), bearer: None })
@@ -69,6 +67,29 @@ pub(crate) fn admit<'r>(
             Err(Refusal { challenge: Some(challenge), ..Refusal::new(Reason::TokenRefused, detail) })
         }
     }
+}
+
+/// Reads the token of a request that was let in before, when policy has changed since.
+///
+/// # Errors
+/// The document that refuses it now.
+pub(crate) fn admit_again<'r>(
+    reader: Option<&'r TokenReader>,
+    cache: &TokenCache,
+    (head, target): (&Parts, &Target),
+) -> Result<Admitted<'r>, RefusedToken<'r>> {
+    let Some(reader) = reader else { return Ok(Admitted::default()) };
+    match judge(reader, cache, (head, target)) {
+        Judged::Missing => Ok(Admitted { reader: Some(reader), bearer: None }),
+        Judged::Valid(bearer) => Ok(Admitted { reader: Some(reader), bearer: Some(bearer) }),
+        Judged::Refused(refused) => Err(refused),
+    }
+}
+
+fn judge<'r>(reader: &'r TokenReader, cache: &TokenCache, (head, target): (&Parts, &Target)) -> Judged<'r> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    reader.judge(&target.request(head), Some(now), &Remembering { cache, now })
 }
 
 impl Admitted<'_> {

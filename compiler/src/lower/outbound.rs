@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use weft_bundle::body::{
     Action, Backend, Cluster, Entry, Frontend, HeaderEdits, Mirror, Origin, Retry, Rule, Target, Timeouts,
@@ -135,13 +136,17 @@ fn rule(mesh: &Mesh, planned: &PlannedEntry<'_>, settings: &Settings, clusters: 
         RuleAction::Respond { status, body } => Action::Respond { status: *status, body: body.clone() },
     };
     let forwards = matches!(action, Action::Forward(_));
+    let speaks = match kind {
+        RouteKind::Http | RouteKind::Grpc => Speaks::Requests,
+        RouteKind::Tls | RouteKind::Tcp | RouteKind::Udp => Speaks::Bytes,
+    };
     Rule {
         origin: source.at.origin.clone(),
         action,
         request_headers: source.headers.request(),
         response_headers: source.headers.response(),
         rewrite: source.rewrite.as_deref().cloned(),
-        timeouts: if forwards { timeouts(settings) } else { Timeouts::default() },
+        timeouts: if forwards { timeouts(settings, speaks) } else { Timeouts::default() },
         retry: if forwards { retry(settings) } else { None },
         mirrors: source.mirrors.iter().filter_map(|mirror| self::mirror(mesh, mirror, clusters)).collect(),
         cors: source.cors.as_deref().cloned(),
@@ -183,7 +188,7 @@ fn to_service_itself(mesh: &Mesh, target: ServiceIndex, port: &Port, clusters: &
         response_headers: HeaderEdits::default(),
     };
     Rule {
-        timeouts: timeouts(&settings),
+        timeouts: timeouts(&settings, if port.protocol.is_http() { Speaks::Requests } else { Speaks::Bytes }),
         retry: retry(&settings),
         action: Action::Forward(vec![backend]),
         fault: settings.fault,
@@ -214,13 +219,25 @@ pub(crate) fn plain_rule(origin: Origin, action: Action) -> Rule {
     }
 }
 
-fn timeouts(settings: &Settings) -> Timeouts {
+/// What a rule's callers speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Speaks {
+    Requests,
+    /// Bytes that are not looked at.
+    Bytes,
+}
+
+/// How long nothing may move on an opaque connection where no document says so: pools of database connections are quiet
+/// for far longer than bodies are (Envoy, `TcpProxy.idle_timeout`).
+const OPAQUE_IDLE: Duration = Duration::from_secs(60 * 60);
+
+fn timeouts(settings: &Settings, speaks: Speaks) -> Timeouts {
     let limit = |limit: Option<DurationText>| limit.filter(|limit| !limit.is_zero());
-    Timeouts {
-        request: limit(settings.request),
-        per_try: limit(settings.per_try),
-        idle: limit(settings.idle),
-    }
+    let idle = match (speaks, settings.place(Settings::IDLE)) {
+        (Speaks::Bytes, None) => Some(DurationText::new(OPAQUE_IDLE)),
+        (Speaks::Bytes, Some(_)) | (Speaks::Requests, _) => settings.idle,
+    };
+    Timeouts { request: limit(settings.request), per_try: limit(settings.per_try), idle: limit(idle) }
 }
 
 fn retry(settings: &Settings) -> Option<Retry> {

@@ -238,7 +238,8 @@ impl Settings {
         self
     }
 
-    /// What holds where nobody says anything: 15 s for a request, 5 min between frames, 1 s to connect, no retries.
+    /// What holds where nobody says anything: 15 s for a request, 5 min between frames (an hour on opaque connections), 1 s to
+    /// connect, no retries.
     pub fn built_in() -> &'static Self {
         &BUILT_IN
     }

@@ -63,6 +63,7 @@ async fn begin(
     head: &Parts,
     record: &mut Record,
 ) -> Result<Begun, Refusal> {
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     record.log(|log| {
         log.head(head);
         log.client = Some(connection.client);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use http::request::Parts;
 use weft_bundle::body::{Origin, PeerTls};
-use weft_bundle::engine::{Authorization, Facts, Peer, Permit};
+use weft_bundle::engine::{Authorization, Facts, Peer, Permit, RefusedToken};
 
 use super::DEFAULT_IDLE;
 use super::dial::{Ended, Upstream, dial};
@@ -24,6 +24,7 @@ use crate::message::head::Target;
 use crate::telemetry::metrics::Refusal;
 use crate::telemetry::stream::{Story, StreamRecord};
 use crate::telemetry::{Direction, Reason};
+use crate::tokens;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 use crate::worker::plane::InboundPlane;
@@ -75,10 +76,11 @@ fn begin(
 ) -> StreamRecord {
     let in_flight = &connection.worker.shared.in_flight;
     let mut record = StreamRecord::start(Direction::Inbound, in_flight, &ours.metrics);
+    record.follow(plane.snapshot.telemetry.as_ref());
     record.log(|log| {
         log.client = Some(connection.client);
         log.destination = destination;
-        log.peer = connection.identity().map(ToString::to_string);
+        log.peer = connection.identity().cloned();
         log.sequence = plane.snapshot.generation.sequence;
     });
     record
@@ -87,10 +89,14 @@ fn begin(
 /// The path of a connection to the application, in the order it is travelled.
 async fn open(call: &Call, plane: &Plane, record: &mut StreamRecord) -> Result<Upstream, Failure> {
     let Admitted { permit, ours, is_audited, is_in_clear } = call.judge(plane).map_err(|refused| {
-        record.log(|log| log.rule = refused.rule.map(Origin::to_string));
+        if let Some(rule) = refused.rule {
+            record.by_rule(rule);
+            refused.ours.inspect(|ours| ours.metrics.decided(false));
+        }
         refused.failure
     })?;
     record.by_rule(permit.origin());
+    ours.metrics.decided(true);
     if is_audited {
         ours.metrics.audited.inc();
     }
@@ -126,7 +132,9 @@ struct Admitted<'p> {
 /// One that it does not.
 struct Refused<'p> {
     failure: Failure,
+    /// The rule that refuses, and the port.
     rule: Option<&'p Origin>,
+    ours: Option<&'p InboundPlane>,
 }
 
 impl Call {
@@ -135,29 +143,44 @@ impl Call {
     }
 
     fn judge<'p>(&self, plane: &'p Plane) -> Result<Admitted<'p>, Refused<'p>> {
-        let refuse = |reason, detail: &str, rule| {
+        let refuse = |reason, detail: &str| {
             let failure = Failure { reason, detail: detail.to_owned() };
-            Err(Refused { failure, rule })
+            Err(Refused { failure, rule: None, ours: None })
         };
         let engine = &plane.snapshot.engine;
         let port = engine.inbound(self.number);
         let port = port.filter(|port| port.get().protocol.is_http() == self.request.is_some());
         let Some((port, ours)) = port.and_then(|port| Some((port, plane.inbound(port)?))) else {
-            return refuse(Reason::NoPolicy, "there is no policy for this port any more", None);
+            return refuse(Reason::NoPolicy, "there is no policy for this port any more");
         };
         if !self.connection.is_trusted(plane) {
             let detail = "the caller's certificate is not trusted any more";
-            return refuse(Reason::IdentityRequired, detail, None);
+            return refuse(Reason::IdentityRequired, detail);
         }
         let is_in_clear = match (port.get().tls, self.connection.identity()) {
             (PeerTls::Strict, None) => {
-                return refuse(Reason::IdentityRequired, "this port takes mutual TLS only", None);
+                return refuse(Reason::IdentityRequired, "this port takes mutual TLS only");
             }
             (tls, identity) => tls == PeerTls::Permissive && identity.is_none(),
         };
-        let request = self.request.as_deref().map(|(target, head)| target.request(head));
+        // The token that it began with is judged again: the key of its issuer may have been taken back.
+        let (mut admitted, mut passed) = (tokens::Admitted::default(), self.request.as_deref().cloned());
+        if let Some((target, head)) = &mut passed {
+            let cache = &self.connection.worker.tokens;
+            admitted = match tokens::admit_again(engine.tokens(port), cache, (head, target)) {
+                Ok(admitted) => admitted,
+                Err(RefusedToken { origin, fault }) => {
+                    let detail = format!("the token is refused by {origin}: {fault}");
+                    let failure = Failure { reason: Reason::TokenRefused, detail };
+                    return Err(Refused { failure, rule: Some(origin), ours: Some(ours) });
+                }
+            };
+            admitted.pass_on(&mut head.headers, target);
+        }
+        let request = passed.as_ref().map(|(target, head)| target.request(head));
         let facts = Facts {
             request: request.as_ref(),
+            token: admitted.token(),
             destination_address: self.destination,
             ..Facts::of(self.peer())
         };
@@ -166,7 +189,8 @@ impl Call {
             Ok(permit) => Ok(Admitted { permit, ours, is_audited: !audits.is_empty(), is_in_clear }),
             Err(denial) => {
                 let detail = format!("denied by {}", denial.origin);
-                refuse(Reason::AccessDenied, &detail, Some(denial.origin))
+                let failure = Failure { reason: Reason::AccessDenied, detail };
+                Err(Refused { failure, rule: Some(denial.origin), ours: Some(ours) })
             }
         }
     }

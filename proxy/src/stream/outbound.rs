@@ -119,6 +119,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: SocketAddr, aim: Aim, mut
         plane.as_deref().zip(frontend).and_then(|(plane, frontend)| plane.frontend_metrics(frontend));
     let metrics = metrics.unwrap_or(shared.unknown(Direction::Outbound));
     let mut record = StreamRecord::start(Direction::Outbound, &shared.in_flight, metrics);
+    record.follow(plane.as_ref().and_then(|plane| plane.snapshot.telemetry.as_ref()));
     record.log(|log| {
         log.client = Some(client);
         log.destination = aim.destination();

@@ -9,6 +9,7 @@ use weft_bundle::engine::TokenFault;
 use super::cluster::CopyOutcome;
 use super::metrics::{Direction, InjectedFault, Metrics, Refusal, TokenOutcome};
 use super::reason::Reason;
+use super::stream::{StreamCount, StreamKind};
 use crate::discovery::Fault;
 
 const PAGE: &str = include_str!("../../TELEMETRY.md");
@@ -26,6 +27,9 @@ fn counted() -> String {
         service.token(TokenOutcome::Accepted);
         service.token(TokenOutcome::Missing);
         (0..TokenFault::NAMES.len()).for_each(|fault| service.token(TokenOutcome::Refused(fault)));
+        let mut stream = StreamCount::start(&service, StreamKind::Tcp);
+        stream.because(Reason::Ok);
+        drop(stream);
         drop((metrics.connection(direction), metrics.resting(direction)));
     }
     let cluster = metrics.cluster("shop/cart:80");

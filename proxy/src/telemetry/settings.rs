@@ -13,6 +13,8 @@ pub(crate) struct Settings {
     pub(super) logs: bool,
     /// Its fields, in order.
     pub(super) fields: Vec<Field>,
+    /// Whether policy names none, and so wants all.
+    pub(super) has_all: bool,
     /// Which requests it has.
     pub(super) filter: Option<PredicateMatcher>,
     /// How many of the requests without a trace begin one; none if nothing is said of traces.
@@ -23,7 +25,14 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { logs: true, fields: Field::all(), filter: None, sampling: None, labels: Vec::new() }
+        Self {
+            logs: true,
+            fields: Field::all(),
+            has_all: true,
+            filter: None,
+            sampling: None,
+            labels: Vec::new(),
+        }
     }
 }
 
@@ -39,6 +48,7 @@ impl Settings {
             if !fields.is_empty() {
                 let field =
                     |name: &String| Field::named(name).ok_or_else(|| format!("there is no field `{name}`"));
+                settings.has_all = false;
                 settings.fields = fields.iter().map(field).collect::<Result<_, _>>()?;
             }
             let filter = filter.as_ref().map(PredicateMatcher::compile).transpose();

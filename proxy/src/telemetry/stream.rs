@@ -2,7 +2,8 @@
 //! when it ends. Tunnels that begin with a request are counted here too; their line in the log is the request's.
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,11 +12,17 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use time::OffsetDateTime;
 use weft_bundle::body::Origin;
+use weft_bundle::engine::{Facts, Peer, Truth};
+use weft_bundle::spiffe::SpiffeId;
 
+use super::access::{self, Field, Value};
+use super::log::{self, LogFormat};
 use super::metrics::{Direction, InjectedFault, OpenGuard, ServiceMetrics};
 use super::reason::Reason;
 use super::record::{InFlight, Record};
+use super::settings::Settings;
 use crate::stream::dial::Ended;
 use crate::stream::relay::Meter;
 
@@ -197,7 +204,7 @@ pub(crate) trait Story {
 
 impl Story for Record {
     fn by_rule(&mut self, origin: &Origin) {
-        self.log(|log| log.rule = Some(origin.to_string()));
+        self.decided_by(origin);
     }
 
     fn to_cluster(&mut self, id: &str) {
@@ -227,6 +234,8 @@ pub(crate) struct StreamRecord {
     pub(crate) count: StreamCount,
     /// Tries upstream.
     tries: u32,
+    /// What policy says of telling.
+    settings: Option<Arc<Settings>>,
     log: Option<Box<StreamLog>>,
 }
 
@@ -238,7 +247,7 @@ pub(crate) struct StreamLog {
     pub(crate) destination: Option<SocketAddr>,
     /// The server name in a TLS greeting that was read.
     pub(crate) server_name: Option<String>,
-    pub(crate) peer: Option<String>,
+    pub(crate) peer: Option<SpiffeId>,
     pub(crate) rule: Option<String>,
     pub(crate) cluster: Option<String>,
     pub(crate) endpoint: Option<SocketAddr>,
@@ -255,11 +264,19 @@ impl StreamRecord {
         in_flight: &Arc<InFlight>,
         service: &Arc<ServiceMetrics>,
     ) -> Self {
-        in_flight.of(direction).fetch_add(1, std::sync::atomic::Ordering::AcqRel);
+        in_flight.of(direction).fetch_add(1, Ordering::AcqRel);
         let log = tracing::enabled!(target: "access", tracing::Level::INFO).then(Box::default);
         let count = StreamCount::start(service, StreamKind::Tcp);
         let in_flight = Arc::clone(in_flight);
-        Self { direction, started: Instant::now(), in_flight, count, tries: 0, log }
+        Self { direction, started: Instant::now(), in_flight, count, tries: 0, settings: None, log }
+    }
+
+    /// Follows what policy says of telling.
+    pub(crate) fn follow(&mut self, settings: Option<&Arc<Settings>>) {
+        self.settings = settings.cloned();
+        if settings.is_some_and(|settings| !settings.logs) {
+            self.log = None;
+        }
     }
 
     /// Fills in what the access log shows; the closure does not run when nobody reads it.
@@ -302,29 +319,110 @@ impl Story for StreamRecord {
 
 impl Drop for StreamRecord {
     fn drop(&mut self) {
-        self.in_flight.of(self.direction).fetch_sub(1, std::sync::atomic::Ordering::AcqRel);
-        let Some(log) = &self.log else { return };
+        self.in_flight.of(self.direction).fetch_sub(1, Ordering::AcqRel);
+        if let Some(log) = self.log.as_deref().filter(|log| self.is_logged(log)) {
+            access::write(self.line(log, log::format(), OffsetDateTime::now_utc()));
+        }
+    }
+}
+
+impl StreamRecord {
+    /// Whether the filter wants it. Where the filter asks about a request, which is not there, it does.
+    fn is_logged(&self, log: &StreamLog) -> bool {
+        let Some(filter) = self.settings.as_ref().and_then(|settings| settings.filter.as_ref()) else {
+            return true;
+        };
+        let address = log.client.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |client| client.ip());
+        let facts = Facts {
+            destination_address: log.destination.map(|destination| destination.ip()),
+            destination_port: log.destination.map(|destination| destination.port()),
+            sni: log.server_name.as_deref(),
+            ..Facts::of(Peer { identity: log.peer.as_ref(), address })
+        };
+        filter.evaluate(&facts) != Truth::False
+    }
+
+    /// Its line in the access log: of the fields that requests have, those that policy names; and its own.
+    fn line(&self, log: &StreamLog, format: LogFormat, now: OffsetDateTime) -> String {
         let [received, sent] = self.count.bytes();
-        tracing::info!(
-            target: "access",
-            direction = self.direction.as_str(),
-            service = self.count.service.service(),
-            kind = self.count.kind.as_str(),
-            reason = self.count.reason.as_str(),
-            detail = log.detail,
-            injected_delay_ms = log.delay.map(|delay| delay.as_secs_f64() * 1000.0),
-            duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
-            received,
-            sent,
-            client = log.client.map(tracing::field::display),
-            destination = log.destination.map(tracing::field::display),
-            server_name = log.server_name,
-            peer = log.peer,
-            rule = log.rule,
-            cluster = log.cluster,
-            endpoint = log.endpoint.map(tracing::field::display),
-            tries = self.tries,
-            sequence = log.sequence,
+        let peer = log.peer.as_ref().map(ToString::to_string);
+        let all = [
+            ("direction", Some(Value::Text(self.direction.as_str()))),
+            ("service", Some(Value::Text(self.count.service.service()))),
+            ("kind", Some(Value::Text(self.count.kind.as_str()))),
+            ("reason", Some(Value::Text(self.count.reason.as_str()))),
+            ("detail", log.detail.as_deref().map(Value::Text)),
+            ("injected_delay_ms", log.delay.map(Value::Time)),
+            ("duration_ms", Some(Value::Time(self.started.elapsed()))),
+            ("received", Some(Value::Number(received))),
+            ("sent", Some(Value::Number(sent))),
+            ("client", log.client.as_ref().map(|client| Value::Plain(client))),
+            ("destination", log.destination.as_ref().map(|address| Value::Plain(address))),
+            ("server_name", log.server_name.as_deref().map(Value::Text)),
+            ("peer", peer.as_deref().map(Value::Text)),
+            ("rule", log.rule.as_deref().map(Value::Text)),
+            ("cluster", log.cluster.as_deref().map(Value::Text)),
+            ("endpoint", log.endpoint.as_ref().map(|endpoint| Value::Plain(endpoint))),
+            ("tries", Some(Value::Number(self.tries.into()))),
+            ("sequence", Some(Value::Number(log.sequence))),
+        ];
+        let is_wanted = |name: &str| match (&self.settings, Field::named(name)) {
+            (Some(settings), Some(field)) => settings.fields.contains(&field),
+            (None, _) | (Some(_), None) => true,
+        };
+        let wanted = all.into_iter().filter(|(name, _)| is_wanted(name));
+        access::line(format, now, wanted.filter_map(|(name, value)| Some((name, value?))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weft_bundle::body::{AccessLog, Telemetry};
+
+    use super::*;
+    use crate::telemetry::Metrics;
+
+    #[test]
+    fn a_line_says_what_became_of_it_in_the_fields_that_policy_names() {
+        let metrics = Metrics::new();
+        let service = metrics.service(Direction::Inbound, "shop/db");
+        let mut record = StreamRecord::start(Direction::Inbound, &Arc::default(), &service);
+        record.log = Some(Box::default());
+        record.log(|log| {
+            log.client = "10.0.0.1:7".parse().ok();
+            log.server_name = Some("db.example".to_owned());
+            log.peer = "spiffe://td/ns/shop/sa/web".parse().ok();
+            log.sequence = 7;
+        });
+        record.tried("127.0.0.1:5432".parse().unwrap());
+        record.count.received(3);
+        record.count.sent(5);
+        record.count.because(Reason::Ok);
+        let line = |record: &StreamRecord| {
+            let log = record.log.as_deref().unwrap();
+            let line = record.line(log, LogFormat::Text, OffsetDateTime::UNIX_EPOCH);
+            let (_, fields) = line.split_once("access: ").unwrap();
+            let timeless = fields.split(' ').filter(|field| !field.starts_with("duration_ms"));
+            timeless.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            line(&record),
+            "direction=\"inbound\" service=\"shop/db\" kind=\"tcp\" reason=\"ok\" received=3 sent=5 \
+             client=10.0.0.1:7 server_name=\"db.example\" peer=\"spiffe://td/ns/shop/sa/web\" \
+             endpoint=127.0.0.1:5432 tries=1 sequence=7"
         );
+        let named = |off| {
+            let fields = ["status", "reason", "peer"].map(str::to_owned).into();
+            let access_log = Some(AccessLog { off, fields, filter: None });
+            Arc::new(Settings::build(&Telemetry { access_log, ..Telemetry::default() }).unwrap())
+        };
+        record.follow(Some(&named(false)));
+        assert_eq!(
+            line(&record),
+            "kind=\"tcp\" reason=\"ok\" received=3 sent=5 server_name=\"db.example\" \
+             peer=\"spiffe://td/ns/shop/sa/web\""
+        );
+        record.follow(Some(&named(true)));
+        assert!(record.log.is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! The whole path, with real processes: documents in a Git repository, `weft`, a release directory, `weft-proxy`, real
 //! clients. One binary, so that the programs are built once.
 //!
-//! Each module tries one kind of promise. `small`, `plain` and `bookinfo` are the meshes they do it on; `forge` makes releases
+//! Each module tries one kind of promise. `small`, `plain`, `pair` and `bookinfo` are the meshes they do it on; `forge` makes releases
 //! that nobody should make.
 
 #![allow(
@@ -17,6 +17,7 @@ mod small;
 mod bookinfo;
 mod forge;
 mod plain;
+mod pair;
 
 mod routing;
 mod access;
@@ -37,3 +38,5 @@ mod findings;
 mod action;
 mod verifier;
 mod every_byte;
+mod streams;
+mod grpc;

@@ -9,8 +9,10 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::{gateway, upgrades};
 use crate::testing::{
-    Client, Got, Reply, Speaks, full, origin, plane_with, reply, serves, snapshot, until, upstream,
+    Client, Got, Reply, Speaks, forward_to, full, origin, plane_with, reply, serves, snapshot, until,
+    upstream,
 };
 use crate::worker::DataPlane;
 
@@ -46,10 +48,20 @@ async fn echo(request: Request<Incoming>) -> Reply {
     reply(format!("{} [{}] [{trailers}]", head.uri, fields(&head.headers)))
 }
 
-/// A body whose port reads tokens, and lets in who may read, or asks for `/open`.
-fn reads(application: SocketAddr) -> Value {
+/// Whom the ports believe.
+fn providers() -> Value {
     let x = BASE64URL_NOPAD.encode(key().public_key().as_ref());
     let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x}]});
+    json!({"shop/users": {
+        "origin": {"object": "TokenProvider shop/users", "file": "tokens.yaml", "line": 9},
+        "issuer": "https://id.example", "jwks": set.to_string(),
+        "locations": [{"header": {"name": "authorization", "prefix": "Bearer "}}, {"query": "access_token"}],
+        "claim_headers": {"x-user": ["sub"]},
+    }})
+}
+
+/// A body whose port reads tokens, and lets in who may read, or asks for `/open`.
+fn reads(application: SocketAddr) -> Value {
     let mut body = serves(application, "off", &json!({}));
     body["inbound"][0]["tokens"] = json!(["shop/users"]);
     body["inbound"][0]["access"] = json!({
@@ -61,12 +73,7 @@ fn reads(application: SocketAddr) -> Value {
         ],
         "otherwise": {"effect": "deny", "origin": origin(5)},
     });
-    body["token_providers"] = json!({"shop/users": {
-        "origin": {"object": "TokenProvider shop/users", "file": "tokens.yaml", "line": 9},
-        "issuer": "https://id.example", "jwks": set.to_string(),
-        "locations": [{"header": {"name": "authorization", "prefix": "Bearer "}}, {"query": "access_token"}],
-        "claim_headers": {"x-user": ["sub"]},
-    }});
+    body["token_providers"] = providers();
     body
 }
 
@@ -183,4 +190,84 @@ async fn what_was_verified_counts_for_nothing_under_another_policy() {
     body["token_providers"]["shop/users"]["jwks"] = json!(set.to_string());
     plane.apply(snapshot(&body, 2).unwrap()).unwrap();
     assert_eq!(status().await, 401, "its key was taken back");
+}
+
+/// A gateway does the same, and says less: of what is inside its callers learn nothing.
+#[tokio::test]
+async fn a_gateway_reads_tokens_before_it_routes() {
+    let application = upstream(Speaks::Http1, echo).await;
+    let mut public = gateway::listener("public", 80, &["*"], &gateway::respond(404, "nobody"));
+    public["tokens"] = json!(["shop/users"]);
+    public["access"] = json!({
+        "rules": [{"effect": "allow", "origin": origin(4), "when": {"has": "token_subject"}}],
+        "otherwise": {"effect": "deny", "origin": origin(5)},
+    });
+    // Routed by what the token says, which no caller can.
+    let jo = json!({"headers": [{"name": "x-user", "value": {"exact": "jo"}}]});
+    public["frontend"]["entries"] = json!([{"match": jo, "rule": 0}]);
+    public["frontend"]["rules"] = json!([forward_to("up")]);
+    let mut body = gateway::gateway(&[public], &[application]);
+    body["token_providers"] = providers();
+    let plane = gateway::plane_at_edge(None);
+    plane.apply(snapshot(&body, 1).unwrap()).unwrap();
+    let mut client = Client::connect(plane.listener_address(80).unwrap(), Speaks::Http1).await;
+    let mut ask = async |token: Option<&str>, user: &str| {
+        let request = client.request(Method::GET, "/a?q").header("x-user", user);
+        let request = match token {
+            Some(token) => request.header("authorization", format!("Bearer {token}")),
+            None => request,
+        };
+        client.send(request.body(full("")).unwrap()).await.unwrap()
+    };
+    let got = ask(Some(&good()), "mo").await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert!(got.text.starts_with("/a?q [") && got.text.contains("x-user: jo"), "{}", got.text);
+    assert!(!got.text.contains("authorization"), "{}", got.text);
+    let other = token(&json!({"iss": "https://id.example", "sub": "mo"}));
+    assert_eq!(ask(Some(&other), "jo").await.text, "nobody");
+    let got = ask(None, "jo").await;
+    assert_eq!(
+        (got.status.as_u16(), got.reason(), challenge(&got)),
+        (403, "access-denied", r#"Bearer realm="upstream""#)
+    );
+    let got = ask(Some("x"), "jo").await;
+    assert_eq!(
+        (got.status.as_u16(), got.reason(), got.text.as_str()),
+        (401, "token-refused", "Unauthorized\n")
+    );
+    assert!(
+        challenge(&got).ends_with(r#"error_description="it is not a JSON Web Token""#),
+        "{}",
+        challenge(&got)
+    );
+}
+
+/// What a tunnel began with is judged again when policy changes, its token too.
+#[tokio::test]
+async fn a_tunnel_ends_when_the_key_of_its_token_is_taken_back() {
+    let (application, heads) = upgrades::answers(upgrades::AGREE).await;
+    let mut body = reads(application);
+    let plane = plane_with(&body);
+    let asks = format!(
+        "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: upgrade, x-user\r\nupgrade: websocket\r\nx-user: root\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nauthorization: Bearer {}\r\n\r\n",
+        good()
+    );
+    let address = plane.inbound_address("http").unwrap();
+    let (answer, mut socket) = upgrades::ask(address, &asks).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    let arrived = heads.lock().unwrap().join("\n").to_ascii_lowercase();
+    assert!(arrived.contains("x-user: jo") && !arrived.contains("bearer"), "{arrived}");
+    upgrades::says(&mut socket, "ping").await;
+    // A change that leaves its right to it alone.
+    body["inbound"][0]["access"]["otherwise"]["origin"]["line"] = json!(6);
+    plane.apply(snapshot(&body, 2).unwrap()).unwrap();
+    upgrades::says(&mut socket, "ping").await;
+    let stale = BASE64URL_NOPAD.encode(&[9; 32]);
+    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": stale}]});
+    body["token_providers"]["shop/users"]["jwks"] = json!(set.to_string());
+    plane.apply(snapshot(&body, 3).unwrap()).unwrap();
+    upgrades::is_cut(&mut socket).await;
+    let line = r#"weft_streams_total{direction="inbound",service="shop/cart",kind="upgrade",reason="token-refused"} 1"#;
+    until("it is counted", || plane.metrics().encode().contains(line)).await;
 }

@@ -17,9 +17,9 @@ const CART: &str = "spiffe://td/ns/shop/sa/cart";
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: upstream\r\nconnection: Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-key: k\r\n\r\n";
 
-const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: a\r\n\r\n";
+pub(super) const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: a\r\n\r\n";
 
-type Heads = Arc<Mutex<Vec<String>>>;
+pub(super) type Heads = Arc<Mutex<Vec<String>>>;
 
 /// Reads to the end of a head.
 async fn head(stream: &mut TcpStream) -> String {
@@ -34,7 +34,7 @@ async fn head(stream: &mut TcpStream) -> String {
 }
 
 /// A server that answers one request as told, and then sends back what it gets. Gives the heads it saw.
-async fn answers(answer: &'static str) -> (SocketAddr, Heads) {
+pub(super) async fn answers(answer: &'static str) -> (SocketAddr, Heads) {
     let heads = Heads::default();
     let seen = Arc::clone(&heads);
     let address = bytes_server(move |mut stream| {
@@ -55,21 +55,21 @@ async fn answers(answer: &'static str) -> (SocketAddr, Heads) {
 }
 
 /// Sends a request, perhaps with more right behind it, and reads the head of the answer.
-async fn ask(address: SocketAddr, request: &str) -> (String, TcpStream) {
+pub(super) async fn ask(address: SocketAddr, request: &str) -> (String, TcpStream) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let answer = head(&mut stream).await;
     (answer, stream)
 }
 
-async fn says(stream: &mut TcpStream, text: &str) {
+pub(super) async fn says(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut back = vec![0; text.len()];
     stream.read_exact(&mut back).await.unwrap();
     assert_eq!(String::from_utf8(back).unwrap(), text);
 }
 
-async fn is_cut(stream: &mut TcpStream) {
+pub(super) async fn is_cut(stream: &mut TcpStream) {
     let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await;
     assert!(read.unwrap().is_err(), "it ended as if all was said");
 }
