@@ -90,16 +90,9 @@ async fn try_until_answered(
     };
     let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
-        let mut draw = || fastrand::u64(..);
-        let mut pick = || cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw);
-        let pending = match pick() {
-            None if cluster.spec.members.is_unheard() => {
-                cluster.spec.members.first_word(cluster.spec.connect_timeout).await;
-                pick()
-            }
-            pending => pending,
+        let Some(pending) = cluster.pick_soon(plan.wish, &tries.tried).await else {
+            return Err(nowhere(cluster));
         };
-        let Some(pending) = pending else { return Err(nowhere(cluster)) };
         let endpoint = Rc::clone(pending.endpoint());
         if let Some(record) = record.as_deref_mut() {
             record.tries += 1;

@@ -17,6 +17,7 @@ pub mod proxy;
 pub mod client;
 pub mod load;
 pub mod upstream;
+pub mod names;
 
 use std::fmt;
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -26,6 +26,9 @@ use tokio::task::JoinSet;
 
 use crate::client::{Call, Client, Protocol};
 use crate::{Context, Result, runtime};
+
+/// A free port on loopback.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// A running upstream; gone when dropped, with its connections.
 #[derive(Debug)]
@@ -55,7 +58,15 @@ impl Upstream {
     /// # Errors
     /// No socket is to be had.
     pub fn start(service: &str, version: &str) -> Result<Self> {
-        Self::listen(service, version, None)
+        Self::listen(service, version, None, ANYWHERE)
+    }
+
+    /// Starts one at an address, which may be one that another left.
+    ///
+    /// # Errors
+    /// The address is not to be had.
+    pub fn start_at(service: &str, version: &str, address: SocketAddr) -> Result<Self> {
+        Self::listen(service, version, None, address)
     }
 
     /// Starts one that sends a request of its own through `sidecar` for each that it gets.
@@ -63,10 +74,15 @@ impl Upstream {
     /// # Errors
     /// No socket is to be had.
     pub fn calls(service: &str, version: &str, sidecar: SocketAddr, call: Call) -> Result<Self> {
-        Self::listen(service, version, Some((sidecar, call)))
+        Self::listen(service, version, Some((sidecar, call)), ANYWHERE)
     }
 
-    fn listen(service: &str, version: &str, calls: Option<(SocketAddr, Call)>) -> Result<Self> {
+    fn listen(
+        service: &str,
+        version: &str,
+        calls: Option<(SocketAddr, Call)>,
+        at: SocketAddr,
+    ) -> Result<Self> {
         let shared = Arc::new(Shared {
             service: service.to_owned(),
             version: version.to_owned(),
@@ -76,7 +92,7 @@ impl Upstream {
             calls,
             idle: Mutex::default(),
         });
-        let bound = runtime::block_on(TcpListener::bind("127.0.0.1:0"));
+        let bound = runtime::block_on(TcpListener::bind(at));
         let listener = bound.context("an upstream's socket")?;
         let address = listener.local_addr().context("an upstream's socket")?;
         let accepting = runtime::handle().spawn(accept(listener, shared.clone()));

@@ -159,6 +159,20 @@ impl Cluster {
         Some(Pending::on(endpoint))
     }
 
+    /// As [`Cluster::pick`], with draws at random; where nobody has said yet who is in the cluster, once somebody has, but not
+    /// later than connecting may take.
+    pub(crate) async fn pick_soon(&self, wish: Wish, tried: &[Rc<Endpoint>]) -> Option<Pending> {
+        let pick = || self.pick(wish, tried, Instant::now(), &mut || fastrand::u64(..));
+        match pick() {
+            None if self.spec.members.is_unheard() => {
+                // Boxed: it is rare, and its state would make every request's future larger.
+                Box::pin(self.spec.members.first_word(self.spec.connect_timeout)).await;
+                pick()
+            }
+            picked => picked,
+        }
+    }
+
     fn by_id<'v>(&self, view: &'v View, id: u64, tried: &[Rc<Endpoint>]) -> Option<&'v Rc<Endpoint>> {
         let place = view.endpoints.iter().position(|endpoint| endpoint.id == id)?;
         if view.has(place) && tried.is_empty() { view.endpoints.get(place) } else { None }

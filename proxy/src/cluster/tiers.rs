@@ -42,6 +42,9 @@ pub(crate) struct Stand {
     pub(crate) group: usize,
 }
 
+/// What tiers are ordered by: the priority of a record, labels that are not shared, the distance.
+type Key = (u16, usize, u8);
+
 /// Tiers and groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tiers {
@@ -89,7 +92,7 @@ impl Tiers {
     }
 
     /// Numbers the tiers by their keys.
-    fn by_key(keys: Vec<Option<((u16, usize, u8), usize)>>, shares: Vec<u32>) -> Self {
+    fn by_key(keys: Vec<Option<(Key, usize)>>, shares: Vec<u32>) -> Self {
         let mut order: Vec<_> = keys.iter().flatten().map(|(key, _)| *key).collect();
         order.sort_unstable();
         order.dedup();

@@ -67,6 +67,10 @@ macro_rules! faults {
         pub(crate) enum Fault { $($(#[$doc])* $name,)* }
 
         impl Fault {
+            /// Every fault, in order of declaration.
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name),*];
+
             /// The stable name.
             pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),* }

@@ -64,8 +64,7 @@ pub(crate) async fn dial(
     let mut tried: Vec<Rc<Endpoint>> = Vec::new();
     let mut retrying = None;
     loop {
-        let mut draw = || fastrand::u64(..);
-        let Some(pending) = cluster.pick(wish, &tried, Instant::now(), &mut draw) else {
+        let Some(pending) = cluster.pick_soon(wish, &tried).await else {
             return Err(nowhere(cluster));
         };
         note(pending.endpoint().address);

@@ -47,7 +47,7 @@ impl DiscoveryFamilies {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "weft_discovery_updates",
-            "Answers of names and files that brought endpoints, where they changed",
+            "Answers of names and files that brought other endpoints than before",
             self.updates.clone(),
         );
         registry.register(

@@ -10,6 +10,7 @@ use super::cluster::CopyOutcome;
 use super::metrics::{Direction, InjectedFault, Metrics, Refusal, TokenOutcome};
 use super::reason::Reason;
 use super::stream::{StreamCount, StreamKind};
+use crate::discovery::Fault;
 
 const PAGE: &str = include_str!("../../TELEMETRY.md");
 
@@ -31,7 +32,10 @@ fn counted() -> Metrics {
         drop(stream);
         drop((metrics.connection(direction), metrics.resting(direction)));
     }
-    metrics.cluster("shop/cart:80").copied(CopyOutcome::Answered);
+    let cluster = metrics.cluster("shop/cart:80");
+    cluster.copied(CopyOutcome::Answered);
+    cluster.discovered();
+    cluster.discovery_failed(Fault::Empty);
     metrics.refused(Refusal::Handshake);
     metrics.control.rejected("rollback");
     metrics.control.applied(7, false);
@@ -94,7 +98,7 @@ fn the_page_has_every_reason_with_its_status() {
 }
 
 #[test]
-fn the_page_has_every_field_and_token_outcome() {
+fn the_page_has_every_field_token_outcome_and_fault() {
     let names = |title: &str| {
         let rows = table(title).into_iter();
         rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect::<BTreeSet<_>>()
@@ -103,6 +107,8 @@ fn the_page_has_every_field_and_token_outcome() {
     assert_eq!(names("The access log"), own(&AccessLog::FIELDS));
     let outcomes = [&["accepted", "missing"][..], &TokenFault::NAMES].concat();
     assert_eq!(names("Outcomes of tokens"), own(&outcomes));
+    let faults: Vec<_> = Fault::ALL.iter().map(|fault| fault.as_str()).collect();
+    assert_eq!(names("Endpoints that are not found"), own(&faults));
 }
 
 /// The rules of OpenMetrics 1.0 that a writer can break: each family once, its samples behind its type, names that fit it,

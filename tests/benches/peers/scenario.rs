@@ -108,6 +108,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 /// How many connections stand idle.
 const IDLE: usize = 1000;
 
+/// How long they do before they are measured.
+const IDLE_FOR: Duration = Duration::from_secs(6);
+
 /// The pace of [`Measure::Latency`], and how long it is kept.
 const PER_SECOND: u32 = 1000;
 const PACED: u32 = 3000;
@@ -222,6 +225,8 @@ impl Scenario {
             let before = measure::memory(&contender.processes())?;
             let after = load::block_on(async {
                 let kept = load::idle(&speech, &aim, IDLE).await?;
+                // Programs may let go of what an idle connection does not need.
+                tokio::time::sleep(IDLE_FOR).await;
                 let after = measure::memory(&contender.processes())?;
                 drop(kept);
                 Ok::<_, weft_tests::Failure>(after)

@@ -23,6 +23,7 @@ mod routing;
 mod access;
 mod reload;
 mod protection;
+mod endpoints;
 mod traffic;
 mod tokens;
 mod telemetry;

@@ -31,19 +31,27 @@ impl Plain {
             (name.to_owned(), (1..=count).map(one).collect::<Vec<_>>())
         };
         let upstreams: Vec<_> = services.iter().map(|(name, count)| start(name, *count)).collect();
-        let mut text = web(services.iter().map(|(name, _)| *name));
+        let mut text = String::new();
         for (name, endpoints) in &upstreams {
             text.push_str(&service(name, endpoints));
         }
         text.push_str(documents);
+        let called: Vec<_> = services.iter().map(|(name, _)| *name).collect();
+        Self { upstreams, ..Self::calling(&called, &text, &[]) }
+    }
+
+    /// Calls services that the documents declare; the sidecar gets these arguments too.
+    pub(crate) fn calling(services: &[&str], documents: &str, arguments: &[String]) -> Self {
+        let text = format!("{}{documents}", web(services.iter().copied()));
         let mesh = Mesh::new("small", &[("mesh.yaml", small::MESH), ("services.yaml", &text)]).unwrap();
         mesh.build().unwrap();
         let mut setup = mesh.proxy("default/web", "web").unwrap();
         let (inbound, application) = (port::free_address().unwrap(), Upstream::start("web", "v1").unwrap());
         setup.inbound.push(format!("http={inbound}"));
         setup.application.push(format!("http={}", application.address()));
+        setup.arguments.extend_from_slice(arguments);
         let proxy = setup.start().unwrap_or_else(|failure| panic!("{failure}"));
-        Self { proxy, mesh, inbound, application, upstreams }
+        Self { proxy, mesh, inbound, application, upstreams: Vec::new() }
     }
 
     /// The endpoints of a service.

@@ -12,6 +12,7 @@ mod outliers;
 mod reload;
 mod checks;
 mod connections;
+mod endpoints;
 mod faults;
 mod framing;
 mod gateway;
