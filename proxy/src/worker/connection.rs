@@ -560,21 +560,25 @@ async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper:
     // (Envoy, edge best practices).
     let (streams, stream_window, window) =
         if connection.is_from_outside() { (100, 64 * 1024, 1 << 20) } else { (200, 1 << 20, 4 << 20) };
-    let served = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(streams)
-        .max_header_list_size(u32::from(MAX_HEAD_BYTES))
-        .initial_stream_window_size(stream_window)
-        .initial_connection_window_size(window)
-        .max_send_buf_size(256 * 1024)
-        .max_pending_accept_reset_streams(20)
-        .max_local_error_reset_streams(256)
-        .keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .serve_connection(TokioIo::new(transport), service);
-    let served = pin!(served);
+    // Boxed: connections of HTTP/1.1 should not have to keep the room.
+    let mut served = Box::pin(
+        http2::Builder::new(LocalExecutor)
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(streams)
+            .max_header_list_size(u32::from(MAX_HEAD_BYTES))
+            .initial_stream_window_size(stream_window)
+            .initial_connection_window_size(window)
+            .max_send_buf_size(256 * 1024)
+            .max_pending_accept_reset_streams(20)
+            .max_local_error_reset_streams(256)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .serve_connection(TokioIo::new(transport), service),
+    );
     let end = Instant::now() + connection.life();
-    watch_over(&connection, served, |served| served.graceful_shutdown(), Framing::Http2, end).await.map(drop)
+    watch_over(&connection, served.as_mut(), |served| served.graceful_shutdown(), Framing::Http2, end)
+        .await
+        .map(drop)
 }
 
 type Answered = Result<http::Response<crate::message::body::ResponseBody>, Infallible>;
