@@ -64,6 +64,8 @@ impl Feature {
     pub fn is_served(self) -> bool {
         match self {
             Self::Gateway
+            | Self::ServerTls
+            | Self::ProxyProtocol
             | Self::Limits
             | Self::Fault
             | Self::Cors
@@ -77,9 +79,7 @@ impl Feature {
             | Self::HealthChecks => true,
             Self::Udp
             | Self::Discovery
-            | Self::ServerTls
             | Self::Locality
-            | Self::ProxyProtocol
             | Self::Tokens
             | Self::Telemetry
             | Self::Addresses => false,

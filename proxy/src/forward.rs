@@ -6,6 +6,7 @@
 
 mod attempt;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::cluster::balancer::{Pending, Wish};
 use crate::cluster::checkout::Pooled;
 use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
 use crate::cluster::pool::Lease;
+use crate::cluster::terms::Source;
 use crate::cluster::{Cluster, Endpoint};
 use crate::message::body::{BodyEnd, Remembered, RequestBody};
 use crate::telemetry::Reason;
@@ -58,9 +60,14 @@ pub(crate) async fn send(
     record: Option<&mut Record>,
 ) -> Result<Answer, Failure> {
     let (mut underway, end) = (None, body.end());
-    let tries = try_until_answered(cluster, plan, Request::from_parts(head, body), record, &mut underway);
-    let Some(limit) = plan.request else { return tries.await };
-    if let Some(sent) = end.and_then_within(limit, tries).await {
+    let request = Request::from_parts(head, body);
+    let (limit, sent) = {
+        // Pinned here, as a future that is passed on by value is there twice, and this one is large.
+        let mut tries = pin!(try_until_answered(cluster, plan, request, record, &mut underway));
+        let Some(limit) = plan.request else { return tries.await };
+        (limit, end.and_then_within(limit, tries.as_mut()).await)
+    };
+    if let Some(sent) = sent {
         return sent;
     }
     if let Some(pending) = underway {
@@ -98,8 +105,10 @@ async fn try_until_answered(
         let end = request.body().end();
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
         let pending = underway.insert(pending);
-        let attempt = attempt(cluster, pending, request, plan.http2, pooled);
-        let outcome = within(plan.per_try, &end, attempt).await;
+        let outcome = {
+            let mut attempt = pin!(attempt(cluster, pending, request, plan.http2, pooled));
+            within(plan.per_try, &end, attempt.as_mut()).await
+        };
         tries.retrying = None;
         if matches!(&outcome, Err(fault) if fault.kind == Kind::TryTimeout) {
             pending.timed_out(Instant::now());
@@ -173,6 +182,9 @@ impl Spare {
         *head.uri_mut() = request.uri().clone();
         *head.version_mut() = request.version();
         *head.headers_mut() = request.headers().clone();
+        if let Some(source) = request.extensions().get::<Source>() {
+            head.extensions_mut().insert(*source);
+        }
         Some(Self { head, body })
     }
 

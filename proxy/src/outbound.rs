@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
@@ -176,7 +176,7 @@ async fn walk<'e>(
             let home = visit.as_ref().and_then(Visit::endpoint);
             let course = Course { routed, backend, home, time: limit };
             let (answer, cookie) =
-                forward(connection, plane, &target, course, (head, incoming), record).await?;
+                forward(connection, plane, &target, course, head, incoming, record).await?;
             let endpoint = answer.1.endpoint();
             let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
             Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
@@ -222,15 +222,15 @@ async fn forward(
     plane: &Plane,
     target: &Target,
     Course { routed, backend, home, time }: Course<'_>,
-    (mut head, incoming): (Parts, Incoming),
+    mut head: Parts,
+    incoming: Incoming,
     record: &mut Record,
 ) -> Result<(Answer, Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
     let cluster = cluster(connection, plane, backend)?;
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
     let spec = &cluster.spec;
-    // Between sidecars HTTP/2 stays HTTP/2; an endpoint without one need not speak more than its port declares.
-    let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
+    let http2 = spec.takes_http2(head.version);
 
     fields::strip_request(&mut head.headers);
     if connection.is_from_outside() {
@@ -245,9 +245,12 @@ async fn forward(
         mirror::begin(connection, plane, &place, &head, &mut body);
     }
     edit_headers(&backend.request_headers, &mut head.headers);
-    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    if !spec.external {
+        head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    }
     let hashed = hashed(connection, spec, target, &head);
     address(spec, target, &place.path, place.authority, &mut head, http2)?;
+    tell_source(connection, spec, &mut head);
 
     let wish = Wish { endpoint: home, hash: hashed.as_ref().map(|hashed| hashed.value) };
     let plan = Plan { http2, wish, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
@@ -258,6 +261,15 @@ async fn forward(
         Some(_) | None => failure.into(),
     })?;
     Ok((answer, hashed.and_then(|hashed| hashed.cookie)))
+}
+
+/// Notes whose connection a request came over, for a server that is told.
+fn tell_source(connection: &Connection, spec: &ClusterSpec, head: &mut Parts) {
+    if spec.proxy_protocol.is_some()
+        && let Some(source) = connection.source()
+    {
+        head.extensions.insert(source);
+    }
 }
 
 /// What a request hashes to, for a cluster whose balancer hashes.

@@ -366,6 +366,7 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         | ApplyError::Trust(_)
         | ApplyError::Application { .. }
         | ApplyError::Listener { .. }
+        | ApplyError::Cluster { .. }
         | ApplyError::Unsupported(_) => true,
         ApplyError::ApplicationLoop { .. }
         | ApplyError::NoIdentity

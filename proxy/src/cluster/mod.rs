@@ -16,6 +16,8 @@ pub(crate) mod limits;
 pub(crate) mod outliers;
 pub(crate) mod checkout;
 mod checks;
+mod proxy_protocol;
+pub(crate) mod terms;
 pub(crate) mod connect;
 pub(crate) mod pool;
 
@@ -26,6 +28,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Version;
 use weft_bundle::body::{HashPolicy, HealthCheck, Keepalive, LoadBalancer, Warmup};
 use weft_bundle::engine::stable_hash;
 
@@ -56,6 +59,10 @@ pub(crate) struct ClusterSpec {
     pub(crate) keep: Keep,
     /// TCP keep-alive probes.
     pub(crate) keepalive: Option<Keepalive>,
+    /// The version of the PROXY protocol that opens a connection.
+    pub(crate) proxy_protocol: Option<u8>,
+    /// Whether it is outside the mesh, and nothing of the mesh is told to it.
+    pub(crate) external: bool,
     /// Whether requests go as HTTP/2, whatever they came as.
     pub(crate) http2: bool,
     pub(crate) circuit: Arc<Circuit>,
@@ -66,6 +73,15 @@ pub(crate) struct ClusterSpec {
     pub(crate) host: String,
     pub(crate) warmup: Option<Warmup>,
     pub(crate) metrics: Arc<ClusterMetrics>,
+}
+
+impl ClusterSpec {
+    /// Whether a request that came as this version goes as HTTP/2. Between sidecars HTTP/2 stays HTTP/2; any other
+    /// endpoint need not speak more than its port declares.
+    pub(crate) fn takes_http2(&self, version: Version) -> bool {
+        let is_peer = self.tls.as_ref().is_some_and(ClientTls::is_mutual);
+        self.http2 || (is_peer && version == Version::HTTP_2)
+    }
 }
 
 /// One address.
@@ -234,6 +250,8 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
             keepalive: None,
+            proxy_protocol: None,
+            external: false,
             http2: false,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             health,

@@ -34,6 +34,7 @@ use super::entrance::{self, Entered, Entrance};
 use super::listener::Key;
 use super::{LocalExecutor, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
+use crate::cluster::terms::Source;
 use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
 use crate::message::head::MAX_HEAD_BYTES;
@@ -125,6 +126,11 @@ impl Connection {
     /// The server name that a caller from outside asked for.
     pub(crate) fn server_name(&self) -> Option<&str> {
         self.entrance.as_ref()?.server_name.as_deref()
+    }
+
+    /// What servers that want to know are told of it.
+    pub(crate) fn source(&self) -> Option<Source> {
+        Some(Source { client: self.client, local: self.local? })
     }
 
     /// The certificates that the caller presented.

@@ -34,6 +34,7 @@ use self::listener::{Key, Sharing, bind};
 pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, OverrideError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+use crate::cluster::connect::ClientTls;
 use crate::identity::certificates::Certificates;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
@@ -453,7 +454,7 @@ impl DataPlane {
             let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let metrics = &spec.metrics;
             let (requests, pending) = spec.circuit.in_flight();
-            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.as_ref().is_some_and(ClientTls::is_mutual), "tls": spec.tls.is_some(),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
                 "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>(), "unwell": spec.health.unwell().collect::<Vec<_>>()});
             (spec.id.clone(), facts)

@@ -15,3 +15,5 @@ mod gateway;
 mod gateway_tls;
 mod hashing;
 mod limits;
+mod proxy_protocol;
+mod servers;
