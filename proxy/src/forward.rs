@@ -6,7 +6,7 @@
 
 mod attempt;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -60,12 +60,11 @@ pub(crate) async fn send(
     record: Option<&mut Record>,
 ) -> Result<Answer, Failure> {
     let (mut underway, end) = (None, body.end());
-    let request = Request::from_parts(head, body);
     let (limit, sent) = {
-        // Pinned here, as a future that is passed on by value is there twice, and this one is large.
-        let mut tries = pin!(try_until_answered(cluster, plan, request, record, &mut underway));
+        let request = Request::from_parts(head, body);
+        let tries = pin!(try_until_answered(cluster, plan, request, record, &mut underway));
         let Some(limit) = plan.request else { return tries.await };
-        (limit, end.and_then_within(limit, tries.as_mut()).await)
+        (limit, end.and_then_within(limit, tries).await)
     };
     if let Some(sent) = sent {
         return sent;
@@ -106,8 +105,8 @@ async fn try_until_answered(
         let pooled = if tries.had_stale { Pooled::Avoid } else { Pooled::Use };
         let pending = underway.insert(pending);
         let outcome = {
-            let mut attempt = pin!(attempt(cluster, pending, request, plan.http2, pooled));
-            within(plan.per_try, &end, attempt.as_mut()).await
+            let attempt = pin!(attempt(cluster, pending, request, plan.http2, pooled));
+            within(plan.per_try, &end, attempt).await
         };
         tries.retrying = None;
         if matches!(&outcome, Err(fault) if fault.kind == Kind::TryTimeout) {
@@ -137,7 +136,7 @@ fn nowhere(cluster: &Cluster) -> Failure {
 async fn within(
     limit: Option<Duration>,
     end: &BodyEnd,
-    attempt: impl Future<Output = Result<Arrived, Fault>>,
+    attempt: Pin<&mut impl Future<Output = Result<Arrived, Fault>>>,
 ) -> Result<Arrived, Fault> {
     match limit {
         None => attempt.await,

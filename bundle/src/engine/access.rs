@@ -55,6 +55,8 @@ pub struct Authorization<'e> {
 
 #[derive(Debug)]
 pub(super) struct AccessMatcher {
+    /// Every list of callers that rules have, once: a thousand rules often name the same few.
+    callers: Vec<Vec<PeerMatch>>,
     rules: Vec<RuleMatcher>,
     otherwise: AccessDefault,
 }
@@ -63,9 +65,17 @@ pub(super) struct AccessMatcher {
 struct RuleMatcher {
     effect: Effect,
     origin: Origin,
-    from: Vec<PeerMatch>,
+    /// Which of the lists of callers; none for everybody.
+    from: Option<usize>,
     to: Vec<OperationMatcher>,
     when: Option<PredicateMatcher>,
+}
+
+/// Whether the peer of one request is in each list of callers, found out at most once for the first 64.
+struct Asked<'a> {
+    callers: &'a [Vec<PeerMatch>],
+    known: u64,
+    within: u64,
 }
 
 #[derive(Debug)]
@@ -76,15 +86,18 @@ struct OperationMatcher {
 
 impl AccessMatcher {
     pub(super) fn compile(access: &Access) -> Result<Self, MatchError> {
-        let rules = access.rules.iter().map(RuleMatcher::compile).collect::<Result<_, _>>()?;
-        Ok(Self { rules, otherwise: access.otherwise.clone() })
+        let mut callers = Vec::new();
+        let rules = access.rules.iter().map(|rule| RuleMatcher::compile(rule, &mut callers));
+        let rules = rules.collect::<Result<_, _>>()?;
+        Ok(Self { callers, rules, otherwise: access.otherwise.clone() })
     }
 
     /// Where requests cannot be seen, a rule with operations holds for a denial and does not hold for an allowance (fail
     /// closed; the compiler refuses such a rule anyway).
     pub(super) fn decide(&self, facts: &Facts<'_>) -> Authorization<'_> {
         let mut audits = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.matches(facts)) {
+        let mut asked = Asked { callers: &self.callers, known: 0, within: 0 };
+        for rule in self.rules.iter().filter(|rule| rule.matches(facts, &mut asked)) {
             let origin = &rule.origin;
             let verdict = match rule.effect {
                 Effect::Audit => {
@@ -106,20 +119,24 @@ impl AccessMatcher {
 }
 
 impl RuleMatcher {
-    fn compile(rule: &AccessRule) -> Result<Self, MatchError> {
+    fn compile(rule: &AccessRule, callers: &mut Vec<Vec<PeerMatch>>) -> Result<Self, MatchError> {
         let to = rule.to.iter().map(OperationMatcher::compile).collect::<Result<_, _>>()?;
         let when = rule.when.as_ref().map(PredicateMatcher::compile).transpose()?;
         let mut from = rule.from.clone();
         for network in from.iter_mut().flat_map(|peer| &mut peer.networks) {
             *network = plain_network(*network);
         }
+        let from = (!from.is_empty()).then(|| {
+            callers.iter().position(|known| *known == from).unwrap_or_else(|| {
+                callers.push(from);
+                callers.len() - 1
+            })
+        });
         Ok(Self { effect: rule.effect, origin: rule.origin.clone(), from, to, when })
     }
 
-    fn matches(&self, facts: &Facts<'_>) -> bool {
-        let peer_matches =
-            self.from.is_empty() || self.from.iter().any(|from| matches_peer(from, &facts.peer));
-        peer_matches
+    fn matches(&self, facts: &Facts<'_>, asked: &mut Asked<'_>) -> bool {
+        self.from.is_none_or(|from| asked.has(from, &facts.peer))
             && (self.to.is_empty()
                 || match facts.request {
                     Some(request) => self.to.iter().any(|operation| operation.matches(request)),
@@ -135,6 +152,23 @@ impl RuleMatcher {
             Truth::False => false,
             Truth::Error => self.effect != Effect::Allow,
         }
+    }
+}
+
+impl Asked<'_> {
+    /// Whether the peer is in the list of callers at this place.
+    fn has(&mut self, list: usize, peer: &Peer<'_>) -> bool {
+        let bit = u32::try_from(list).ok().and_then(|list| 1_u64.checked_shl(list)).unwrap_or(0);
+        if self.known & bit != 0 {
+            return self.within & bit != 0;
+        }
+        let within =
+            self.callers.get(list).is_some_and(|list| list.iter().any(|from| matches_peer(from, peer)));
+        self.known |= bit;
+        if within {
+            self.within |= bit;
+        }
+        within
     }
 }
 

@@ -70,29 +70,45 @@ struct Watched {
 
 /// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
 /// and streams are not cut off.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BodyEnd(Rc<(Cell<bool>, Notify)>);
+#[derive(Clone, Debug)]
+pub(crate) struct BodyEnd(
+    /// None if it was there from the beginning.
+    Option<Rc<(Cell<bool>, Notify)>>,
+);
 
 impl BodyEnd {
+    /// Of a body that is still to come.
+    fn ahead() -> Self {
+        Self(Some(Rc::default()))
+    }
+
     fn reached(&self) {
-        if !self.0.0.replace(true) {
-            self.0.1.notify_waiters();
+        if let Some(end) = &self.0
+            && !end.0.replace(true)
+        {
+            end.1.notify_waiters();
+        }
+    }
+
+    async fn wait(&self) {
+        let Some(end) = &self.0 else { return };
+        // Before looking, so that an end in between is not missed.
+        let mut notified = pin!(end.1.notified());
+        notified.as_mut().enable();
+        if !end.0.get() {
+            notified.await;
         }
     }
 
     /// Runs a future, for as long as it takes before the end and for at most `limit` after it. None if that was too short.
+    /// The future stays where it is: those of requests are large.
     pub(crate) async fn and_then_within<T>(
         &self,
         limit: Duration,
-        future: impl Future<Output = T>,
+        future: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
         let late = async {
-            // Before looking, so that an end in between is not missed.
-            let mut notified = pin!(self.0.1.notified());
-            notified.as_mut().enable();
-            if !self.0.0.get() {
-                notified.await;
-            }
+            self.wait().await;
             tokio::time::sleep(limit).await;
         };
         tokio::select! {
@@ -114,7 +130,7 @@ impl Drop for Watched {
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None, end: BodyEnd::default(), tap: None }
+        Self { incoming, idle, timer: None, end: BodyEnd::ahead(), tap: None }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -234,11 +250,7 @@ impl RequestBody {
     /// When it will have arrived whole.
     pub(crate) fn end(&self) -> BodyEnd {
         match self {
-            Self::Empty | Self::Copied(_) => {
-                let end = BodyEnd::default();
-                end.reached();
-                end
-            }
+            Self::Empty | Self::Copied(_) => BodyEnd(None),
             Self::Stream(stream) => stream.0.end.clone(),
             Self::Replay(replay) => replay.memory.borrow().source.end.clone(),
         }

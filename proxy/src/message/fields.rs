@@ -3,7 +3,7 @@
 //! Dropped: fields that describe one connection (RFC 9110 section 7.6.1), whatever `Connection` names, and our own
 //! `x-weft-` fields where they come from outside. `Connection` cannot name our own fields away: they are set afterwards.
 
-use http::header::{CONNECTION, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, COOKIE, TE, TRAILER};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Our own fields begin with it.
@@ -17,18 +17,6 @@ pub(crate) const REASON: HeaderName = HeaderName::from_static("x-weft-reason");
 
 /// Marks a request with the proxy that sent it, so that it knows its own when it comes back.
 pub(crate) const HOP: HeaderName = HeaderName::from_static("x-weft-hop");
-
-/// Fields of one connection, besides those that `Connection` names.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    TE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    HeaderName::from_static("http2-settings"),
-];
 
 /// Drops what belongs to the hop a request came over. `te: trailers` stays: gRPC asks for trailers with it, and we
 /// forward them.
@@ -61,9 +49,14 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
 
 /// Drops our own fields.
 pub(crate) fn strip_own(headers: &mut HeaderMap) {
-    if headers.keys().any(is_own) {
-        let own: Vec<HeaderName> = headers.keys().filter(|name| is_own(name)).cloned().collect();
-        for name in own {
+    remove_all(headers, is_own);
+}
+
+/// Drops the fields with such a name. Looking through the names is cheaper than looking for one of them.
+fn remove_all(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    if headers.keys().any(&unwanted) {
+        let found: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
+        for name in found {
             headers.remove(name);
         }
     }
@@ -105,9 +98,21 @@ fn strip_hop(headers: &mut HeaderMap) {
             }
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Whether a name is that of a field of one connection, whatever `Connection` names. The length alone tells most apart.
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "te" | "upgrade"
+            | "connection"
+            | "keep-alive"
+            | "http2-settings"
+            | "proxy-connection"
+            | "transfer-encoding"
+            | "proxy-authenticate"
+    )
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {

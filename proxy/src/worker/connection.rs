@@ -347,11 +347,13 @@ async fn begin(
         return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
     }
     let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;
+    // Before the handshake: what comes in between counts as not looked at.
+    let against = (plane.number, worker.shared.denylists.load(Ordering::Acquire));
     let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| {
         tracing::info!(%client, error = %chain(&error), "a TLS handshake failed");
         Refusal::Handshake
     })?;
-    let peer = prove(&stream).ok_or(Refusal::Handshake)?;
+    let peer = prove(&stream, against).ok_or(Refusal::Handshake)?;
     Ok((connection(Some(peer)), Transport::new(Io::Tls(Box::new(stream)), Rc::clone(&activity))))
 }
 
@@ -361,12 +363,14 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut first).await, Ok(1) if first == [TLS_HANDSHAKE])
 }
 
-/// Who the handshake proved the peer to be.
-fn prove(stream: &TlsStream<TcpStream>) -> Option<Proven> {
+/// Who the handshake proved the peer to be, against this plane and denylist.
+fn prove(stream: &TlsStream<TcpStream>, against: (u64, u64)) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
     let Leaf { id, not_after, .. } = Leaf::read(chain.first()?).ok()?;
-    Some(Proven::new(Some(id), chain, not_after))
+    let proven = Proven::new(Some(id), chain, not_after);
+    proven.checked.set(against);
+    Some(proven)
 }
 
 // ------------------------------------------------------------------------------------------------------ serving
