@@ -23,6 +23,8 @@ mod access;
 mod reload;
 mod protection;
 mod traffic;
+mod web;
+mod gateway;
 mod update_styles;
 mod events;
 mod keys;
