@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::body::{
-    Body, Cluster, ConnectionSettings, Discovery, InboundPort, Limits, LoadBalancer, Origin, Protocol, Rule,
-    UpstreamTls,
+    Body, Cluster, ConnectionSettings, Discovery, InboundPort, Limits, Origin, Protocol, Rule, UpstreamTls,
 };
 
 /// Something that a body may ask of a proxy.
@@ -29,8 +28,10 @@ pub enum Feature {
     SessionPersistence,
     /// Datagrams.
     Udp,
-    /// Endpoints by DNS, from a file, or as the caller has them.
+    /// Endpoints by DNS or from a file.
     Discovery,
+    /// Endpoints as the caller has them.
+    OriginalDestination,
     /// TLS to servers outside the mesh.
     ServerTls,
     /// Balancing by hash.
@@ -55,6 +56,8 @@ pub enum Feature {
     RateLimits,
     /// A configured access log, traces, or more metric labels.
     Telemetry,
+    /// Sending spans somewhere.
+    SpanExport,
     /// Routing by the address that the caller connects to, or by a pattern of names.
     Addresses,
 }
@@ -76,13 +79,12 @@ impl Feature {
             | Self::HashBalancing
             | Self::SessionPersistence
             | Self::RateLimits
-            | Self::HealthChecks => true,
-            Self::Udp
-            | Self::Discovery
-            | Self::Locality
+            | Self::HealthChecks
             | Self::Tokens
             | Self::Telemetry
-            | Self::Addresses => false,
+            | Self::Discovery
+            | Self::Locality => true,
+            Self::Udp | Self::OriginalDestination | Self::SpanExport | Self::Addresses => false,
         }
     }
 }
@@ -96,7 +98,8 @@ impl fmt::Display for Feature {
             Self::Fault => "injecting faults",
             Self::SessionPersistence => "keeping callers with one endpoint",
             Self::Udp => "forwarding datagrams",
-            Self::Discovery => "finding endpoints by DNS, in a file or by the caller's address",
+            Self::Discovery => "finding endpoints by DNS or in a file",
+            Self::OriginalDestination => "connecting to the address that the caller has",
             Self::ServerTls => "TLS to servers outside the mesh",
             Self::HashBalancing => "balancing by a hash",
             Self::Locality => "preferring near endpoints",
@@ -108,6 +111,7 @@ impl fmt::Display for Feature {
             Self::ProxyProtocol => "opening connections with the PROXY protocol",
             Self::Tokens => "reading tokens",
             Self::RateLimits => "rate limits",
+            Self::SpanExport => "sending spans to an OTLP endpoint",
             Self::Telemetry => "a configured access log, traces or metric labels",
             Self::Addresses => "routing by the address or the pattern of names that the caller uses",
         })
@@ -142,6 +146,8 @@ pub fn uses(body: &Body) -> BTreeMap<Feature, String> {
     for (id, provider) in &body.token_providers {
         uses.add(Feature::Tokens, true, || format!("{id}, {}", provider.origin));
     }
+    let endpoint = body.telemetry.tracing.as_ref().and_then(|tracing| tracing.endpoint.as_ref());
+    uses.add(Feature::SpanExport, endpoint.is_some(), || body.service.clone());
     uses.add(Feature::Telemetry, !body.telemetry.is_empty(), || body.service.clone());
     uses.0
 }
@@ -175,15 +181,12 @@ impl Uses {
         let place = || format!("cluster {id}");
         let discovery = matches!(
             cluster.discovery,
-            Some(
-                Discovery::Dns { .. }
-                    | Discovery::DnsService { .. }
-                    | Discovery::File { .. }
-                    | Discovery::OriginalDestination
-            )
+            Some(Discovery::Dns { .. } | Discovery::DnsService { .. } | Discovery::File { .. })
         );
-        let hashes = matches!(cluster.load_balancer, LoadBalancer::RingHash | LoadBalancer::Maglev);
+        let as_called = cluster.discovery == Some(Discovery::OriginalDestination);
+        let hashes = cluster.load_balancer.hashes();
         self.add(Feature::Discovery, discovery, place);
+        self.add(Feature::OriginalDestination, as_called, place);
         self.add(Feature::ServerTls, matches!(cluster.tls, UpstreamTls::Server(_)), place);
         self.add(Feature::HashBalancing, hashes || cluster.hash.is_some(), place);
         self.add(Feature::Locality, cluster.locality.is_some(), place);

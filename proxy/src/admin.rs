@@ -1,6 +1,19 @@
-//! The admin listener: `/live /ready /metrics /bundle /clusters`, on loopback or a Unix socket only.
+//! The admin listener, on loopback or a Unix socket only.
 //!
-//! It has a thread of its own, so that a scrape never delays a request. It only reads.
+//! | page | what it says |
+//! |---|---|
+//! | `/live`, `/ready` | whether the process runs, and whether traffic should come |
+//! | `/metrics` | OpenMetrics |
+//! | `/bundle`, `/config` | which bundle runs, and the policy in it as it was verified |
+//! | `/clusters` | endpoints and how they do |
+//! | `/certs` | our certificate and the trust anchors; never a key |
+//! | `/clear-text` | who comes in clear text to ports that take both |
+//! | `/drain` | what is under way; `POST` begins the end, as SIGTERM does |
+//!
+//! It has a thread of its own, so that a scrape never delays a request. Only [`guard`] says who is answered.
+
+mod guard;
+mod pages;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -12,16 +25,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::drain::DrainRequest;
 use crate::worker::DataPlane;
 
 /// Where the admin listener is.
@@ -46,7 +57,11 @@ impl fmt::Display for AdminAddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Form(text) => write!(f, "`{text}` is neither `127.0.0.1:PORT` nor `unix:PATH`"),
-            Self::Public(address) => write!(f, "{address} is not on loopback"),
+            Self::Public(address) => write!(
+                f,
+                "{address} is not on loopback: whoever reaches it could read policy and end the proxy; take 127.0.0.1, \
+                 [::1] or `unix:PATH`"
+            ),
         }
     }
 }
@@ -86,13 +101,20 @@ pub type Facts = Arc<dyn Fn() -> serde_json::Value + Send + Sync>;
 struct Site {
     plane: Arc<DataPlane>,
     facts: Facts,
+    drain: DrainRequest,
+    over_tcp: bool,
 }
 
 /// Starts the listener on a thread of its own, which ends with the process. Gives where it really listens.
 ///
 /// # Errors
 /// The address cannot be listened on, or the thread not be started.
-pub fn start(address: &AdminAddress, plane: Arc<DataPlane>, facts: Facts) -> io::Result<AdminAddress> {
+pub fn start(
+    address: &AdminAddress,
+    plane: Arc<DataPlane>,
+    facts: Facts,
+    drain: DrainRequest,
+) -> io::Result<AdminAddress> {
     let (listener, actual) = match address {
         AdminAddress::Tcp(address) => {
             let listener = std::net::TcpListener::bind(address)?;
@@ -103,7 +125,9 @@ pub fn start(address: &AdminAddress, plane: Arc<DataPlane>, facts: Facts) -> io:
         AdminAddress::Unix(path) => (Listener::Unix(bind_unix(path)?), address.clone()),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let serve = move || match runtime.block_on(serve(listener, Site { plane, facts })) {
+    let over_tcp = matches!(listener, Listener::Tcp(_));
+    let site = Site { plane, facts, drain, over_tcp };
+    let serve = move || match runtime.block_on(serve(listener, site)) {
         Ok(never) => match never {},
         Err(error) => tracing::error!(%error, "the admin listener ended"),
     };
@@ -166,8 +190,8 @@ where
 {
     let site = site.clone();
     tokio::spawn(async move {
-        let service = service_fn(|request| {
-            let response = respond(&request, &site);
+        let service = service_fn(|request: Request<Incoming>| {
+            let response = pages::respond(&request, &site);
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = http1::Builder::new()
@@ -180,44 +204,42 @@ where
     });
 }
 
-const TEXT: &str = "text/plain; charset=utf-8";
-const JSON: &str = "application/json";
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-fn respond(request: &Request<Incoming>, Site { plane, facts }: &Site) -> Response<Full<Bytes>> {
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n".to_owned());
-    }
-    match request.uri().path() {
-        "/live" => page(StatusCode::OK, TEXT, "live\n".to_owned()),
-        "/ready" => match plane.not_ready() {
-            None => page(StatusCode::OK, TEXT, "ready\n".to_owned()),
-            Some(why) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
-        },
-        "/metrics" => page(StatusCode::OK, OPENMETRICS, plane.metrics().encode()),
-        "/bundle" => {
-            let mut facts_of_both = plane.describe();
-            if let Some(fields) = facts_of_both.as_object_mut() {
-                fields.insert("source".to_owned(), facts());
-            }
-            page(StatusCode::OK, JSON, format!("{facts_of_both:#}\n"))
-        }
-        "/clusters" => page(StatusCode::OK, JSON, format!("{:#}\n", plane.describe_clusters())),
-        _ => page(StatusCode::NOT_FOUND, TEXT, "/live /ready /metrics /bundle /clusters\n".to_owned()),
-    }
-}
-
-fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Client, Speaks, calls, get, plane, plane_with, says, until};
+    use crate::testing::{
+        Ca, Client, Got, Speaks, calls, full, plane, plane_with, says, serves, snapshot, until,
+    };
+    use http::Method;
+    use serde_json::{Value, json};
+
+    /// One request over a connection of its own.
+    async fn ask(address: SocketAddr, method: Method, path: &str, fields: &[(&str, &str)]) -> Got {
+        let mut client = Client::connect(address, Speaks::Http1).await;
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        client.send(request.body(full("")).unwrap()).await.unwrap()
+    }
+
+    async fn get(address: SocketAddr, path: &str) -> Got {
+        ask(address, Method::GET, path, &[("host", &address.to_string())]).await
+    }
+
+    fn json(got: &Got) -> Value {
+        assert_eq!(got.status, 200, "{got:?}");
+        serde_json::from_str(&got.text).unwrap()
+    }
+
+    fn start_any(plane: &Arc<DataPlane>, drain: &DrainRequest) -> SocketAddr {
+        let any: AdminAddress = "127.0.0.1:0".parse().unwrap();
+        let facts: Facts = Arc::new(|| json!({"channel": "stable"}));
+        match start(&any, Arc::clone(plane), facts, drain.clone()).unwrap() {
+            AdminAddress::Tcp(admin) => admin,
+            AdminAddress::Unix(_) => unreachable!(),
+        }
+    }
 
     #[test]
     fn only_loopback_and_unix_sockets() {
@@ -233,15 +255,10 @@ mod tests {
     async fn tells_what_runs() {
         let upstream = says("hello").await;
         let plane = Arc::new(plane_with(&calls(&[upstream])));
-        let any: AdminAddress = "127.0.0.1:0".parse().unwrap();
-        let AdminAddress::Tcp(admin) =
-            start(&any, Arc::clone(&plane), Arc::new(|| serde_json::json!({"channel": "stable"}))).unwrap()
-        else {
-            unreachable!()
-        };
+        let admin = start_any(&plane, &DrainRequest::default());
         assert_eq!(get(admin, "/live").await.text, "live\n");
         assert_eq!(get(admin, "/ready").await.status, 200);
-        get(plane.outbound_address().unwrap(), "/").await;
+        crate::testing::get(plane.outbound_address().unwrap(), "/").await;
         let counted = r#"weft_requests_total{direction="outbound",service="shop/upstream",code_class="2xx",reason="ok"} 1"#;
         until("the request is counted", || plane.metrics().encode().contains(counted)).await;
         assert!(get(admin, "/metrics").await.text.contains(counted));
@@ -255,15 +272,76 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn shows_certificates_and_policy_and_no_key() {
+        let ca = Ca::new();
+        let issued = ca.issue("spiffe://td/ns/shop/sa/cart");
+        let plane = Arc::new(plane());
+        let admin = start_any(&plane, &DrainRequest::default());
+        assert_eq!(json(&get(admin, "/certs").await), json!({"identity": null, "trust_anchors": {}}));
+        assert_eq!(json(&get(admin, "/config").await), json!({"body": null}));
+        plane.replace_identity(issued.identity()).unwrap();
+        let application = says("hello").await;
+        let body = serves(application, "permissive", &json!({"td": [ca.anchor()]}));
+        plane.apply(snapshot(&body, 3).unwrap()).unwrap();
+
+        let certs = get(admin, "/certs").await;
+        let shown = json(&certs);
+        let chain = shown["identity"]["chain"].as_array().unwrap();
+        assert_eq!((chain.len(), &chain[0]["spiffe_id"]), (1, &json!("spiffe://td/ns/shop/sa/cart")));
+        assert_eq!(chain[0]["not_after"], shown["identity"]["not_after"]);
+        assert_eq!(chain[0]["sha256"].as_str().unwrap().len(), 64);
+        assert_eq!(shown["trust_anchors"]["td"].as_array().unwrap().len(), 1);
+        let key = issued.key.serialize_pem();
+        let secret = key.lines().nth(1).unwrap();
+        assert!(!certs.text.contains(secret) && !certs.text.contains("PRIVATE"), "{}", certs.text);
+
+        let config = json(&get(admin, "/config").await);
+        assert_eq!((&config["sequence"], config["digest"].as_str().unwrap().len()), (&json!(3), 64));
+        let shown: weft_bundle::body::Body = serde_json::from_value(config["body"].clone()).unwrap();
+        assert_eq!(&shown, plane.snapshot().unwrap().body());
+
+        crate::testing::get(plane.inbound_address("http").unwrap(), "/").await;
+        let clear = json(&get(admin, "/clear-text").await);
+        let caller = json!({"port": 80, "address": "127.0.0.1", "connections": 1});
+        assert_eq!(clear, json!({"callers": [caller], "others": 0}));
+    }
+
+    #[tokio::test]
+    async fn a_post_begins_the_end_and_nothing_else_does() {
+        let plane = Arc::new(plane_with(&calls(&[])));
+        let drain = DrainRequest::default();
+        let admin = start_any(&plane, &drain);
+        let host = admin.to_string();
+        let state = json(&get(admin, "/drain").await);
+        assert_eq!((&state["draining"], &state["inbound"]["requests"]), (&json!(false), &json!(0)));
+        for (method, path, field, status) in [
+            (Method::POST, "/drain", ("sec-fetch-site", "cross-site"), 403),
+            (Method::POST, "/drain", ("origin", "http://evil.example"), 403),
+            (Method::POST, "/live", ("accept", "*/*"), 405),
+            (Method::DELETE, "/drain", ("accept", "*/*"), 405),
+        ] {
+            let got = ask(admin, method, path, &[("host", &host), field]).await;
+            assert_eq!(got.status, status, "{path} {field:?}");
+        }
+        let rebound = ask(admin, Method::GET, "/config", &[("host", "evil.example")]).await;
+        assert_eq!(rebound.status, 403, "{}", rebound.text);
+        assert!(!drain.is_asked());
+        assert_eq!(ask(admin, Method::POST, "/drain", &[("host", &host)]).await.status, 202);
+        assert!(drain.is_asked());
+        drain.asked().await;
+    }
+
+    #[tokio::test]
     async fn a_socket_left_behind_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         let address = AdminAddress::Unix(path.clone());
         let nothing: Facts = Arc::new(|| serde_json::Value::Null);
-        start(&address, Arc::new(plane()), Arc::clone(&nothing)).unwrap();
+        start(&address, Arc::new(plane()), Arc::clone(&nothing), DrainRequest::default()).unwrap();
         let stream = tokio::net::UnixStream::connect(&path).await.unwrap();
         assert_eq!(Client::over(stream, Speaks::Http1).await.get("/ready").await.status, 503);
-        assert!(start(&address, Arc::new(plane()), nothing).is_err(), "somebody answers there");
+        let second = start(&address, Arc::new(plane()), nothing, DrainRequest::default());
+        assert!(second.is_err(), "somebody answers there");
     }
 }

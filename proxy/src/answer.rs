@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::Abort;
@@ -22,11 +22,13 @@ pub(crate) struct Refusal {
     pub(crate) detail: String,
     /// After how long asking again makes sense.
     pub(crate) retry_after: Option<Duration>,
+    /// Which token would help (`WWW-Authenticate`).
+    pub(crate) challenge: Option<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, status: reason.status(), detail: detail.into(), retry_after: None }
+        Self { reason, status: reason.status(), detail: detail.into(), retry_after: None, challenge: None }
     }
 }
 
@@ -55,7 +57,7 @@ pub(crate) fn refuse_outsider(refusal: Refusal, record: Record) -> Response<Resp
 }
 
 fn refuse_with(text: String, refusal: Refusal, mut record: Record) -> Response<ResponseBody> {
-    let Refusal { reason, status, detail, retry_after } = refusal;
+    let Refusal { reason, status, detail, retry_after, challenge } = refusal;
     record.because(reason);
     record.status = status.as_u16();
     record.log(|log| log.detail = Some(detail));
@@ -68,6 +70,9 @@ fn refuse_with(text: String, refusal: Refusal, mut record: Record) -> Response<R
         // In whole seconds, and not before it makes sense.
         let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
         headers.insert(RETRY_AFTER, seconds.max(1).into());
+    }
+    if let Some(challenge) = challenge.and_then(|challenge| HeaderValue::from_str(&challenge).ok()) {
+        headers.insert(WWW_AUTHENTICATE, challenge);
     }
     response
 }

@@ -3,8 +3,11 @@
 //! Inbound goes first, and says so on `/ready` before it closes anything. Outbound stays up until the application has
 //! ended, or until nothing is under way: an application that shuts down still calls others (linkerd/linkerd2#10379).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::telemetry::Direction;
@@ -15,6 +18,29 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// How long the application goes without its signal while inbound requests finish.
 const APPLICATION_GRACE: Duration = Duration::from_secs(5);
+
+/// A wish for the end, which an operator may have.
+#[derive(Clone, Debug, Default)]
+pub struct DrainRequest(Arc<(AtomicBool, Notify)>);
+
+impl DrainRequest {
+    /// Wishes it. A second time changes nothing.
+    pub fn ask(&self) {
+        if !self.0.0.swap(true, Ordering::AcqRel) {
+            self.0.1.notify_one();
+        }
+    }
+
+    /// Whether anybody did.
+    pub fn is_asked(&self) -> bool {
+        self.0.0.load(Ordering::Acquire)
+    }
+
+    /// Waits until somebody does. It is heard once, by one who waits; nothing is lost if nobody does yet.
+    pub async fn asked(&self) {
+        self.0.1.notified().await;
+    }
+}
 
 /// When the process ends, whatever is still under way.
 #[derive(Clone, Copy, Debug)]

@@ -92,9 +92,15 @@ async fn try_until_answered(
     let mut tries = Tries::new(cluster, plan, request.method().clone());
     loop {
         let mut draw = || fastrand::u64(..);
-        let Some(pending) = cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw) else {
-            return Err(nowhere(cluster));
+        let mut pick = || cluster.pick(plan.wish, &tries.tried, Instant::now(), &mut draw);
+        let pending = match pick() {
+            None if cluster.spec.members.is_unheard() => {
+                cluster.spec.members.first_word(cluster.spec.connect_timeout).await;
+                pick()
+            }
+            pending => pending,
         };
+        let Some(pending) = pending else { return Err(nowhere(cluster)) };
         let endpoint = Rc::clone(pending.endpoint());
         if let Some(record) = record.as_deref_mut() {
             record.tries += 1;
@@ -126,9 +132,11 @@ async fn try_until_answered(
 
 fn nowhere(cluster: &Cluster) -> Failure {
     let id = &cluster.spec.id;
-    let (reason, detail) = match cluster.endpoints.is_empty() {
-        true => (Reason::NoEndpoint, format!("no endpoints in cluster {id}")),
-        false => (Reason::NoHealthyEndpoint, format!("all endpoints of cluster {id} fail")),
+    let members = &cluster.spec.members;
+    let (reason, detail) = match (members.current().endpoints.is_empty(), members.unknown()) {
+        (true, Some(why)) => (Reason::EndpointsUnknown, format!("no endpoints in cluster {id} yet ({why})")),
+        (true, None) => (Reason::NoEndpoint, format!("no endpoints in cluster {id}")),
+        (false, _) => (Reason::NoHealthyEndpoint, format!("all endpoints of cluster {id} fail")),
     };
     Failure { reason, detail }
 }

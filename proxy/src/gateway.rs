@@ -1,4 +1,4 @@
-//! Requests from callers outside the mesh: which listener → is the caller who it must be → may it come in. From there on
+//! Requests from callers outside the mesh: which listener → is the caller who it must be → its token → may it come in. From there on
 //! they travel like those of our own application ([`crate::outbound`]): the same rules, clusters, retries and limits.
 //!
 //! Nothing that such a caller says about itself is believed: our own header fields, and those in which proxies say for
@@ -12,7 +12,8 @@ use weft_bundle::engine::{Authorization, Facts, FrontendRef, ListenerRef, Peer};
 use crate::answer::Refusal;
 use crate::message::head::Target;
 use crate::telemetry::Reason;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Kept, Record};
+use crate::tokens::{self, Admitted};
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 
@@ -25,19 +26,27 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// Other fields that say so.
 const FORWARDED: [HeaderName; 2] = [http::header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
-/// The decisions of the listener that takes a request, if the caller may use it.
+/// A request that was let in.
+pub(crate) struct Entered<'e> {
+    /// The decisions of the listener that takes it.
+    pub(crate) frontend: FrontendRef<'e>,
+    /// What its token makes of it.
+    pub(crate) admitted: Admitted<'e>,
+}
+
+/// The listener that takes a request, if the caller may use it. Leaves of the request what is passed on.
 pub(crate) fn enter<'e>(
     connection: &Connection,
     plane: &'e Plane,
     port: u16,
-    (target, head): (&Target, &Parts),
+    (target, head): (&mut Target, &mut Parts),
     record: &mut Record,
-) -> Result<FrontendRef<'e>, Refusal> {
+) -> Result<Entered<'e>, Refusal> {
     let listener = find(connection, plane, port, target)?;
-    let metrics = plane.frontend_metrics(listener.frontend());
-    if let Some(metrics) = metrics {
-        record.service(metrics);
-    }
+    let frontend = listener.frontend();
+    let no_policy = || Refusal::new(Reason::NoPolicy, "there is no policy for this listener any more");
+    let metrics = plane.frontend_metrics(frontend).ok_or_else(no_policy)?;
+    record.service(metrics);
     if target.scheme != connection.scheme() {
         let detail = format!("`{}` over a connection that is `{}`", target.scheme, connection.scheme());
         return Err(Refusal { status: StatusCode::BAD_REQUEST, ..Refusal::new(Reason::BadHost, detail) });
@@ -47,25 +56,43 @@ pub(crate) fn enter<'e>(
         return Err(Refusal::new(Reason::IdentityRequired, detail));
     }
     let identity = connection.identity();
-    record.log(|log| log.peer = identity.map(ToString::to_string));
+    record.caller(identity);
+    let (engine, tokens) = (&plane.snapshot.engine, &connection.worker.tokens);
+    let realm = &frontend.get().service;
+    let reader = engine.listener_tokens(listener);
+    let admitted = tokens::admit(reader, tokens, (&*head, &*target), realm, metrics, record)?;
+    admitted.pass_on(&mut head.headers, target);
+    record.keep(|| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: identity.cloned(),
+        token: admitted.verified(),
+        port,
+    });
     let address = connection.client.ip();
     let request = target.request(head);
     let facts = Facts {
         request: Some(&request),
+        token: admitted.token(),
         remote_address: Some(address),
         destination_address: connection.local.map(|local| local.ip()),
         sni: connection.server_name(),
         ..Facts::of(Peer { identity, address })
     };
-    let Authorization { verdict, audits } = plane.snapshot.engine.decide_listener(listener, &facts);
-    if let Some(metrics) = metrics.filter(|_| !audits.is_empty()) {
+    let Authorization { verdict, audits } = engine.decide_listener(listener, &facts);
+    if !audits.is_empty() {
         metrics.audited.inc();
     }
     match verdict {
-        Ok(_) => Ok(listener.frontend()),
+        Ok(_) => {
+            metrics.decided(true);
+            Ok(Entered { frontend, admitted })
+        }
         Err(denial) => {
-            record.log(|log| log.rule = Some(denial.origin.to_string()));
-            Err(Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin)))
+            record.decided_by(denial.origin);
+            metrics.decided(false);
+            Err(admitted.denied(&denial, realm))
         }
     }
 }

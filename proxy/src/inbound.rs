@@ -1,4 +1,4 @@
-//! Requests from peers to our application: who calls → may they → how many may they → the application.
+//! Requests from peers to our application: who calls → with which token → may they → how many may they → the application.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response, Uri, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::PeerTls;
-use weft_bundle::engine::{Authorization, Peer, Permit};
+use weft_bundle::engine::{Authorization, Facts, Peer, Permit};
 
 use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
@@ -16,8 +16,9 @@ use crate::forward::{self, Answer, Plan};
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Kept, Record};
 use crate::telemetry::{Direction, Reason};
+use crate::tokens;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 
@@ -54,6 +55,7 @@ async fn walk(
 ) -> Result<Answer, Refusal> {
     let plane = plane.ok_or_else(|| Refusal::new(Reason::NoPolicy, "there is no policy yet"))?;
     let (mut head, incoming) = request.into_parts();
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     note(connection, &plane, &head, record);
     let port = plane.snapshot.engine.inbound(port);
     let (port, ours) = port
@@ -78,40 +80,66 @@ async fn walk(
         (PeerTls::Strict | PeerTls::Permissive, Some(_)) | (PeerTls::Off, _) => {}
     }
 
-    let target = Target::read(&head, if identity.is_some() { "https" } else { "http" })?;
+    let mut target = Target::read(&head, if identity.is_some() { "https" } else { "http" })?;
+    let kept = |head: &Parts, target: &Target, token| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: identity.cloned(),
+        token,
+        port: port.get().port,
+    };
+    record.keep(|| kept(&head, &target, None));
     let peer = Peer { identity, address: connection.client.ip() };
-    let Authorization { verdict, audits } =
-        plane.snapshot.engine.authorize(port, &peer, &target.request(&head));
+    let engine = &plane.snapshot.engine;
+    let realm = &engine.body().service;
+    let tokens = &connection.worker.tokens;
+    let admitted =
+        tokens::admit(engine.tokens(port), tokens, (&head, &target), realm, &ours.metrics, record)?;
+    admitted.pass_on(&mut head.headers, &mut target);
+    if let Some(token) = admitted.verified() {
+        record.keep(|| kept(&head, &target, Some(token)));
+    }
+    let request = target.request(&head);
+    let facts = Facts { request: Some(&request), token: admitted.token(), ..Facts::of(peer) };
+    let Authorization { verdict, audits } = engine.decide(port, &facts);
     if !audits.is_empty() {
         ours.metrics.audited.inc();
     }
     let permit = verdict.map_err(|denial| {
-        record.log(|log| log.rule = Some(denial.origin.to_string()));
-        Refusal::new(Reason::AccessDenied, format!("denied by {}", denial.origin))
+        record.decided_by(denial.origin);
+        ours.metrics.decided(false);
+        admitted.denied(&denial, realm)
     })?;
-    record.log(|log| log.rule = Some(permit.origin().to_string()));
-    ours.rates.take(&peer, &target.request(&head)).map_err(|wait| Refusal {
+    record.decided_by(permit.origin());
+    ours.metrics.decided(true);
+    ours.rates.take(&peer, &request).map_err(|wait| Refusal {
         retry_after: Some(wait),
         ..Refusal::new(Reason::RateLimited, "more requests than this port takes")
     })?;
 
     fields::strip_request(&mut head.headers);
+    admitted.pass_on(&mut head.headers, &mut target);
+    record.trace(&mut head.headers);
     if let Some(identity) = identity
         && let Ok(value) = HeaderValue::from_str(&identity.to_string())
     {
         head.headers.insert(fields::PEER, value);
     }
     let application = connection.worker.clusters.of(&ours.application);
-    to_application(permit, &application, &target, head, incoming, record).await
+    let body = RequestBody::replayable(incoming, DEFAULT_IDLE)
+        .without_trailers(admitted.told())
+        .counted(&ours.metrics.received);
+    to_application(permit, &application, &target, head, body, record).await
 }
 
 fn note(connection: &Connection, plane: &Plane, head: &Parts, record: &mut Record) {
     record.log(|log| {
         log.head(head);
         log.client = Some(connection.client);
-        log.peer = connection.identity().map(ToString::to_string);
         log.sequence = plane.snapshot.generation.sequence;
     });
+    record.caller(connection.identity());
 }
 
 /// Forwards what access policy let pass; the permit is the proof.
@@ -120,7 +148,7 @@ async fn to_application(
     application: &Cluster,
     target: &Target,
     mut head: Parts,
-    incoming: Incoming,
+    body: RequestBody,
     record: &mut Record,
 ) -> Result<Answer, Refusal> {
     address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
@@ -131,7 +159,6 @@ async fn to_application(
         per_try: None,
         retry: None,
     };
-    let body = RequestBody::replayable(incoming, DEFAULT_IDLE);
     Ok(forward::send(application, plan, head, body, Some(record)).await?)
 }
 

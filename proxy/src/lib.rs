@@ -6,7 +6,8 @@
 //! * No label and no file name is made from a request. Every wait has a limit, every buffer a bound, every task an owner.
 //! * Fail closed on access, fail static on configuration.
 //!
-//! Two halves. The *control* half, one thread: [`source`] → [`state`] → [`updater`] → [`snapshot`]. The *data* half, one
+//! Two halves. The *control* half, one thread: [`source`] → [`state`] → [`updater`] → [`snapshot`], with threads beside it
+//! that look for endpoints ([`discovery`]) where a bundle names names or files. The *data* half, one
 //! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`rates`] counts
 //! what is taken, [`cluster`] holds balancers
 //! and pools, [`identity`] the certificates. [`telemetry`], [`admin`], [`drain`] and [`app`] serve the operator.
@@ -19,6 +20,7 @@ pub mod snapshot;
 pub mod identity;
 pub mod worker;
 mod inbound;
+mod tokens;
 mod rates;
 mod outbound;
 mod gateway;
@@ -26,6 +28,7 @@ mod message;
 mod forward;
 mod answer;
 mod cluster;
+mod discovery;
 pub mod telemetry;
 pub mod admin;
 pub mod drain;

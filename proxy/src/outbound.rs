@@ -24,13 +24,14 @@ use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Answer, Plan};
-use crate::gateway;
+use crate::gateway::{self, Entered};
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
 use crate::telemetry::Reason;
-use crate::telemetry::record::Record;
+use crate::telemetry::record::{Kept, Record};
+use crate::tokens::Admitted;
 use crate::worker::Plane;
 use crate::worker::connection::Connection;
 use crate::worker::listener::Key;
@@ -131,26 +132,39 @@ async fn walk<'e>(
     record: &mut Record,
     grant: &mut Option<Grant<'e>>,
 ) -> Result<Outcome<'e>, Refusal> {
-    let (head, incoming) = request.into_parts();
+    let (mut head, incoming) = request.into_parts();
+    record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     record.log(|log| {
         log.head(&head);
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
-    let target = Target::read(&head, connection.scheme())?;
+    let mut target = Target::read(&head, connection.scheme())?;
+    record.keep(|| Kept {
+        method: head.method.clone(),
+        target: target.clone(),
+        headers: head.headers.clone(),
+        peer: None,
+        token: None,
+        port: target.port,
+    });
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
-    let frontend = match connection.key {
-        Key::Listener(port) => gateway::enter(connection, plane, port, (&target, &head), record)?,
-        Key::Outbound | Key::Inbound(_) => find(plane, &target)?,
+    let (frontend, admitted) = match connection.key {
+        Key::Listener(port) => {
+            let Entered { frontend, admitted } =
+                gateway::enter(connection, plane, port, (&mut target, &mut head), record)?;
+            (frontend, Some(admitted))
+        }
+        Key::Outbound | Key::Inbound(_) => (find(plane, &target)?, None),
     };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
     }
     let routed = plane.snapshot.engine.route(frontend, &target.request(&head));
     let Routed { rule, .. } = routed;
-    record.log(|log| log.rule = Some(rule.origin.to_string()));
+    record.decided_by(&rule.origin);
     match routed.cross_origin(&target.request(&head)) {
         None => {}
         Some(CrossOrigin::Preflight(fields)) => return Ok(Outcome::Preflight(fields)),
@@ -174,9 +188,9 @@ async fn walk<'e>(
                 .or_else(|| split(backends, fastrand::u64(..)))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
             let home = visit.as_ref().and_then(Visit::endpoint);
-            let course = Course { routed, backend, home, time: limit };
+            let course = Course { routed, backend, home, time: limit, admitted };
             let (answer, cookie) =
-                forward(connection, plane, &target, course, head, incoming, record).await?;
+                forward(connection, plane, &mut target, course, head, incoming, record).await?;
             let endpoint = answer.1.endpoint();
             let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
             Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
@@ -214,14 +228,16 @@ struct Course<'r> {
     home: Option<u64>,
     /// What is left of the time that it may take.
     time: Option<Duration>,
+    /// What the token of a caller from outside makes of it.
+    admitted: Option<Admitted<'r>>,
 }
 
 /// Sends it, and gives the answer and the cookie that goes with it.
 async fn forward(
     connection: &Connection,
     plane: &Plane,
-    target: &Target,
-    Course { routed, backend, home, time }: Course<'_>,
+    target: &mut Target,
+    Course { routed, backend, home, time, admitted }: Course<'_>,
     mut head: Parts,
     incoming: Incoming,
     record: &mut Record,
@@ -233,14 +249,24 @@ async fn forward(
     let http2 = spec.takes_http2(head.version);
 
     fields::strip_request(&mut head.headers);
-    if connection.is_from_outside() {
+    if let Some(admitted) = &admitted {
         gateway::vouch(connection, target, &mut head.headers);
+        // Afterwards: what a claim is told in may have a name that a forwarding field could have.
+        admitted.pass_on(&mut head.headers, target);
     }
+    let target = &*target;
+    record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
     let mut body = RequestBody::replayable(incoming, idle);
+    if let Some(admitted) = &admitted {
+        body = body.without_trailers(admitted.told());
+    }
+    if let Some(service) = record.counts() {
+        body = body.counted(&service.received);
+    }
     if !rule.mirrors.is_empty() {
         mirror::begin(connection, plane, &place, &head, &mut body);
     }
@@ -274,8 +300,8 @@ fn tell_source(connection: &Connection, spec: &ClusterSpec, head: &mut Parts) {
 
 /// What a request hashes to, for a cluster whose balancer hashes.
 fn hashed(connection: &Connection, spec: &ClusterSpec, target: &Target, head: &Parts) -> Option<Hashed> {
-    spec.table.as_ref()?;
-    hash(spec.hash.as_ref()?, &target.request(head), connection.client.ip(), fastrand::u64(..))
+    let policy = spec.hash.as_ref().filter(|_| spec.load_balancer.hashes())?;
+    hash(policy, &target.request(head), connection.client.ip(), fastrand::u64(..))
 }
 
 /// Where a rule sends a request, whatever the backend.
@@ -307,10 +333,8 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
             None => Err(Refusal::new(Reason::BackendMissing, "the backend does not exist")),
         },
         BackendTarget::Status(code) => Err(Refusal {
-            reason: Reason::BackendMissing,
             status: status(*code),
-            detail: "the backend does not exist".to_owned(),
-            retry_after: None,
+            ..Refusal::new(Reason::BackendMissing, "the backend does not exist")
         }),
     }
 }

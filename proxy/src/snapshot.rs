@@ -15,6 +15,7 @@ use weft_bundle::spiffe::SpiffeId;
 
 use crate::identity::trust::Trust;
 pub use crate::identity::trust::TrustError;
+use crate::telemetry::settings::Settings;
 
 /// Which bundle this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Snapshot {
     /// Which bundle it came from.
     pub generation: Generation,
     pub(crate) trust: Arc<Trust>,
+    /// What it says of telling; none if nothing.
+    pub(crate) telemetry: Option<Arc<Settings>>,
 }
 
 /// Why a bundle cannot be used. What runs keeps running.
@@ -44,6 +47,8 @@ pub enum ApplyError {
     Json(String),
     /// A rule, a condition or a reference is wrong.
     Engine(BuildError),
+    /// What is said of telling is wrong.
+    Telemetry(String),
     /// A trust anchor is wrong.
     Trust(TrustError),
     /// The address of the application is not `ip:port`.
@@ -94,6 +99,8 @@ pub enum ApplyError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Endpoints are to be found by names or files, and nobody can look.
+    Discovery(std::io::Error),
     /// It could be used, and could not be kept on disk first.
     NotPersisted(String),
     /// The workers are gone: the proxy is shutting down.
@@ -106,6 +113,7 @@ impl fmt::Display for ApplyError {
             Self::Json(why) => write!(f, "the body is not understood: {why}"),
             Self::Engine(error) => error.fmt(f),
             Self::Trust(error) => error.fmt(f),
+            Self::Telemetry(why) => write!(f, "telemetry: {why}"),
             Self::Application { port, address } => {
                 write!(f, "inbound port `{port}`: the application's address `{address}` is not `ip:port`")
             }
@@ -122,6 +130,7 @@ impl fmt::Display for ApplyError {
                 write!(f, "the bundle is for `{bundle}`, the certificate for `{certificate}`")
             }
             Self::Override(why) | Self::NotPersisted(why) => f.write_str(why),
+            Self::Discovery(error) => write!(f, "endpoints cannot be looked for: {error}"),
             Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Stopped => f.write_str("the proxy is shutting down"),
         }
@@ -133,8 +142,9 @@ impl std::error::Error for ApplyError {
         match self {
             Self::Engine(error) => Some(error),
             Self::Trust(error) => Some(error),
-            Self::Listen { source, .. } => Some(source),
+            Self::Listen { source, .. } | Self::Discovery(source) => Some(source),
             Self::Json(_)
+            | Self::Telemetry(_)
             | Self::Application { .. }
             | Self::ApplicationLoop { .. }
             | Self::Listener { .. }
@@ -177,8 +187,10 @@ impl Snapshot {
         if let Some((feature, place)) = feature::uses(&body).into_iter().find(|(one, _)| !one.is_served()) {
             return Err(ApplyError::Unsupported(format!("{feature} ({place})")));
         }
+        let telemetry = (!body.telemetry.is_empty()).then(|| Settings::build(&body.telemetry));
+        let telemetry = telemetry.transpose().map_err(ApplyError::Telemetry)?.map(Arc::new);
         let engine = Engine::build(Arc::new(body)).map_err(ApplyError::Engine)?;
-        Ok(Self { engine, generation, trust: Arc::new(trust) })
+        Ok(Self { engine, generation, trust: Arc::new(trust), telemetry })
     }
 
     /// The body.

@@ -364,6 +364,7 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         ApplyError::Json(_)
         | ApplyError::Engine(_)
         | ApplyError::Trust(_)
+        | ApplyError::Telemetry(_)
         | ApplyError::Application { .. }
         | ApplyError::Listener { .. }
         | ApplyError::Cluster { .. }
@@ -373,6 +374,7 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         | ApplyError::IdentityMismatch { .. }
         | ApplyError::Override(_)
         | ApplyError::Listen { .. }
+        | ApplyError::Discovery(_)
         | ApplyError::NotPersisted(_)
         | ApplyError::Stopped => false,
     }

@@ -1,5 +1,7 @@
 //! Where requests end up: endpoints, and how to reach them.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -31,7 +33,7 @@ pub struct Cluster {
     pub load_balancer: LoadBalancer,
     /// How long a connection, TLS included, may take to open.
     pub connect_timeout: DurationText,
-    /// How long an unused connection is kept. Shorter than the peer's own limit.
+    /// How long an unused connection is kept. Shorter than the peer's own limit; zero: as long as it lasts.
     pub idle_timeout: DurationText,
     /// How many retries there may be at once.
     pub retry_budget: RetryBudget,
@@ -89,6 +91,9 @@ pub struct Endpoint {
     /// Where it is, as `region/zone/subzone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locality: Option<String>,
+    /// Those of its labels that the cluster's [`Locality::priority`] compares.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// How an endpoint is chosen.
@@ -107,6 +112,13 @@ pub enum LoadBalancer {
     RingHash,
     /// By a Maglev table.
     Maglev,
+}
+
+impl LoadBalancer {
+    /// Whether a request's hash says where it goes.
+    pub fn hashes(self) -> bool {
+        matches!(self, Self::RingHash | Self::Maglev)
+    }
 }
 
 /// How many retries may be in flight at once: `percent` of the requests in flight, and never fewer than `min`.

@@ -46,7 +46,7 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// Every field there is.
-    pub const FIELDS: [&'static str; 18] = [
+    pub const FIELDS: [&'static str; 20] = [
         "direction",
         "service",
         "method",
@@ -56,6 +56,7 @@ impl AccessLog {
         "status",
         "reason",
         "detail",
+        "injected_delay_ms",
         "duration_ms",
         "bytes",
         "client",
@@ -65,6 +66,7 @@ impl AccessLog {
         "endpoint",
         "tries",
         "sequence",
+        "trace_id",
     ];
 }
 
@@ -118,4 +120,19 @@ pub enum MetricLabel {
     PeerNamespace,
     /// The peer's service account.
     PeerServiceAccount,
+}
+
+impl MetricLabel {
+    /// Names of labels that request metrics have anyway.
+    pub const TAKEN: [&'static str; 5] = ["direction", "service", "code_class", "reason", "le"];
+
+    /// Whether a label may be added under that name: one of Prometheus that is not its own, and not there anyway.
+    pub fn is_name(name: &str) -> bool {
+        let legal = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        !name.is_empty()
+            && name.chars().all(legal)
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && !name.starts_with("__")
+            && !Self::TAKEN.contains(&name)
+    }
 }

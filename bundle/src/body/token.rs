@@ -8,6 +8,9 @@ use super::{Origin, is_false};
 
 /// An issuer of tokens, and what is done with them. A token that is there must be valid, or the request is answered with
 /// 401; that there is none is for access rules to judge.
+///
+/// A token is believed for [`crate::engine::TOKEN_LEEWAY_SECONDS`] after its `exp`, and as long before its `nbf`, as clocks
+/// differ; one without `exp` does not end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenProvider {
@@ -33,7 +36,7 @@ pub struct TokenProvider {
     /// they are, lists and objects as their JSON in base64url. What a caller sends in these fields is dropped.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claim_headers: BTreeMap<String, Vec<String>>,
-    /// Claims that are lists written as text with spaces, beside `scope`.
+    /// Claims that are lists written as text with spaces, beside `scope`; one in an object after a dot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub space_delimited_claims: Vec<String>,
 }
@@ -46,7 +49,7 @@ pub enum TokenLocation {
     Header {
         /// The name, lower case.
         name: String,
-        /// What comes before the token.
+        /// What comes before the token, compared without case.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         prefix: String,
     },

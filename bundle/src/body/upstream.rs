@@ -23,7 +23,8 @@ pub enum Discovery {
         /// The name, such as `_http._tcp.example.com`.
         name: String,
     },
-    /// A file on the proxy's machine, read again when it changes.
+    /// A file on the proxy's machine, read again when it changes: a JSON list of objects with an `address` and perhaps a
+    /// `port`, a `weight`, a `locality` and `labels`.
     File {
         /// Its path there.
         path: String,
@@ -112,10 +113,15 @@ pub enum HashKey {
 }
 
 /// Which endpoints are preferred for being near. Patterns are `region/zone/subzone`, a `*` for all below.
+///
+/// Endpoints stand in tiers, the nearest first. A tier takes all requests while 1.4 times its share of well endpoints is all
+/// or more; below, the next ones take what it cannot. Without any of the fields, our own place comes first, then our zone,
+/// our region, and the rest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Locality {
-    /// Shares by place, for callers from a place; the first that fits.
+    /// Shares by place, for callers from a place; the first that fits. Endpoints that none of its shares is for get nothing;
+    /// callers that none fits have no preference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub distribute: Vec<Distribution>,
     /// Where requests of a region go when it has no healthy endpoint.

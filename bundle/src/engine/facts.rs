@@ -57,19 +57,29 @@ impl<'a> Facts<'a> {
     }
 }
 
+/// The claim that is always a list written as text with spaces.
+const SCOPE: &str = "scope";
+
 /// The claims of a token whose signature, times and audience have been verified (RFC 7519).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {
     principal: Option<String>,
     claims: Map<String, Value>,
+    /// Claims, beside `scope`, that are lists written as text with spaces; one in an object after a dot.
+    lists: Vec<String>,
 }
 
 impl Token {
     /// A token with these claims.
     pub fn new(claims: Map<String, Value>) -> Self {
+        Self::with_lists(claims, Vec::new())
+    }
+
+    /// The same, where these claims, beside `scope`, are lists written as text with spaces.
+    pub fn with_lists(claims: Map<String, Value>, lists: Vec<String>) -> Self {
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let principal = text("iss").zip(text("sub")).map(|(issuer, subject)| format!("{issuer}/{subject}"));
-        Self { principal, claims }
+        Self { principal, claims, lists }
     }
 
     /// Who issued it (`iss`).
@@ -101,6 +111,18 @@ impl Token {
     pub fn claim(&self, names: &[String]) -> Option<&Value> {
         let (first, rest) = names.split_first()?;
         rest.iter().try_fold(self.claims.get(first)?, |value, name| value.as_object()?.get(name))
+    }
+
+    /// The texts of the list that these names lead to. A single text is a list of one, or, if it is written with spaces
+    /// between its items, of several (RFC 8693, section 4.2). None if it is neither.
+    pub fn list(&self, names: &[String]) -> Option<impl Iterator<Item = &str>> {
+        let items = texts(self.claim(names)?)?;
+        let is_named = |list: &String| list.split('.').eq(names) || matches!(names, [name] if name == list);
+        let spaced = matches!(names, [name] if name == SCOPE) || self.lists.iter().any(is_named);
+        let separator = move |letter: char| spaced && letter == ' ';
+        Some(
+            items.flat_map(move |item| item.split(separator).filter(move |part| !spaced || !part.is_empty())),
+        )
     }
 
     fn text(&self, name: &str) -> Option<&str> {

@@ -3,7 +3,7 @@
 //! ```text
 //! outbound: authority → Frontend → first matching Entry → Rule → other origins, faults → split → Backend, mirrors
 //! gateway:  port and host → Listener → its Frontend, as above; its access
-//! inbound:  port → audits, first deny or allow → Permit or Denial → rate limits
+//! inbound:  port → token → audits, first deny or allow → Permit or Denial → rate limits
 //! ```
 //!
 //! Pure functions over precompiled matchers: no IO, no clock, no randomness (a split takes its draw as an argument).
@@ -23,6 +23,7 @@ mod fault;
 mod hash;
 mod session;
 mod rate;
+mod token;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -50,6 +51,10 @@ use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
 pub use self::rate::{admit, rate_key};
 pub use self::session::Session;
+pub use self::token::{
+    Bearer, Judged, MAX_TOKEN_BYTES, NoMemory, RefusedToken, TOKEN_LEEWAY_SECONDS, TokenFault, TokenMemory,
+    TokenReader, VerifiedToken, is_told_field,
+};
 use crate::body::{
     Action, Body, Entry, Fraction, Frontend, InboundPort, Listener, PathRewrite, Rule, Target,
 };
@@ -90,6 +95,8 @@ pub struct Engine {
     frontends: Vec<Compiled>,
     /// The access list of each inbound port, then of each listener, in the body's order.
     access: Vec<AccessMatcher>,
+    /// What reads tokens, in the same order.
+    tokens: Vec<Option<TokenReader>>,
     /// The host patterns of each listener, in the body's order.
     listeners: Vec<Vec<HostPattern>>,
     /// The expressions of rewrites, by their text.
@@ -127,6 +134,18 @@ pub enum BuildError {
         /// The cluster.
         cluster: String,
     },
+    /// A port or listener names a token provider that is not there.
+    MissingProvider {
+        /// The port or listener.
+        place: String,
+        /// The provider.
+        provider: String,
+    },
+    /// The keys of a token provider are no key set.
+    KeySet {
+        /// The provider.
+        provider: String,
+    },
     /// A header name, header value, host, path or status that HTTP does not allow there.
     IllegalText {
         /// The frontend.
@@ -147,6 +166,10 @@ impl fmt::Display for BuildError {
             Self::Match { place, source } => write!(f, "{place}: {source}"),
             Self::MissingRule { place } => write!(f, "{place}: an entry points at a rule that is not there"),
             Self::MissingCluster { place, cluster } => write!(f, "{place}: there is no cluster `{cluster}`"),
+            Self::MissingProvider { place, provider } => {
+                write!(f, "{place}: there is no token provider `{provider}`")
+            }
+            Self::KeySet { provider } => write!(f, "the keys of token provider `{provider}` cannot be read"),
             Self::IllegalText { place, text } => {
                 write!(f, "{place}: `{}` is not legal in HTTP", text.escape_debug())
             }
@@ -261,6 +284,11 @@ impl Engine {
             frontends.push(compile_frontend(&body, frontend)?);
         }
         let mut access = compile_inbound(&body)?;
+        let mut tokens = Vec::with_capacity(body.inbound.len() + body.listeners.len());
+        for port in &body.inbound {
+            tokens
+                .push(TokenReader::compile(&body, &port.tokens, &|| format!("inbound port {}", port.port))?);
+        }
         let mut listeners = Vec::with_capacity(body.listeners.len());
         for listener in &body.listeners {
             let place = || format!("listener `{}`", listener.name);
@@ -269,9 +297,10 @@ impl Engine {
             listeners.push(hosts.collect::<Result<Vec<_>, _>>().map_err(refuse)?);
             frontends.push(compile_frontend(&body, &listener.frontend)?);
             access.push(AccessMatcher::compile(&listener.access).map_err(refuse)?);
+            tokens.push(TokenReader::compile(&body, &listener.tokens, &place)?);
         }
         let rewrites = compile_rewrites(&body)?;
-        Ok(Self { body, hosts, frontends, access, listeners, rewrites })
+        Ok(Self { body, hosts, frontends, access, tokens, listeners, rewrites })
     }
 
     /// The body it was built from.
@@ -340,6 +369,16 @@ impl Engine {
     pub fn inbound(&self, port: u16) -> Option<InboundRef<'_>> {
         let (index, port) = self.body.inbound.iter().enumerate().find(|(_, inbound)| inbound.port == port)?;
         Some(InboundRef { index, port })
+    }
+
+    /// What reads the tokens of requests to an inbound port; none if nothing does.
+    pub fn tokens(&self, port: InboundRef<'_>) -> Option<&TokenReader> {
+        self.tokens.get(port.index)?.as_ref()
+    }
+
+    /// What reads the tokens of requests to a listener; none if nothing does.
+    pub fn listener_tokens(&self, listener: ListenerRef<'_>) -> Option<&TokenReader> {
+        self.tokens.get(self.body.inbound.len() + listener.index)?.as_ref()
     }
 
     /// Whether a request may reach the application, knowing nothing but peer and request.

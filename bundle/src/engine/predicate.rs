@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::access::{matches_identity, plain_network};
 use super::action::split_authority;
-use super::facts::{Facts, texts};
+use super::facts::Facts;
 use super::matcher::{MatchError, PathMatcher, TextMatcher};
 use crate::body::{
     AddressAttribute, Attribute, ClaimPath, Comparison, FlagAttribute, IdentityMatch, ListAttribute,
@@ -270,7 +270,9 @@ fn contains(list: &ListAttribute, is: &TextMatcher, facts: &Facts<'_>) -> Truth 
     let meets = |item: &str| is.matches(item.as_bytes());
     known(match list {
         ListAttribute::TokenAudiences => facts.token.map(|token| token.audiences().any(meets)),
-        ListAttribute::Claim(path) => claim(path, facts).and_then(texts).map(|mut items| items.any(meets)),
+        ListAttribute::Claim(path) => {
+            facts.token.and_then(|token| token.list(&path.0)).map(|mut items| items.any(meets))
+        }
     })
 }
 

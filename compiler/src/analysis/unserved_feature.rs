@@ -1,5 +1,5 @@
 //! # What it finds
-//! A part of a document that this version compiles and its proxies do not do yet, such as reading tokens or
+//! A part of a document that this version compiles and its proxies do not do yet, such as sending spans or
 //! opening connections with the PROXY protocol: once for each document and thing, at the first line that asks.
 //!
 //! # Why it matters
@@ -21,7 +21,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_bundle::body::{LoadBalancer, Protocol};
+use weft_bundle::body::{Discovery, LoadBalancer, Protocol};
 use weft_bundle::feature::Feature;
 
 use super::levels::Place;
@@ -48,7 +48,9 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
         asked.add(!policy.providers.is_empty(), Feature::Tokens, &policy.at.origin.object, policy.at.span);
     }
     for policy in &mesh.telemetry {
-        asked.add(!policy.settings.is_empty(), Feature::Telemetry, &policy.at.origin.object, policy.at.span);
+        let (object, span) = (&policy.at.origin.object, policy.at.span);
+        asked.add(!policy.settings.is_empty(), Feature::Telemetry, object, span);
+        asked.add(policy.settings.endpoint.is_some(), Feature::SpanExport, object, span);
     }
     asked.found
 }
@@ -77,7 +79,9 @@ impl<'m> Asked<'m> {
         let service = mesh.service(index);
         let (object, span) = (&service.at.origin.object, service.at.span);
         let by_pattern = service.hosts.iter().any(|host| host.contains('*'));
-        self.add(service.discovery.is_some(), Feature::Discovery, object, span);
+        let as_called = service.discovery == Some(Discovery::OriginalDestination);
+        self.add(service.discovery.is_some() && !as_called, Feature::Discovery, object, span);
+        self.add(as_called, Feature::OriginalDestination, object, span);
         self.add(by_pattern || !service.addresses.is_empty(), Feature::Addresses, object, span);
         for port in &service.ports {
             self.add(port.protocol == Protocol::Udp, Feature::Udp, object, port.span);

@@ -46,10 +46,6 @@ pub(super) enum What {
     Claims,
 }
 
-const TOKENS: Option<Lack> = Some(Lack {
-    what: "JWT validation in proxies",
-    instead: "in an AccessPolicy, write `from: [ { token: { provider: NAME, claims: [ … ] } } ]`",
-});
 const GREETING: Option<Lack> = Some(Lack {
     what: "proxies that keep the TLS greeting",
     instead: "route by server name with the `hostnames` of a TLSRoute, and allow callers at what it leads to",
@@ -88,12 +84,12 @@ static ATTRIBUTES: [Known; 23] = known! {
     "destination.address", What::Address(AddressAttribute::Destination), ORIGINAL, "the address that the peer connected to";
     "destination.port", What::Number(&NumberAttribute::DestinationPort), None, "the port of the workload";
     "connection.sni", What::Text(&Attribute::Sni), GREETING, "the server name in the TLS greeting";
-    "token.issuer", What::Text(&Attribute::TokenIssuer), TOKENS, "`iss`";
-    "token.subject", What::Text(&Attribute::TokenSubject), TOKENS, "`sub`";
-    "token.presenter", What::Text(&Attribute::TokenPresenter), TOKENS, "`azp`";
-    "token.principal", What::Text(&Attribute::TokenPrincipal), TOKENS, "`<iss>/<sub>`";
-    "token.audiences", What::Texts(&ListAttribute::TokenAudiences), TOKENS, "`aud`, as a list";
-    "token.claims", What::Claims, TOKENS, "claims by their names, also in objects";
+    "token.issuer", What::Text(&Attribute::TokenIssuer), None, "`iss`";
+    "token.subject", What::Text(&Attribute::TokenSubject), None, "`sub`";
+    "token.presenter", What::Text(&Attribute::TokenPresenter), None, "`azp`";
+    "token.principal", What::Text(&Attribute::TokenPrincipal), None, "`<iss>/<sub>`";
+    "token.audiences", What::Texts(&ListAttribute::TokenAudiences), None, "`aud`, as a list";
+    "token.claims", What::Claims, None, "claims by their names, also in objects";
     "response.code", What::Number(&NumberAttribute::ResponseCode), LOG, "the status of the response";
     "response.duration", What::Milliseconds(&NumberAttribute::ResponseMilliseconds), LOG, "how long it took";
 };

@@ -82,7 +82,7 @@ fn tokens_and_responses() {
     insta::assert_snapshot!(shown(
         &[
             "response.code >= 500 || response.duration > duration('1s')",
-            "token.issuer == 'a'",
+            "connection.sni == 'a'",
             "request.x == 1"
         ],
         Environment::AccessLog
@@ -130,7 +130,7 @@ fn what_is_wrong_is_shown_where_it_is() {
         "request.path = '/a'",
         "a b",
         "has(request.path == '/a')",
-        "token.issuer == 'a'",
+        "connection.sni == 'a'",
         "request.size == 1",
         "response.code == 200",
     ]));

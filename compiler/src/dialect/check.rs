@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use weft_bundle::duration::DurationText;
+use weft_bundle::engine::is_told_field;
 use weft_bundle::engine::path::CanonicalPath;
 
 use super::{INVALID_NAME, NOT_SUPPORTED};
@@ -246,6 +247,18 @@ impl<'a> Checker<'a> {
             );
         } else if !is_token(name) || name.len() > 256 {
             self.invalid(name.span, format!("`{}` is not the name of a header field", Short(name)));
+        }
+    }
+
+    /// The name of a header field that tells the application what a token says.
+    pub(super) fn told_header(&mut self, name: &Spanned<String>) {
+        self.header_name(name);
+        if is_token(name) && !is_told_field(&name.to_ascii_lowercase()) {
+            self.invalid_because(
+                name.span,
+                format!("`{}` cannot carry what a token says", Short(name)),
+                "it belongs to the framing of messages, or to the proxies",
+            );
         }
     }
 

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use weft_bundle::body::{
-    Cluster, ConnectionSettings, Discovery, Endpoint, Limits, LoadBalancer, Outliers, PeerTls, RetryBudget,
-    UpstreamTls,
+    Cluster, ConnectionSettings, Discovery, Endpoint, Limits, LoadBalancer, Locality, Outliers, PeerTls,
+    RetryBudget, UpstreamTls,
 };
 use weft_bundle::duration::DurationText;
 
@@ -67,7 +67,7 @@ fn made(mesh: &Mesh, target: &BackendTarget, told: Told<'_>, port: &Port) -> Clu
         subset: target.subset.clone(),
         protocol: port.protocol,
         tls: tls(told, port),
-        endpoints: endpoints(service, subset, port),
+        endpoints: endpoints(service, subset, port, settings.locality.as_ref()),
         load_balancer: settings.load_balancer.unwrap_or(LoadBalancer::PeakEwma),
         connect_timeout: settings.connect.unwrap_or_default(),
         idle_timeout: settings.pool_idle.unwrap_or_default(),
@@ -95,7 +95,17 @@ fn tls(told: Told<'_>, port: &Port) -> UpstreamTls {
 }
 
 /// Sorted, each once.
-fn endpoints(service: &Service, subset: Option<&Subset>, port: &Port) -> Vec<Endpoint> {
+fn endpoints(
+    service: &Service,
+    subset: Option<&Subset>,
+    port: &Port,
+    locality: Option<&Locality>,
+) -> Vec<Endpoint> {
+    let compared = |key: &String| locality.is_some_and(|locality| locality.priority.contains(key));
+    let labels_of = |labels: &BTreeMap<String, String>| {
+        let of = labels.iter().filter(|(key, _)| compared(key));
+        of.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
     let found = service.endpoints_of(subset);
     let mut endpoints: Vec<Endpoint> = found
         .map(|endpoint| Endpoint {
@@ -103,6 +113,7 @@ fn endpoints(service: &Service, subset: Option<&Subset>, port: &Port) -> Vec<End
             port: endpoint.port_number(port),
             weight: endpoint.weight,
             locality: endpoint.locality.clone(),
+            labels: labels_of(&endpoint.labels),
         })
         .collect();
     endpoints.sort();

@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use weft_bundle::body::{Body, Origin};
-use weft_bundle::engine::{BuildError, Facts, Peer, Request, Token};
+use weft_bundle::body::Origin;
+use weft_bundle::engine::{BuildError, Facts, Judged, Peer, RefusedToken, Request, Token, TokenReader};
 use weft_bundle::spiffe::SpiffeId;
 
-use super::token::{self, Judged, Passed};
+use super::token::{self, Passed};
 use super::{Access, From, Place, Run};
 
 /// What a proxy says of a request that comes to it.
@@ -51,12 +51,19 @@ impl Run<'_, '_> {
             // The callee sees the gateway, whose address nobody knows here.
             From::Gateway(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         };
-        let read = request.map(|request| self.token(service, engine.body(), &inbound.get().tokens, request));
+        let read = request.map(|request| self.token(service, engine.tokens(inbound), request));
         let Read { token, passed } = match read.transpose() {
             Ok(read) => read.unwrap_or_default(),
             Err(refusal) => return Ok(Answer { access: Some(refusal), ..Answer::default() }),
         };
-        let facts = Facts { request, token: token.as_ref(), ..Facts::of(Peer { identity, address }) };
+        // Rules look at what is passed on: what callers say in fields that only the proxy may set counts for nothing.
+        let arrived =
+            request.map(|request| passed.as_ref().map_or(*request, |passed| passed.request(request)));
+        let facts = Facts {
+            request: arrived.as_ref(),
+            token: token.as_ref(),
+            ..Facts::of(Peer { identity, address })
+        };
         let answer = engine.decide(inbound, &facts);
         for audit in &answer.audits {
             self.say("access", format!("`{service}` records it: {}", audit.object), Some(audit));
@@ -91,27 +98,23 @@ impl Run<'_, '_> {
     pub(super) fn token(
         &mut self,
         who: &str,
-        body: &Body,
-        providers: &[String],
+        reader: Option<&TokenReader>,
         request: &Request<'_>,
     ) -> Result<Read, Access> {
-        let judged = token::judge(body, providers, request, self.question.now);
-        let passed = match judged {
-            Judged::Unread => None,
-            _ => Some(Passed::of(body, providers, request, &judged)),
-        };
+        let Some(reader) = reader else { return Ok(Read::default()) };
+        let (judged, passed) = token::judge(reader, request, self.question.now);
         match judged {
-            Judged::Unread => Ok(Read::default()),
-            Judged::Missing(providers) => {
-                let issuers: Vec<_> = providers.iter().map(|p| format!("`{}`", p.issuer)).collect();
+            Judged::Missing => {
+                let issuers: Vec<_> = reader.providers().map(|p| format!("`{}`", p.issuer)).collect();
                 let text = format!(
                     "no token of {} came: what `{who}` allows only with a token is not allowed",
                     issuers.join(" or ")
                 );
-                self.say("token", text, providers.first().map(|provider| &provider.origin));
-                Ok(Read { token: None, passed })
+                self.say("token", text, reader.providers().next().map(|provider| &provider.origin));
+                Ok(Read { token: None, passed: Some(passed) })
             }
-            Judged::Valid(provider, token::Bearer { claims: token, .. }) => {
+            Judged::Valid(bearer) => {
+                let (token, provider) = (bearer.token(), bearer.provider());
                 let whose = token.subject().map(|subject| format!(" for `{subject}`")).unwrap_or_default();
                 let times = match self.question.now {
                     Some(_) => "",
@@ -119,10 +122,10 @@ impl Run<'_, '_> {
                 };
                 let text = format!("`{who}` accepts the token of `{}`{whose}{times}", provider.issuer);
                 self.say("token", text, Some(&provider.origin));
-                Ok(Read { token: Some(token), passed })
+                Ok(Read { token: Some(token.clone()), passed: Some(passed) })
             }
-            Judged::Refused(origin, why) => {
-                self.say("token", format!("`{who}` refuses the token with 401: {why}"), Some(origin));
+            Judged::Refused(RefusedToken { origin, fault }) => {
+                self.say("token", format!("`{who}` refuses the token with 401: {fault}"), Some(origin));
                 let Origin { object, rule, file, line } = origin.clone();
                 Err(Access { allowed: false, policy: object, rule, file, line, status: Some(401) })
             }

@@ -37,7 +37,7 @@ impl Run<'_, '_> {
             self.say("listener", format!("listener `{name}` speaks {speaks}"), None);
             return Err(Box::new(respond(400, None)));
         }
-        let read = match self.token(&gateway.id(), engine.body(), &listener.get().tokens, request) {
+        let read = match self.token(&gateway.id(), engine.listener_tokens(listener), request) {
             Ok(read) => read,
             Err(refusal) => {
                 let status = Some(refusal.refusal());
@@ -50,8 +50,9 @@ impl Run<'_, '_> {
                 }));
             }
         };
+        let arrived = read.passed.as_ref().map_or(*request, |passed| passed.request(request));
         let facts =
-            Facts { request: Some(request), token: read.token.as_ref(), ..Facts::of(self.outsider()) };
+            Facts { request: Some(&arrived), token: read.token.as_ref(), ..Facts::of(self.outsider()) };
         let answer = engine.decide_listener(listener, &facts);
         self.judge(gateway, &answer, Some(403))?;
         self.passed = read.passed;

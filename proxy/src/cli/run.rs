@@ -16,11 +16,13 @@ use weft_bundle::release::{Channel, MeshName, ServiceId};
 use super::control;
 use crate::admin::{self, AdminAddress};
 use crate::app::{Application, exit_code};
-use crate::drain::{self, Deadline};
+use crate::drain::{self, Deadline, DrainRequest};
 use crate::identity::files::{self, IdentityFiles};
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::{Direction, Metrics};
-use crate::worker::{DataPlane, ListenerOverride, NotReady, Options, Override};
+use crate::worker::{
+    DataPlane, DnsOptions, Here, Label, ListenerOverride, NameServer, NotReady, Options, Override, Place,
+};
 
 /// Serve, and follow a source of bundles
 #[derive(Clone, Debug, clap::Args)]
@@ -33,7 +35,13 @@ Examples:
       --identity-cert /run/weft/cert.pem --identity-key /run/weft/key.pem
   weft-proxy run ... --inbound 127.0.0.1:19080 --outbound 127.0.0.1:19001 --admin 127.0.0.1:19000
   weft-proxy run --service edge/public ... --listener 443=0.0.0.0:8443 --certificates /run/weft/certificates
-  weft-proxy run ... -- ./cart --listen 127.0.0.1:9081")]
+  weft-proxy run ... --locality eu-west-1/a --labels cell=3,rack=12
+  weft-proxy run ... --dns 10.0.0.2,10.0.0.3:5353
+  weft-proxy run ... -- ./cart --listen 127.0.0.1:9081
+
+Files of endpoints, which policy names, are JSON lists, read again when they change; replace them by a rename:
+  [ { \"address\": \"10.0.0.4\", \"port\": 8080, \"weight\": 2, \"locality\": \"eu-west-1/a\", \"labels\": { \"version\": \"v2\" } } ]
+Only the address must be there. What is wrong, empty or missing changes nothing.")]
 pub struct Args {
     /// The mesh we belong to
     #[arg(long, env = "WEFT_MESH", value_name = "NAME")]
@@ -87,6 +95,15 @@ pub struct Args {
     /// Where operators look: a loopback address, `unix:PATH`, or `off`
     #[arg(long, env = "WEFT_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub admin: OrOff<AdminAddress>,
+    /// Where we are, as `region/zone/subzone`, for policy that prefers near endpoints
+    #[arg(long, env = "WEFT_LOCALITY", value_name = "PLACE")]
+    pub locality: Option<Place>,
+    /// What endpoints are compared with, where policy prefers those with equal labels; may be repeated
+    #[arg(long, env = "WEFT_LABELS", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub labels: Vec<Label>,
+    /// A name server for names of endpoints, instead of those in /etc/resolv.conf; may be repeated
+    #[arg(long, env = "WEFT_DNS", value_name = "IP[:PORT]", value_delimiter = ',')]
+    pub dns: Vec<NameServer>,
     /// Threads that serve [default: one per core]
     #[arg(long, env = "WEFT_WORKERS", value_name = "N")]
     pub workers: Option<NonZeroUsize>,
@@ -150,8 +167,9 @@ fn live(args: &Args) -> Result<ExitCode, String> {
     let plane = Arc::new(start_plane(args)?);
     start_identity(args, &plane)?;
     let control = control::prepare(args, &plane)?;
+    let drain = DrainRequest::default();
     if let Some(address) = args.admin.get() {
-        let admin = admin::start(address, Arc::clone(&plane), control.facts())
+        let admin = admin::start(address, Arc::clone(&plane), control.facts(), drain.clone())
             .map_err(|error| format!("admin {address}: {error}"))?;
         tracing::info!(%admin, "operators find us");
     }
@@ -161,7 +179,7 @@ fn live(args: &Args) -> Result<ExitCode, String> {
         .map_err(|error| format!("no runtime: {error}"))?;
     // Before anything can take long: a signal from now on is heard.
     let signals =
-        runtime.block_on(async { Signals::listen() }).map_err(|error| format!("signals: {error}"))?;
+        runtime.block_on(async { Signals::listen(drain) }).map_err(|error| format!("signals: {error}"))?;
     let control = control.start().map_err(|error| format!("the control thread: {error}"))?;
     let code = runtime.block_on(supervise(args, &plane, signals));
     control.stop();
@@ -178,6 +196,11 @@ fn start_plane(args: &Args) -> Result<DataPlane, String> {
         application: args.application.clone(),
         outbound: args.outbound.get().copied(),
         certificates: args.certificates.clone(),
+        here: Here {
+            place: args.locality.clone(),
+            labels: args.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect(),
+        },
+        dns: DnsOptions { servers: args.dns.iter().map(|server| server.0).collect() },
     };
     let plane = DataPlane::start(options, Arc::new(Metrics::new())).map_err(|error| error.to_string())?;
     if let Some(outbound) = plane.outbound_address() {
@@ -203,10 +226,12 @@ fn start_identity(args: &Args, plane: &Arc<DataPlane>) -> Result<(), String> {
 /// Signals that mean something to us or to the application.
 struct Signals {
     kinds: Vec<(Signal, tokio::signal::unix::Signal)>,
+    /// Counts as SIGTERM.
+    drain: DrainRequest,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
+    fn listen(drain: DrainRequest) -> std::io::Result<Self> {
         let kinds = [
             (Signal::TERM, SignalKind::terminate()),
             (Signal::INT, SignalKind::interrupt()),
@@ -216,19 +241,23 @@ impl Signals {
             (Signal::USR2, SignalKind::user_defined2()),
         ];
         let kinds = kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?)));
-        Ok(Self { kinds: kinds.collect::<std::io::Result<_>>()? })
+        Ok(Self { kinds: kinds.collect::<std::io::Result<_>>()?, drain })
     }
 
     async fn next(&mut self) -> Signal {
-        std::future::poll_fn(|cx| {
-            for (name, stream) in &mut self.kinds {
+        let Self { kinds, drain } = self;
+        let sent = std::future::poll_fn(|cx| {
+            for (name, stream) in kinds.iter_mut() {
                 if stream.poll_recv(cx).is_ready() {
                     return std::task::Poll::Ready(*name);
                 }
             }
             std::task::Poll::Pending
-        })
-        .await
+        });
+        tokio::select! {
+            signal = sent => signal,
+            () = drain.asked() => Signal::TERM,
+        }
     }
 }
 
@@ -392,6 +421,12 @@ mod tests {
         let args = parse(&[]).unwrap();
         assert_eq!(args.outbound, OrOff::On("127.0.0.1:15001".parse().unwrap()));
         assert_eq!(args.channel.as_str(), "stable");
+        let args =
+            parse(&["--locality", "eu/a", "--labels", "a=b,c=", "--dns", "10.0.0.2,[fd00::1]:53"]).unwrap();
+        assert_eq!(args.locality.unwrap().to_string(), "eu/a");
+        assert_eq!(args.labels.iter().map(|label| label.value.as_str()).collect::<Vec<_>>(), ["b", ""]);
+        let servers: Vec<_> = args.dns.iter().map(|server| server.0.to_string()).collect();
+        assert_eq!(servers, ["10.0.0.2:53", "[fd00::1]:53"]);
         let args = parse(&["--inbound", "http=127.0.0.1:1", "--outbound", "off", "--", "app", "-x"]).unwrap();
         assert_eq!(args.inbound[0].name.as_deref(), Some("http"));
         assert_eq!((args.outbound, args.app.len()), (OrOff::Off, 2));
@@ -401,6 +436,9 @@ mod tests {
             &["--workers", "0"],
             &["--inbound", "localhost:1"],
             &["--drain-timeout", "soon"],
+            &["--locality", "eu//x"],
+            &["--labels", "x"],
+            &["--dns", "dns.example"],
         ] {
             assert!(parse(wrong).is_err(), "{wrong:?}");
         }

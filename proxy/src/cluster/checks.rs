@@ -1,6 +1,7 @@
 //! Asking endpoints whether they are well (active health).
 //!
-//! One worker asks, each endpoint in a task of its own that the cluster owns, from the moment that policy asks for it. An
+//! One worker asks, each endpoint in a task of its own that the cluster owns, from the moment that policy asks for it and for
+//! as long as the endpoint is there. So many are asked at once and no more; others wait for their turn. An
 //! endpoint is taken to be well until so many bad answers in a row say otherwise, and then unwell until so many good ones
 //! do. An answer that does not come in time is bad. Unwell endpoints are left out like those that fail, without a share that
 //! may be left out at most; the floor under which all are used holds for both together.
@@ -8,7 +9,8 @@
 //! Questions go over connections of their own, with the cluster's TLS, and so also ask the sidecar before the application,
 //! whose access policy must let them pass.
 
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -16,33 +18,48 @@ use http::header::{CONTENT_TYPE, HOST, TE};
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::sync::Semaphore;
 use weft_bundle::body::{HealthCheck, Probe};
 
 use super::connect;
 use super::terms::Terms;
-use super::{Cluster, ClusterSpec, Endpoint};
+use super::{ClusterSpec, Endpoint};
 use crate::message::body::RequestBody;
 use crate::message::tap::Copied;
 
 /// The shortest time between two questions.
 const SHORTEST: Duration = Duration::from_millis(10);
 
+/// How many questions a proxy has under way at once, over all its clusters.
+pub(super) const AT_ONCE: usize = 128;
+
 /// How much of a gRPC answer is read: a message has two bytes.
 const ANSWER_BYTES: usize = 1024;
 
-/// Asks one endpoint for as long as there is the cluster.
-pub(super) async fn keep_asking(cluster: Weak<Cluster>, place: usize, check: HealthCheck) {
+/// What and how to ask.
+pub(super) struct Ask {
+    pub(super) spec: Arc<ClusterSpec>,
+    pub(super) check: HealthCheck,
+    /// Bounds the questions under way.
+    pub(super) asking: Rc<Semaphore>,
+}
+
+/// Asks one endpoint for as long as it is there.
+pub(super) async fn keep_asking(ask: Ask, endpoint: Weak<Endpoint>) {
+    let Ask { spec, check, asking } = ask;
     let mut verdict: Option<Verdict> = None;
     loop {
         {
-            let Some(cluster) = cluster.upgrade() else { return };
-            let (spec, Some(endpoint)) = (&cluster.spec, cluster.endpoints.get(place)) else { return };
-            let answer = tokio::time::timeout(check.timeout.get(), ask(spec, endpoint, &check.probe)).await;
+            // It is never closed.
+            let _turn = asking.acquire().await;
+            let Some(endpoint) = endpoint.upgrade() else { return };
+            let answer =
+                tokio::time::timeout(check.timeout.get(), self::ask(&spec, &endpoint, &check.probe)).await;
             let is_good = matches!(answer, Ok(Some(())));
             spec.metrics.checked(is_good);
-            let known = || Verdict { is_well: spec.health.is_well(place), other: 0 };
+            let known = || Verdict { is_well: !endpoint.state.is_unwell(), other: 0 };
             if verdict.get_or_insert_with(known).note(is_good, &check) {
-                spec.health.judge(place, is_good);
+                spec.health().judge(&endpoint.state, is_good);
             }
         }
         // Spread, so that the proxies of a mesh do not ask all at once.

@@ -6,12 +6,13 @@
 //!   its place. More even, one look, and a little more change.
 //!
 //! An endpoint that is left out keeps its places, so that its keys come back to it; meanwhile the next points, or other
-//! places by further hashes, stand in. Tables are made once, when policy is applied, and shared by all workers.
+//! places by further hashes, stand in. A new one that is eased in has a part of its hashes, the same ones each time, and more as
+//! it grows. Tables are made when endpoints change, and shared by all workers.
 
 use weft_bundle::body::LoadBalancer;
 use weft_bundle::engine::{mix, stable_hash};
 
-use super::EndpointSpec;
+use super::members::EndpointSpec;
 
 /// The fewest points of a ring, where policy does not say (Envoy, `minimum_ring_size`).
 const RING: usize = 1024;
@@ -169,7 +170,7 @@ mod tests {
 
     fn endpoints(weights: &[(u16, u32)]) -> Vec<EndpointSpec> {
         let endpoint =
-            |&(port, weight): &(u16, u32)| EndpointSpec { address: ([127, 0, 0, 1], port).into(), weight };
+            |&(port, weight): &(u16, u32)| EndpointSpec::fixed(([127, 0, 0, 1], port).into(), weight);
         weights.iter().map(endpoint).collect()
     }
 

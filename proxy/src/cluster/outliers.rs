@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use weft_bundle::body::Outliers;
 
 use crate::telemetry::cluster::ClusterMetrics;
@@ -73,11 +74,16 @@ pub(crate) struct EndpointState {
 impl EndpointState {
     /// Whether no request goes there.
     pub(super) fn is_out(&self) -> bool {
-        self.is_left_out() || self.is_unwell.load(Ordering::Relaxed)
+        self.is_left_out() || self.is_unwell()
     }
 
-    fn is_left_out(&self) -> bool {
+    pub(super) fn is_left_out(&self) -> bool {
         self.out_until.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether it said that it is unwell, or nothing, when it was asked.
+    pub(super) fn is_unwell(&self) -> bool {
+        self.is_unwell.load(Ordering::Relaxed)
     }
 
     pub(super) fn here_since(&self) -> u64 {
@@ -98,15 +104,16 @@ fn forget(count: &AtomicU32) {
     }
 }
 
+/// An address, and what is known of it.
+type Known = (SocketAddr, Arc<EndpointState>);
+
 /// The health of a cluster's endpoints.
 #[derive(Debug)]
 pub(crate) struct Health {
     settings: Option<Outliers>,
-    /// The share of well endpoints under which all are used.
-    floor: u32,
-    /// In the order of the endpoints.
-    states: Vec<(SocketAddr, Arc<EndpointState>)>,
-    /// Grows whenever an endpoint is left out or returns.
+    /// In the order of the endpoints, which may change.
+    states: ArcSwap<Vec<Known>>,
+    /// Grows whenever an endpoint is left out or returns, comes or goes.
     version: AtomicU64,
     /// When the next one returns.
     next_return: AtomicU64,
@@ -124,27 +131,15 @@ impl Health {
         metrics: Arc<ClusterMetrics>,
         now: Instant,
     ) -> Arc<Self> {
-        let known: HashMap<_, _> = previous
-            .iter()
-            .flat_map(|health| &health.states)
-            .map(|(address, state)| (*address, state))
-            .collect();
-        let state = |address| match known.get(&address) {
-            Some(state) => Arc::clone(state),
-            None => {
-                let here_since = AtomicU64::new(if previous.is_some() { millis(now) } else { 0 });
-                Arc::new(EndpointState { here_since, ..EndpointState::default() })
-            }
-        };
-        let states: Vec<_> = addresses.map(|address| (address, state(address))).collect();
+        let before = previous.map(|previous| previous.states.load_full()).unwrap_or_default();
+        let states = carry_on(&before, addresses, now);
         if settings.is_none() {
             // Nobody would let it return.
             states.iter().for_each(|(_, state)| state.out_until.store(0, Ordering::Relaxed));
         }
         let health = Self {
             settings,
-            floor: settings.map_or(0, |settings| settings.min_healthy_percent),
-            states,
+            states: ArcSwap::from_pointee(states),
             version: AtomicU64::new(0),
             next_return: AtomicU64::new(u64::MAX),
             changing: AtomicBool::new(false),
@@ -154,58 +149,72 @@ impl Health {
         Arc::new(health)
     }
 
-    pub(super) fn state(&self, place: usize) -> Option<&EndpointState> {
-        self.states.get(place).map(|(_, state)| &**state)
+    /// Takes other addresses. Those that stay keep their state; others are new, unless they are the first.
+    /// Gives the states, in their order; [`Health::announce`] tells workers.
+    pub(super) fn replace(
+        &self,
+        addresses: impl Iterator<Item = SocketAddr>,
+        now: Instant,
+    ) -> Vec<Arc<EndpointState>> {
+        let known = carry_on(&self.states.load(), addresses, now);
+        let states = known.iter().map(|(_, state)| Arc::clone(state)).collect();
+        self.states.store(Arc::new(known));
+        states
+    }
+
+    /// Tells workers to look who is there, once all of it is in place.
+    pub(super) fn announce(&self) {
+        self.changed();
+    }
+
+    /// The states, in the order of the addresses.
+    pub(super) fn states(&self) -> Arc<Vec<Known>> {
+        self.states.load_full()
     }
 
     pub(super) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Whether all endpoints are to be used, because too few are well.
-    pub(super) fn is_panic(&self, well: usize) -> bool {
-        let floor = usize::try_from(self.floor).unwrap_or(usize::MAX);
-        well * 100 < self.states.len().saturating_mul(floor)
+    /// The share of well endpoints, in per cent, under which all are used.
+    pub(super) fn floor(&self) -> u32 {
+        self.settings.map_or(0, |settings| settings.min_healthy_percent)
     }
 
     /// The addresses that are left out.
-    pub(crate) fn out(&self) -> impl Iterator<Item = SocketAddr> {
-        self.states.iter().filter(|(_, state)| state.is_left_out()).map(|(address, _)| *address)
+    pub(crate) fn out(&self) -> Vec<SocketAddr> {
+        self.those(EndpointState::is_left_out)
     }
 
     /// The addresses that are unwell.
-    pub(crate) fn unwell(&self) -> impl Iterator<Item = SocketAddr> {
-        let unwell = |state: &EndpointState| state.is_unwell.load(Ordering::Relaxed);
-        self.states.iter().filter(move |(_, state)| unwell(state)).map(|(address, _)| *address)
+    pub(crate) fn unwell(&self) -> Vec<SocketAddr> {
+        self.those(EndpointState::is_unwell)
     }
 
-    /// Whether an endpoint is taken to be well.
-    pub(super) fn is_well(&self, place: usize) -> bool {
-        self.state(place).is_none_or(|state| !state.is_unwell.load(Ordering::Relaxed))
+    fn those(&self, are: impl Fn(&EndpointState) -> bool) -> Vec<SocketAddr> {
+        self.states.load().iter().filter(|(_, state)| are(state)).map(|(address, _)| *address).collect()
     }
 
     /// Notes what an endpoint is, after it was asked.
-    pub(super) fn judge(&self, place: usize, is_well: bool) {
-        if let Some(state) = self.state(place) {
-            if is_well {
-                state.here_since.store(millis(Instant::now()), Ordering::Relaxed);
-            }
-            state.is_unwell.store(!is_well, Ordering::Relaxed);
-            self.metrics.unwell.set(i64::try_from(self.unwell().count()).unwrap_or(i64::MAX));
-            // Who returns when is not looked at: somebody may be leaving just now.
-            self.version.fetch_add(1, Ordering::Release);
+    pub(super) fn judge(&self, state: &EndpointState, is_well: bool) {
+        if is_well {
+            state.here_since.store(millis(Instant::now()), Ordering::Relaxed);
         }
+        state.is_unwell.store(!is_well, Ordering::Relaxed);
+        // Who returns when is not looked at: somebody may be leaving just now.
+        self.count();
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// Takes all to be well: nobody asks any more.
     pub(crate) fn forget_answers(&self) {
-        self.states.iter().for_each(|(_, state)| state.is_unwell.store(false, Ordering::Relaxed));
-        self.metrics.unwell.set(0);
+        self.states.load().iter().for_each(|(_, state)| state.is_unwell.store(false, Ordering::Relaxed));
+        self.count();
     }
 
     /// Counts what became of a try on an endpoint.
-    pub(super) fn report(&self, place: usize, outcome: Outcome, now: Instant) {
-        let (Some(settings), Some((_, state))) = (&self.settings, self.states.get(place)) else { return };
+    pub(super) fn report(&self, state: &EndpointState, outcome: Outcome, now: Instant) {
+        let Some(settings) = &self.settings else { return };
         let reached = |count: &AtomicU32, limit: u32| {
             limit > 0 && count.fetch_add(1, Ordering::Relaxed).saturating_add(1) >= limit
         };
@@ -237,12 +246,13 @@ impl Health {
     }
 
     fn leave_out(&self, settings: &Outliers, state: &EndpointState, now: Instant) {
-        if state.is_left_out() || settings.base_ejection.is_zero() || self.states.len() < 2 {
+        let endpoints = self.states.load().len();
+        if state.is_left_out() || settings.base_ejection.is_zero() || endpoints < 2 {
             return;
         }
         let Some(_change) = Change::begin(&self.changing) else { return };
-        let most = usize::try_from(settings.max_ejected_percent).unwrap_or(100) * self.states.len() / 100;
-        if self.out().count() >= most.max(1) {
+        let most = usize::try_from(settings.max_ejected_percent).unwrap_or(100) * endpoints / 100;
+        if self.out().len() >= most.max(1) {
             self.metrics.ejections_refused.inc();
             return;
         }
@@ -263,7 +273,7 @@ impl Health {
             return;
         }
         let Some(_change) = Change::begin(&self.changing) else { return };
-        for (_, state) in &self.states {
+        for (_, state) in self.states.load().iter() {
             let until = state.out_until.load(Ordering::Relaxed);
             if until > 0 && until <= now {
                 state.here_since.store(now, Ordering::Relaxed);
@@ -275,12 +285,37 @@ impl Health {
 
     /// Notes what follows from the states as they are now.
     fn changed(&self) {
-        let until = self.states.iter().map(|(_, state)| state.out_until.load(Ordering::Relaxed));
+        let states = self.states.load();
+        let until = states.iter().map(|(_, state)| state.out_until.load(Ordering::Relaxed));
         let next = until.filter(|until| *until > 0).min().unwrap_or(u64::MAX);
         self.next_return.store(next, Ordering::Relaxed);
-        self.metrics.ejected.set(i64::try_from(self.out().count()).unwrap_or(i64::MAX));
+        self.count();
         self.version.fetch_add(1, Ordering::Release);
     }
+
+    fn count(&self) {
+        let states = self.states.load();
+        let count = |are: &dyn Fn(&EndpointState) -> bool| {
+            i64::try_from(states.iter().filter(|(_, state)| are(state)).count()).unwrap_or(i64::MAX)
+        };
+        self.metrics.ejected.set(count(&EndpointState::is_left_out));
+        self.metrics.unwell.set(count(&EndpointState::is_unwell));
+        self.metrics.endpoints.set(i64::try_from(states.len()).unwrap_or(i64::MAX));
+        self.metrics.usable.set(count(&|state| !state.is_out()));
+    }
+}
+
+/// The states of some addresses: those of before, or new ones.
+fn carry_on(before: &[Known], addresses: impl Iterator<Item = SocketAddr>, now: Instant) -> Vec<Known> {
+    let known: HashMap<_, _> = before.iter().map(|(address, state)| (*address, state)).collect();
+    let state = |address| match known.get(&address) {
+        Some(state) => Arc::clone(state),
+        None => {
+            let here_since = AtomicU64::new(if known.is_empty() { 0 } else { millis(now) });
+            Arc::new(EndpointState { here_since, ..EndpointState::default() })
+        }
+    };
+    addresses.map(|address| (address, state(address))).collect()
 }
 
 /// How often an endpoint counts as left out, after it has been back for so long.
@@ -342,11 +377,12 @@ mod tests {
 
     /// The ports of the endpoints that are left out.
     fn out(health: &Health) -> Vec<u16> {
-        health.out().map(|address| address.port()).collect()
+        health.out().iter().map(SocketAddr::port).collect()
     }
 
     fn report(health: &Health, place: usize, outcomes: &[Outcome], now: Instant) {
-        outcomes.iter().for_each(|outcome| health.report(place, *outcome, now));
+        let states = health.states();
+        outcomes.iter().for_each(|outcome| health.report(&states[place].1, *outcome, now));
     }
 
     const E500: Outcome = Outcome::Answered(500);
@@ -436,16 +472,15 @@ mod tests {
         let metrics = Arc::clone(&before.metrics);
         let after = Health::new(Some(settings()), addresses.clone(), Some(&before), metrics, now);
         assert_eq!(out(&after), [2]);
-        assert!(after.state(0).unwrap().here_since() == 0 && after.state(1).unwrap().here_since() > 0);
+        let since = |health: &Health| -> Vec<bool> {
+            health.states().iter().map(|(_, state)| state.here_since() > 0).collect()
+        };
+        assert_eq!(since(&after), [false, true, true]);
+        after.replace((3..=5).map(|port| SocketAddr::from(([127, 0, 0, 1], port))), now);
+        assert_eq!((since(&after), out(&after)), (vec![true; 3], vec![]));
+        after.replace((2..=3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))), now);
+        assert!(out(&after).is_empty(), "what went and comes again is new");
         let off = Health::new(None, addresses, Some(&after), Arc::clone(&before.metrics), now);
         assert!(out(&off).is_empty(), "nothing would bring it back");
-    }
-
-    #[test]
-    fn a_floor_of_well_endpoints() {
-        let health = health(Outliers { min_healthy_percent: 50, ..settings() }, 4);
-        assert_eq!([4, 2, 1, 0].map(|well| health.is_panic(well)), [false, false, true, true]);
-        let none = self::health(settings(), 4);
-        assert!(!none.is_panic(0));
     }
 }

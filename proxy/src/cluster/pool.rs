@@ -87,7 +87,7 @@ pub(crate) struct Pool {
 /// How connections are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keep {
-    /// How long nobody may use one.
+    /// How long nobody may use one; as long as there is if policy says zero.
     idle_timeout: Duration,
     /// How old one gets.
     max_age: Option<Duration>,
@@ -100,6 +100,7 @@ pub(crate) struct Keep {
 impl Keep {
     pub(crate) fn new(idle_timeout: Duration, settings: ConnectionSettings) -> Self {
         let max_streams = settings.max_streams.map(|streams| usize::try_from(streams).unwrap_or(usize::MAX));
+        let idle_timeout = if idle_timeout.is_zero() { Duration::MAX } else { idle_timeout };
         Self {
             idle_timeout,
             max_age: settings.max_age.map(DurationText::get),

@@ -15,6 +15,7 @@ pub mod files;
 pub(crate) mod certificates;
 pub(crate) mod listener;
 pub(crate) mod server;
+pub(crate) mod describe;
 
 use std::fmt;
 use std::sync::Arc;

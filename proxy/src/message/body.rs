@@ -9,9 +9,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
@@ -66,6 +67,10 @@ struct Watched {
     end: BodyEnd,
     /// Who remembers it for copies.
     tap: Option<Tap>,
+    /// Fields that its trailers may not have, beside those that none may.
+    withheld: Box<[HeaderName]>,
+    /// Counts its bytes.
+    counter: Option<Counter>,
 }
 
 /// Tells when a body has arrived whole, or will not: the time that a request may take begins there, so that long uploads
@@ -130,7 +135,15 @@ impl Drop for Watched {
 
 impl Watched {
     fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle, timer: None, end: BodyEnd::ahead(), tap: None }
+        Self {
+            incoming,
+            idle,
+            timer: None,
+            end: BodyEnd::ahead(),
+            tap: None,
+            withheld: Box::default(),
+            counter: None,
+        }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -140,8 +153,13 @@ impl Watched {
                 if !matches!(frame, Some(Ok(ref frame)) if frame.is_data()) || self.incoming.is_end_stream() {
                     self.end.reached();
                 }
-                let frame = frame.map(|frame| frame.map(clean).map_err(BodyError::Source));
+                let frame =
+                    frame.map(|frame| frame.map(|frame| self.clean(frame)).map_err(BodyError::Source));
                 self.tell_tap(frame.as_ref());
+                if let (Some(counter), Some(Ok(frame))) = (&self.counter, &frame) {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    counter.inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+                }
                 Poll::Ready(frame)
             }
             Poll::Pending => {
@@ -171,6 +189,16 @@ impl Watched {
         }
     }
 
+    fn clean(&self, mut frame: Frame<Bytes>) -> Frame<Bytes> {
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers);
+            for name in &self.withheld {
+                trailers.remove(name);
+            }
+        }
+        frame
+    }
+
     fn tap(&mut self) -> Tap {
         let tap = self.tap.get_or_insert_default().clone();
         let bound = u64::try_from(TAP_BYTES).unwrap_or(u64::MAX);
@@ -179,13 +207,6 @@ impl Watched {
         }
         tap
     }
-}
-
-fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
-    if let Some(trailers) = frame.trailers_mut() {
-        strip_trailers(trailers);
-    }
-    frame
 }
 
 // ----------------------------------------------------------------------------------------------------- requests
@@ -245,6 +266,26 @@ impl RequestBody {
         let source = Watched::new(incoming, idle);
         let memory = Memory { source, frames: Vec::new(), trailers: None, ended: false, try_number: 0 };
         Self::Replay(Replay { memory: Rc::new(RefCell::new(memory)), try_number: 0, given: 0 })
+    }
+
+    /// The same, whose trailers do not have these fields. Before it is sent.
+    pub(crate) fn without_trailers(mut self, names: &[HeaderName]) -> Self {
+        match &mut self {
+            Self::Empty | Self::Copied(_) => {}
+            Self::Stream(stream) => stream.0.withheld = names.into(),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.withheld = names.into(),
+        }
+        self
+    }
+
+    /// The same, whose bytes are counted as they come. Before it is sent.
+    pub(crate) fn counted(mut self, counter: &Counter) -> Self {
+        match &mut self {
+            Self::Empty | Self::Copied(_) => {}
+            Self::Stream(stream) => stream.0.counter = Some(counter.clone()),
+            Self::Replay(replay) => replay.memory.borrow_mut().source.counter = Some(counter.clone()),
+        }
+        self
     }
 
     /// When it will have arrived whole.

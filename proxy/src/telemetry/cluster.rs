@@ -1,4 +1,4 @@
-//! What is counted about clusters: retries, connections, limits, ejections and copies. Every label comes from the bundle or
+//! What is counted about clusters: endpoints, retries, connections, limits, ejections and copies. Every label comes from the bundle or
 //! from a closed list.
 
 use std::collections::HashMap;
@@ -10,8 +10,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::discovery::{Discoveries, DiscoveryFamilies};
 use super::metrics::lock;
 use crate::cluster::limits::Limit;
+use crate::discovery::Fault;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClusterLabels {
@@ -67,6 +69,11 @@ pub(crate) struct ClusterMetrics {
     pub(crate) ejections: Counter,
     pub(crate) ejections_refused: Counter,
     pub(crate) ejected: Gauge,
+    /// Endpoints that are known now, and those that requests may go to.
+    pub(crate) endpoints: Gauge,
+    pub(crate) usable: Gauge,
+    /// What names and files said about them; made at first use, as few clusters ask.
+    discovery: Discoveries,
     /// Endpoints that are unwell now, and what those that were asked said.
     pub(crate) unwell: Gauge,
     checks: [Counter; 2],
@@ -83,6 +90,21 @@ impl ClusterMetrics {
     pub(crate) fn checked(&self, is_good: bool) {
         let [good, bad] = &self.checks;
         if is_good { good } else { bad }.inc();
+    }
+
+    /// Counts an answer of a name or file that brought endpoints.
+    pub(crate) fn discovered(&self) {
+        self.discovery.updated();
+    }
+
+    /// Notes that such an answer still holds.
+    pub(crate) fn confirmed(&self) {
+        self.discovery.confirmed();
+    }
+
+    /// Counts an answer that brought none.
+    pub(crate) fn discovery_failed(&self, fault: Fault) {
+        self.discovery.failed(fault);
     }
 
     /// Counts a copy of a request.
@@ -115,6 +137,9 @@ pub(super) struct ClusterFamilies {
     retry_overflow: Family<ClusterLabels, Counter>,
     upstream_connections: Family<ClusterLabels, Counter>,
     upstream_open: Family<ClusterLabels, Gauge>,
+    endpoints: Family<ClusterLabels, Gauge>,
+    usable: Family<ClusterLabels, Gauge>,
+    discovery: DiscoveryFamilies,
     connect_failures: Family<ClusterLabels, Counter>,
     overflow: Family<LimitLabels, Counter>,
     ejections: Family<ClusterLabels, Counter>,
@@ -128,6 +153,13 @@ pub(super) struct ClusterFamilies {
 
 impl ClusterFamilies {
     pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register("weft_upstream_endpoints", "Endpoints that are known, now", self.endpoints.clone());
+        registry.register(
+            "weft_upstream_endpoints_usable",
+            "Endpoints that are neither left out nor unwell, now",
+            self.usable.clone(),
+        );
+        self.discovery.register(registry);
         registry.register("weft_retries", "Tries after the first", self.retries.clone());
         registry.register(
             "weft_retry_budget_overflow",
@@ -193,6 +225,9 @@ impl ClusterFamilies {
                 connections: self.upstream_connections.get_or_create_owned(&labels),
                 connect_failures: self.connect_failures.get_or_create_owned(&labels),
                 open: self.upstream_open.get_or_create_owned(&labels),
+                endpoints: self.endpoints.get_or_create_owned(&labels),
+                usable: self.usable.get_or_create_owned(&labels),
+                discovery: self.discovery.of(cluster),
                 ejections: self.ejections.get_or_create_owned(&labels),
                 ejections_refused: self.ejections_refused.get_or_create_owned(&labels),
                 ejected: self.ejected.get_or_create_owned(&labels),

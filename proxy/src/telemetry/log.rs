@@ -1,6 +1,7 @@
 //! Where log lines go: standard error, as text for people or JSON for machines.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +35,14 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
+/// How lines are written, once logging is set up.
+static FORMAT: OnceLock<LogFormat> = OnceLock::new();
+
+/// How lines are written.
+pub(super) fn format() -> LogFormat {
+    FORMAT.get().copied().unwrap_or_default()
+}
+
 /// Sends log lines to standard error from now on. The filter is written as `info,access=off,weft_proxy=debug`.
 ///
 /// # Errors
@@ -45,5 +54,6 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), LogError> {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
     };
-    set.map_err(|_| LogError::Twice)
+    set.map_err(|_| LogError::Twice)?;
+    FORMAT.set(format).map_err(|_| LogError::Twice)
 }

@@ -16,9 +16,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
+use weft_bundle::engine::TokenFault;
+
 use super::cluster::{ClusterFamilies, ClusterMetrics};
 use super::control::Ages;
 pub use super::control::ControlMetrics;
+use super::labels::{Added, Handles, Pairs, Sets};
 use super::reason::Reason;
 
 /// Which way a request travels, seen from our application.
@@ -55,6 +58,22 @@ struct RequestLabels {
     service: String,
     code_class: &'static str,
     reason: &'static str,
+    #[prometheus(flatten)]
+    added: Added,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DurationLabels {
+    direction: Direction,
+    service: String,
+    #[prometheus(flatten)]
+    added: Added,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    service: String,
+    decision: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +101,21 @@ pub(super) struct CertificateLabels {
 struct FaultLabels {
     service: String,
     fault: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TokenLabels {
+    service: String,
+    outcome: &'static str,
+}
+
+/// What was said of the token of a request, where tokens are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenOutcome {
+    Accepted,
+    Missing,
+    /// By the place of the fault in [`TokenFault::NAMES`].
+    Refused(usize),
 }
 
 /// What policy does to a request on purpose.
@@ -138,13 +172,30 @@ pub(crate) struct ServiceMetrics {
     service: String,
     requests: Family<RequestLabels, Counter>,
     by_end: Vec<OnceLock<Counter>>,
+    durations: Family<DurationLabels, LatencyMetric>,
     latency: Arc<Latency>,
+    /// Tells services apart.
+    number: u64,
+    /// Where policy asks for more labels.
+    sets: Sets,
+    /// Bytes of bodies.
+    pub(crate) received: Counter,
+    pub(crate) sent: Counter,
+    decisions: Family<DecisionLabels, Counter>,
+    /// Allowed, and denied.
+    decided: [OnceLock<Counter>; 2],
     faults: Family<FaultLabels, Counter>,
     /// Delays, and aborts.
     injected: [OnceLock<Counter>; 2],
+    tokens: Family<TokenLabels, Counter>,
+    /// Accepted, missing, and the faults.
+    judged: [OnceLock<Counter>; 2 + TokenFault::NAMES.len()],
     pub(crate) audited: Counter,
     pub(crate) would_deny: Counter,
 }
+
+/// Numbers of services, over all [`Metrics`].
+static NUMBERS: AtomicU64 = AtomicU64::new(0);
 
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
@@ -156,21 +207,64 @@ impl ServiceMetrics {
 
     /// Counts the end of one request. `status` is zero if no response began.
     pub(crate) fn ended(&self, status: u16, reason: Reason, elapsed: Duration) {
-        let class = usize::from(status / 100).min(CLASSES.len() - 1);
-        let place = reason as usize * CLASSES.len() + class;
+        let (class, place) = end(status, reason);
         if let Some(cell) = self.by_end.get(place) {
+            cell.get_or_init(|| self.requests(class, reason, Added::default())).inc();
+        }
+        self.latency.observe(elapsed);
+    }
+
+    /// The same, with more labels.
+    pub(super) fn ended_with(&self, pairs: Pairs, status: u16, reason: Reason, elapsed: Duration) {
+        let (class, place) = end(status, reason);
+        let handles = self.sets.handles(self.number, place, pairs, |added| {
+            let (direction, service) = (self.direction, self.service.clone());
+            let durations = DurationLabels { direction, service, added: added.clone() };
+            Handles {
+                requests: self.requests(class, reason, added),
+                latency: self.durations.get_or_create_owned(&durations).0,
+            }
+        });
+        handles.requests.inc();
+        handles.latency.observe(elapsed);
+    }
+
+    fn requests(&self, class: usize, reason: Reason, added: Added) -> Counter {
+        self.requests.get_or_create_owned(&RequestLabels {
+            direction: self.direction,
+            service: self.service.clone(),
+            code_class: CLASSES.get(class).copied().unwrap_or("none"),
+            reason: reason.as_str(),
+            added,
+        })
+    }
+
+    /// Counts what access policy said.
+    pub(crate) fn decided(&self, is_allowed: bool) {
+        let [allowed, denied] = &self.decided;
+        let (cell, decision) = if is_allowed { (allowed, "allow") } else { (denied, "deny") };
+        cell.get_or_init(|| {
+            self.decisions.get_or_create_owned(&DecisionLabels { service: self.service.clone(), decision })
+        })
+        .inc();
+    }
+
+    /// Counts what was said of a token.
+    pub(crate) fn token(&self, outcome: TokenOutcome) {
+        let (place, name) = match outcome {
+            TokenOutcome::Accepted => (0, "accepted"),
+            TokenOutcome::Missing => (1, "missing"),
+            TokenOutcome::Refused(fault) => {
+                (2 + fault, TokenFault::NAMES.get(fault).copied().unwrap_or_default())
+            }
+        };
+        if let Some(cell) = self.judged.get(place) {
             cell.get_or_init(|| {
-                let labels = RequestLabels {
-                    direction: self.direction,
-                    service: self.service.clone(),
-                    code_class: CLASSES.get(class).copied().unwrap_or("none"),
-                    reason: reason.as_str(),
-                };
-                self.requests.get_or_create_owned(&labels)
+                let labels = TokenLabels { service: self.service.clone(), outcome: name };
+                self.tokens.get_or_create_owned(&labels)
             })
             .inc();
         }
-        self.latency.observe(elapsed);
     }
 
     /// Counts a fault that policy injected.
@@ -188,15 +282,25 @@ impl ServiceMetrics {
     }
 }
 
+/// The class of a status, and where the requests that end so are counted.
+fn end(status: u16, reason: Reason) -> (usize, usize) {
+    let class = usize::from(status / 100).min(CLASSES.len() - 1);
+    (class, reason as usize * CLASSES.len() + class)
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    durations: Family<ServiceLabels, LatencyMetric>,
+    durations: Family<DurationLabels, LatencyMetric>,
+    received: Family<ServiceLabels, Counter>,
+    sent: Family<ServiceLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
     audited: Family<ServiceLabels, Counter>,
     would_deny: Family<ServiceLabels, Counter>,
     faults: Family<FaultLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
     clusters: ClusterFamilies,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
@@ -219,9 +323,13 @@ impl Metrics {
             registry: Registry::default(),
             requests: Family::default(),
             durations: Family::default(),
+            received: Family::default(),
+            sent: Family::default(),
+            decisions: Family::default(),
             audited: Family::default(),
             would_deny: Family::default(),
             faults: Family::default(),
+            tokens: Family::default(),
             clusters: ClusterFamilies::default(),
             connections: Family::default(),
             open: Family::default(),
@@ -243,6 +351,17 @@ impl Metrics {
             self.durations.clone(),
         );
         registry.register(
+            "weft_request_body_bytes",
+            "Bytes of the bodies of requests",
+            self.received.clone(),
+        );
+        registry.register("weft_response_body_bytes", "Bytes of the bodies of responses", self.sent.clone());
+        registry.register(
+            "weft_access_decisions",
+            "What access policy said of requests",
+            self.decisions.clone(),
+        );
+        registry.register(
             "weft_access_audited",
             "Requests that an audit rule recorded",
             self.audited.clone(),
@@ -256,6 +375,11 @@ impl Metrics {
             "weft_faults_injected",
             "Delays and errors that policy injected",
             self.faults.clone(),
+        );
+        registry.register(
+            "weft_tokens",
+            "Requests to ports that read tokens, by what was said of theirs",
+            self.tokens.clone(),
         );
         self.clusters.register(registry);
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
@@ -306,9 +430,25 @@ impl Metrics {
                 service: service.to_owned(),
                 requests: self.requests.clone(),
                 by_end: (0..Reason::ALL.len() * CLASSES.len()).map(|_| OnceLock::new()).collect(),
-                latency: self.durations.get_or_create_owned(&labels).0,
+                durations: self.durations.clone(),
+                latency: self
+                    .durations
+                    .get_or_create_owned(&DurationLabels {
+                        direction,
+                        service: service.to_owned(),
+                        added: Added::default(),
+                    })
+                    .0,
+                number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+                sets: Sets::default(),
+                received: self.received.get_or_create_owned(&labels),
+                sent: self.sent.get_or_create_owned(&labels),
+                decisions: self.decisions.clone(),
+                decided: Default::default(),
                 faults: self.faults.clone(),
                 injected: Default::default(),
+                tokens: self.tokens.clone(),
+                judged: Default::default(),
                 audited: self.audited.get_or_create_owned(&labels),
                 would_deny: self.would_deny.get_or_create_owned(&labels),
             })

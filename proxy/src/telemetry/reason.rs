@@ -42,6 +42,8 @@ reasons! {
     FaultInjected = "fault-injected", SERVICE_UNAVAILABLE;
     /// Access policy refused.
     AccessDenied = "access-denied", FORBIDDEN;
+    /// The caller brought a token that does not hold.
+    TokenRefused = "token-refused", UNAUTHORIZED;
     /// The port takes no more requests now.
     RateLimited = "rate-limited", TOO_MANY_REQUESTS;
     /// The port wants mutual TLS, and this connection has none.
@@ -70,6 +72,8 @@ reasons! {
     BackendMissing = "backend-missing", INTERNAL_SERVER_ERROR;
     /// The cluster has no endpoints.
     NoEndpoint = "no-endpoint", SERVICE_UNAVAILABLE;
+    /// Neither a name nor a file has said yet where the cluster's endpoints are.
+    EndpointsUnknown = "endpoints-unknown", SERVICE_UNAVAILABLE;
     /// All endpoints of the cluster are left out because they fail.
     NoHealthyEndpoint = "no-healthy-endpoint", SERVICE_UNAVAILABLE;
     /// As much is in flight to the upstream as its limits allow.
@@ -100,6 +104,7 @@ impl Reason {
         matches!(
             self,
             Self::NoEndpoint
+                | Self::EndpointsUnknown
                 | Self::NoHealthyEndpoint
                 | Self::ConnectFailure
                 | Self::TlsFailure

@@ -31,7 +31,9 @@ use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
 use super::entrance::{self, Entered, Entrance};
+use super::guard::Guard;
 use super::listener::Key;
+use super::strict::{Doubt, REFUSED_METHOD};
 use super::{LocalExecutor, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
 use crate::cluster::terms::Source;
@@ -39,7 +41,8 @@ use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
 use crate::message::head::MAX_HEAD_BYTES;
 use crate::telemetry::metrics::Refusal;
-use crate::{inbound, outbound};
+use crate::telemetry::record::Record;
+use crate::{answer, inbound, outbound};
 
 /// How long a handshake, or a request's head from its first byte, may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -133,6 +136,11 @@ impl Connection {
         Some(Source { client: self.client, local: self.local? })
     }
 
+    /// Why a request is refused that stands for one which was not read.
+    fn doubt<B>(&self, request: &http::Request<B>) -> Option<Doubt> {
+        self.activity.doubt.get().filter(|_| request.method().as_str() == REFUSED_METHOD)
+    }
+
     /// The certificates that the caller presented.
     pub(super) fn presented(&self) -> Option<&[CertificateDer<'static>]> {
         self.peer.as_ref().map(|peer| peer.chain.as_slice())
@@ -189,7 +197,7 @@ impl Connection {
 
 /// What a connection is doing, for the limits.
 #[derive(Debug)]
-struct Activity {
+pub(super) struct Activity {
     requests: Cell<usize>,
     /// Since when there is no request.
     idle_since: Cell<Instant>,
@@ -197,11 +205,21 @@ struct Activity {
     head_since: Cell<Option<Instant>>,
     /// Since when the peer does not take what we send.
     blocked_since: Cell<Option<Instant>>,
+    /// Why a request on it was refused before it was read.
+    pub(super) doubt: Cell<Option<Doubt>>,
 }
 
 /// One request of a connection.
 #[derive(Debug)]
 pub(crate) struct Busy(Rc<Activity>);
+
+#[cfg(test)]
+impl Busy {
+    /// A request of no connection.
+    pub(crate) fn of_nobody() -> Self {
+        Self(Rc::new(Activity::new(Instant::now())))
+    }
+}
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -230,6 +248,7 @@ impl Activity {
             idle_since: Cell::new(now),
             head_since: Cell::new(None),
             blocked_since: Cell::new(None),
+            doubt: Cell::new(None),
         }
     }
 
@@ -344,6 +363,9 @@ async fn begin(
         PeerTls::Permissive => begins_with_tls(&stream).await,
     };
     if !takes_tls {
+        if tls == PeerTls::Permissive {
+            worker.shared.clear_text.came(number, client.ip());
+        }
         return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
     }
     let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;
@@ -395,8 +417,11 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
     }
 }
 
-async fn serve_http1(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
+async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hyper::Result<()> {
     let service = service(&connection);
+    let read = std::mem::take(&mut transport.read);
+    let is_strict = connection.key != Key::Outbound;
+    let transport = Guard::new(transport, Rc::clone(&connection.activity), is_strict, read);
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(None)
@@ -440,12 +465,33 @@ fn service(
     service_fn(move |request| {
         let connection = Rc::clone(&connection);
         async move {
+            if let Some(doubt) = connection.doubt(&request) {
+                return Ok(refuse_unread(&connection, &request, doubt));
+            }
             Ok(match connection.key {
                 Key::Outbound | Key::Listener(_) => outbound::serve(&connection, request).await,
                 Key::Inbound(port) => inbound::serve(&connection, port, request).await,
             })
         }
     })
+}
+
+/// The answer to a request that was refused before it was read.
+fn refuse_unread<B>(
+    connection: &Rc<Connection>,
+    request: &http::Request<B>,
+    Doubt { reason, status, what }: Doubt,
+) -> http::Response<crate::message::body::ResponseBody> {
+    let shared = &connection.worker.shared;
+    let direction = connection.key.direction();
+    let mut record = Record::start(direction, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(direction));
+    if let Some(plane) = shared.plane.load().as_ref() {
+        record.follow(plane.snapshot.telemetry.as_ref(), request.method());
+        record.log(|log| log.sequence = plane.snapshot.generation.sequence);
+    }
+    record.log(|log| log.client = Some(connection.client));
+    answer::refuse(answer::Refusal { status, ..answer::Refusal::new(reason, what) }, record)
 }
 
 /// Polls a connection, and ends it gracefully when it is time, or at once when it must.

@@ -11,6 +11,9 @@ pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
 pub(crate) mod entrance;
+mod guard;
+mod strict;
+mod describe;
 #[cfg(test)]
 mod tests;
 
@@ -35,12 +38,17 @@ pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, Over
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
 use crate::cluster::connect::ClientTls;
+pub use crate::cluster::place::{Here, Label, LabelError, Place, PlaceError};
+use crate::discovery::Feeds;
+pub use crate::discovery::{DnsOptions, NameServer, NameServerError};
 use crate::identity::certificates::Certificates;
 use crate::identity::deny::DenyStore;
 use crate::identity::{Identity, IdentityStore};
 use crate::snapshot::{ApplyError, Generation, Snapshot};
+use crate::telemetry::clear::ClearText;
 use crate::telemetry::metrics::{Direction, Metrics, ServiceMetrics};
 use crate::telemetry::record::InFlight;
+use crate::tokens::TokenCache;
 
 /// How often a worker looks for connections that nobody uses.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
@@ -60,6 +68,10 @@ pub struct Options {
     pub outbound: Option<SocketAddr>,
     /// The directory of the certificates that policy names.
     pub certificates: Option<PathBuf>,
+    /// Where we are, for policy that prefers near endpoints.
+    pub here: Here,
+    /// Where names of endpoints are looked up.
+    pub dns: DnsOptions,
 }
 
 /// What all workers share.
@@ -73,6 +85,10 @@ pub(crate) struct Shared {
     pub(crate) denylists: AtomicU64,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) in_flight: Arc<InFlight>,
+    pub(crate) clear_text: ClearText,
+    /// Where endpoints come from that the bundle does not list.
+    pub(crate) feeds: Feeds,
+    pub(crate) here: Arc<Here>,
     /// Requests that name no service we know.
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
@@ -83,7 +99,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(metrics: Arc<Metrics>, certificates: Certificates) -> Self {
+    fn new(metrics: Arc<Metrics>, certificates: Certificates, feeds: Feeds, here: Here) -> Self {
         let unknown = [Direction::Inbound, Direction::Outbound].map(|way| metrics.service(way, "unknown"));
         let hop = format!("{:016x}", fastrand::u64(..));
         Self {
@@ -94,6 +110,9 @@ impl Shared {
             denylists: AtomicU64::new(0),
             metrics,
             in_flight: Arc::default(),
+            clear_text: ClearText::default(),
+            feeds,
+            here: Arc::new(here),
             unknown,
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
@@ -133,6 +152,8 @@ pub(crate) struct Signal {
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clusters: Clusters,
+    /// What was verified of callers' tokens.
+    pub(crate) tokens: TokenCache,
     signals: [watch::Sender<Signal>; 2],
     listeners: RefCell<HashMap<Key, oneshot::Sender<()>>>,
 }
@@ -235,6 +256,7 @@ fn run(
         let worker = Rc::new(Worker {
             shared,
             clusters: Clusters::new(asks),
+            tokens: TokenCache::default(),
             signals: [watch::Sender::default(), watch::Sender::default()],
             listeners: RefCell::default(),
         });
@@ -277,7 +299,8 @@ impl DataPlane {
     /// A thread cannot be started, or the outbound address not be listened on.
     pub fn start(options: Options, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let certificates = Certificates::new(options.certificates.clone(), Arc::clone(&metrics));
-        let shared = Arc::new(Shared::new(metrics, certificates));
+        let feeds = Feeds::new(options.dns.clone());
+        let shared = Arc::new(Shared::new(metrics, certificates, feeds, options.here.clone()));
         shared.certificates.watch().map_err(StartError::Thread)?;
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..options.workers.max(1) {
@@ -451,12 +474,14 @@ impl DataPlane {
     pub fn describe_clusters(&self) -> serde_json::Value {
         let plane = self.shared.plane.load_full();
         let clusters = plane.iter().flat_map(|plane| plane.cluster_specs()).map(|spec| {
-            let endpoints: Vec<_> = spec.endpoints.iter().map(|endpoint| endpoint.address).collect();
             let metrics = &spec.metrics;
             let (requests, pending) = spec.circuit.in_flight();
-            let facts = json!({"endpoints": endpoints, "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.as_ref().is_some_and(ClientTls::is_mutual), "tls": spec.tls.is_some(),
+            let members = &spec.members;
+            let facts = json!({"endpoints": members.describe(), "tiers": members.describe_tiers(),
+                "discovery": members.describe_discovery(), "load_balancer": spec.load_balancer, "tls": spec.tls.is_some(),
+                "mutual_tls": spec.tls.as_ref().is_some_and(ClientTls::is_mutual),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
-                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health.out().collect::<Vec<_>>(), "unwell": spec.health.unwell().collect::<Vec<_>>()});
+                "connect_failures": metrics.connect_failures.get(), "ejected": spec.health().out(), "unwell": spec.health().unwell()});
             (spec.id.clone(), facts)
         });
         clusters
@@ -511,6 +536,7 @@ impl DataPlane {
             // A worker that panicked has said so on standard error.
             let _ = thread.join();
         }
+        self.shared.feeds.stop();
     }
 
     fn check_identity(&self, snapshot: &Snapshot, identity: Option<&Identity>) -> Result<(), ApplyError> {
@@ -579,7 +605,8 @@ impl DataPlane {
 /// Anything that makes the snapshot unusable, whatever the machine.
 pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
     let metrics = Arc::new(Metrics::new());
-    let shared = Shared::new(Arc::clone(&metrics), Certificates::unread(metrics));
+    let shared =
+        Shared::new(Arc::clone(&metrics), Certificates::unread(metrics), Feeds::idle(), Here::default());
     listener::wanted(snapshot.body(), &[], &[])?;
     Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }

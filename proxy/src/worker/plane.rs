@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use weft_bundle::body::{
-    self, Cluster, ConnectionSettings, Endpoint, InboundPort, LoadBalancer, Outliers, PeerTls, RetryBudget,
-    TerminatedTls, UpstreamTls,
+    self, Cluster, ConnectionSettings, InboundPort, LoadBalancer, PeerTls, RetryBudget, TerminatedTls,
+    UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
 
@@ -16,15 +16,13 @@ use super::Shared;
 use super::connection::Connection;
 use super::entrance::Speaks;
 use super::listener::{Override, find_override};
-use crate::cluster::hash::Table;
 use crate::cluster::limits::Circuit;
-use crate::cluster::outliers::Health;
-use crate::cluster::{ClusterSpec, EndpointSpec, Keep};
+use crate::cluster::members::{EndpointSpec, Members, Recipe};
+use crate::cluster::{ClusterSpec, Keep};
 use crate::identity;
 use crate::identity::listener::{ListenerTls, Means};
 use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
-use crate::telemetry::cluster::ClusterMetrics;
 use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
@@ -168,7 +166,9 @@ impl Plane {
     /// Names of the inbound ports, and where their application is.
     pub(super) fn applications(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
         self.inbound.values().flat_map(|port| {
-            port.application.endpoints.iter().map(|endpoint| (port.name.as_str(), endpoint.address))
+            let set = port.application.members.current();
+            let addresses: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.address).collect();
+            addresses.into_iter().map(|address| (port.name.as_str(), address))
         })
     }
 
@@ -201,6 +201,11 @@ impl Maker<'_> {
     }
 
     fn upstream(&self, id: &str, cluster: &Cluster) -> Result<Arc<ClusterSpec>, ApplyError> {
+        let section = self.section(cluster)?;
+        let previous = self.previous.and_then(|previous| previous.clusters.get(id));
+        if let Some(kept) = previous.filter(|spec| spec.section == section) {
+            return Ok(Arc::clone(kept));
+        }
         let tls = match &cluster.tls {
             UpstreamTls::Off => None,
             UpstreamTls::Server(tls) => Some(
@@ -214,21 +219,19 @@ impl Maker<'_> {
                 ids,
             )),
         };
-        let endpoint = |endpoint: &Endpoint| EndpointSpec {
-            address: SocketAddr::new(endpoint.address, endpoint.port),
-            weight: endpoint.weight,
-        };
-        let endpoints: Vec<_> = cluster.endpoints.iter().map(endpoint).collect();
         let metrics = self.shared.metrics.cluster(id);
-        Ok(self.kept_or(ClusterSpec {
+        let members =
+            Members::new(self.recipe(id, cluster)?, previous.map(|spec| spec.health()), Instant::now());
+        if cluster.health_check.is_none() {
+            members.health.forget_answers();
+        }
+        Ok(Arc::new(ClusterSpec {
             id: id.to_owned(),
-            section: self.section(cluster)?,
+            section,
             tls,
-            health: self.health(id, cluster.outliers, &endpoints, &metrics),
-            endpoints,
+            members,
             load_balancer: cluster.load_balancer,
             hash: cluster.hash.clone(),
-            table: None,
             connect_timeout: cluster.connect_timeout.get(),
             keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
             keepalive: cluster.connection.keepalive,
@@ -243,18 +246,25 @@ impl Maker<'_> {
         }))
     }
 
-    /// The health of some endpoints; that of addresses which the cluster had before goes on.
-    fn health(
-        &self,
-        id: &str,
-        outliers: Option<Outliers>,
-        endpoints: &[EndpointSpec],
-        metrics: &Arc<ClusterMetrics>,
-    ) -> Arc<Health> {
-        let previous = self.previous.and_then(|previous| previous.clusters.get(id));
-        let previous = previous.map(|spec| &*spec.health);
-        let addresses = endpoints.iter().map(|endpoint| endpoint.address);
-        Health::new(outliers, addresses, previous, Arc::clone(metrics), Instant::now())
+    /// What the cluster's endpoints follow from.
+    fn recipe(&self, id: &str, cluster: &Cluster) -> Result<Recipe, ApplyError> {
+        let feed = |discovery| self.shared.feeds.of(discovery).map_err(ApplyError::Discovery);
+        let discovery = match &cluster.discovery {
+            Some(discovery) => feed(discovery)?.map(|feed| (discovery.clone(), feed)),
+            None => None,
+        };
+        Ok(Recipe {
+            cluster: id.to_owned(),
+            fixed: cluster.endpoints.iter().map(EndpointSpec::from).collect(),
+            discovery,
+            port: cluster.port,
+            locality: cluster.locality.clone(),
+            here: Arc::clone(&self.shared.here),
+            load_balancer: cluster.load_balancer,
+            table_size: cluster.hash.as_ref().and_then(|hash| hash.size),
+            outliers: cluster.outliers,
+            metrics: self.shared.metrics.cluster(id),
+        })
     }
 
     /// What the cluster's connections depend on: its own section, who we are, and, with TLS, whom we believe.
@@ -282,16 +292,32 @@ impl Maker<'_> {
             })?,
         };
         let id = format!("application/{}", port.name);
+        let section = section(&(address, port.protocol, port.limits))?;
+        let previous = self.previous.and_then(|previous| {
+            previous.inbound.values().map(|port| &port.application).find(|application| application.id == id)
+        });
+        if let Some(kept) = previous.filter(|spec| spec.section == section) {
+            return Ok(Arc::clone(kept));
+        }
         let metrics = self.shared.metrics.cluster(&id);
-        let endpoints = vec![EndpointSpec { address, weight: 1 }];
-        Ok(self.kept_or(ClusterSpec {
-            section: section(&(address, port.protocol, port.limits))?,
+        let recipe = Recipe {
+            cluster: id.clone(),
+            fixed: vec![EndpointSpec::fixed(address, 1)],
+            discovery: None,
+            port: address.port(),
+            locality: None,
+            here: Arc::default(),
+            load_balancer: LoadBalancer::Random,
+            table_size: None,
+            outliers: None,
+            metrics: Arc::clone(&metrics),
+        };
+        Ok(Arc::new(ClusterSpec {
+            section,
             tls: None,
-            health: self.health(&id, None, &endpoints, &metrics),
-            endpoints,
+            members: Members::new(recipe, None, Instant::now()),
             load_balancer: LoadBalancer::Random,
             hash: None,
-            table: None,
             connect_timeout: APPLICATION_CONNECT,
             keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
             keepalive: None,
@@ -305,22 +331,6 @@ impl Maker<'_> {
             metrics,
             id,
         }))
-    }
-
-    /// The old spec if it was made from the same, so that workers keep what they built on it.
-    fn kept_or(&self, spec: ClusterSpec) -> Arc<ClusterSpec> {
-        let old = self.previous.and_then(|previous| previous.cluster(&spec));
-        match old {
-            Some(old) if old.section == spec.section => Arc::clone(old),
-            Some(_) | None => {
-                let size = spec.hash.as_ref().and_then(|hash| hash.size);
-                let table = Table::new(spec.load_balancer, size, &spec.endpoints);
-                if spec.check.is_none() {
-                    spec.health.forget_answers();
-                }
-                Arc::new(ClusterSpec { table, ..spec })
-            }
-        }
     }
 }
 

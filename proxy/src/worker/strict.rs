@@ -101,13 +101,16 @@ impl Strict {
                 // More is needed than there is.
                 Looked::Pass(0) => break,
                 Looked::Pass(count) => passed += count,
-                // What is before it passes first, and then it comes again.
-                Looked::Refuse(_) if passed > 0 => {
+                // What is before it passes first, and then it comes again, to be looked at from its beginning.
+                Looked::Refuse(doubt) => {
                     *self = Self::default();
+                    if passed == 0 {
+                        return Looked::Refuse(doubt);
+                    }
                     break;
                 }
-                Looked::Broken if passed > 0 => break,
-                refused => return refused,
+                Looked::Broken if passed == 0 => return Looked::Broken,
+                Looked::Broken => break,
             }
         }
         Looked::Pass(passed)
@@ -191,7 +194,11 @@ fn taken(left: &mut u64, bytes: &[u8]) -> usize {
 struct Unclear;
 
 /// The first line, without its end, and the bytes of both; none if it is not whole.
-fn line<'b>(bytes: &'b [u8], searched: &mut usize, most: usize) -> Result<Option<(&'b [u8], usize)>, Unclear> {
+fn line<'b>(
+    bytes: &'b [u8],
+    searched: &mut usize,
+    most: usize,
+) -> Result<Option<(&'b [u8], usize)>, Unclear> {
     let found = memchr::memchr(b'\n', bytes.get(*searched..).unwrap_or_default());
     let Some(end) = found.map(|place| *searched + place) else {
         *searched = bytes.len();
@@ -232,7 +239,11 @@ impl Head {
     fn line(&mut self, line: &[u8]) -> Result<(), Doubt> {
         if !self.had_request_line {
             if line.is_empty() {
-                return if std::mem::replace(&mut self.had_empty, true) { doubt("empty lines before a request") } else { Ok(()) };
+                return if std::mem::replace(&mut self.had_empty, true) {
+                    doubt("empty lines before a request")
+                } else {
+                    Ok(())
+                };
             }
             self.had_request_line = true;
             return self.request_line(line);
@@ -252,7 +263,8 @@ impl Head {
     fn request_line(&mut self, line: &[u8]) -> Result<(), Doubt> {
         let mut parts = line.split(|byte| *byte == b' ');
         let (method, target, version) = (parts.next(), parts.next(), parts.next());
-        let (Some(method), Some(target), Some(version), None) = (method, target, version, parts.next()) else {
+        let (Some(method), Some(target), Some(version), None) = (method, target, version, parts.next())
+        else {
             return doubt("a request line that is not a method, a target and a version");
         };
         if method.is_empty() || !method.iter().all(|byte| is_token(*byte)) {
@@ -271,7 +283,7 @@ impl Head {
             _ if version.starts_with(b"HTTP/") => Err(Doubt {
                 reason: Reason::Malformed,
                 status: StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-                what: "a version that is not HTTP/1.1 or HTTP/1.0",
+                what: "a version that is neither 1.1 nor 1.0",
             }),
             _ => doubt("a request line that is not a method, a target and a version"),
         }
@@ -390,7 +402,9 @@ mod tests {
             format!("POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n{NEXT}"),
             format!("POST / HTTP/1.0\r\ncontent-length: 1\r\n\r\n\n{NEXT}"),
             format!("POST / HTTP/1.1\r\nTransfer-Encoding:\tChunked\r\n\r\n0\r\n\r\n{NEXT}"),
-            format!("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nA;a=b;c=\"d e\"\r\n0123\n\r\n789\r\n00\r\nx: y\r\n\r\n{NEXT}"),
+            format!(
+                "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nA;a=b;c=\"d e\"\r\n0123\n\r\n789\r\n00\r\nx: y\r\n\r\n{NEXT}"
+            ),
         ] {
             let bytes = message.as_bytes();
             assert_eq!(whole(bytes), (bytes.len(), Looked::Pass(0)), "{message:?}");
@@ -438,9 +452,25 @@ mod tests {
     #[test]
     fn doubtful_chunks_break_the_body() {
         for chunk in [
-            "+2\r\n", "0x2\r\n", "-2\r\n", "2_\r\n", " 2\r\n", "2 \r\n", "2;\r\n", "2 ;x\r\n", "2\n", "\r\n",
-            "ffffffffffffffff\r\n", "2;x\n", "2;a\rb\r\n", "2\r\nhi!", "2\r\nhi\n", "2\r\nhi\r!", "0\r\nx\r\n",
-            "0\r\nx: y\n", "0\r\n y\r\n",
+            "+2\r\n",
+            "0x2\r\n",
+            "-2\r\n",
+            "2_\r\n",
+            " 2\r\n",
+            "2 \r\n",
+            "2;\r\n",
+            "2 ;x\r\n",
+            "2\n",
+            "\r\n",
+            "ffffffffffffffff\r\n",
+            "2;x\n",
+            "2;a\rb\r\n",
+            "2\r\nhi!",
+            "2\r\nhi\n",
+            "2\r\nhi\r!",
+            "0\r\nx\r\n",
+            "0\r\nx: y\n",
+            "0\r\n y\r\n",
         ] {
             let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
             let message = format!("{head}{chunk}");
@@ -453,9 +483,13 @@ mod tests {
     #[test]
     fn everything_has_a_bound() {
         let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(usize::from(MAX_HEAD_BYTES)));
-        assert!(matches!(whole(long.as_bytes()).1, Looked::Refuse(doubt) if doubt.reason == Reason::HeaderLimit));
+        assert!(
+            matches!(whole(long.as_bytes()).1, Looked::Refuse(doubt) if doubt.reason == Reason::HeaderLimit)
+        );
         let many = format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(MAX_FIELDS + 1));
-        assert!(matches!(whole(many.as_bytes()).1, Looked::Refuse(doubt) if doubt.reason == Reason::HeaderLimit));
+        assert!(
+            matches!(whole(many.as_bytes()).1, Looked::Refuse(doubt) if doubt.reason == Reason::HeaderLimit)
+        );
         let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
         let extension = format!("{head}2;{}", "x".repeat(MAX_CHUNK_LINE));
         assert_eq!(whole(extension.as_bytes()).1, Looked::Broken);

@@ -115,10 +115,10 @@ impl JwtRule {
             checker.header_name(&header.name);
         }
         if let Some(name) = &self.output_payload_to_header {
-            checker.header_name(name);
+            checker.told_header(name);
         }
         for claim in &self.output_claim_to_headers {
-            checker.header_name(&claim.header);
+            checker.told_header(&claim.header);
             if claim.claim.split('.').any(str::is_empty) {
                 checker.invalid(claim.claim.span, "a claim has a name");
             }

@@ -4,12 +4,13 @@
 //! `envoy` for logs and `prometheus` for metrics, are what proxies here do anyway.
 
 use serde::Deserialize;
+use weft_bundle::body::MetricLabel;
 
 use super::selector::{self, TargetReference, WorkloadSelector};
 use crate::diagnostic::Diagnostic;
 use crate::dialect::NOT_SUPPORTED;
 use crate::dialect::check::Checker;
-use crate::dialect::weft::telemetry::{check_percent, is_label_name};
+use crate::dialect::weft::telemetry::check_percent;
 use crate::yaml::scalar::Short;
 use crate::yaml::{Map, Span, Spanned, Unread};
 
@@ -314,7 +315,7 @@ impl MetricsOverride {
             refuse(disabled.span, "`disabled: true`", "metrics are always there to be read", checker);
         }
         for (name, tag) in &self.tag_overrides {
-            if !is_label_name(name) {
+            if !MetricLabel::is_name(name) {
                 checker.invalid(name.span, format!("`{}` is not the name of a label", Short(name)));
             }
             tag.check(tag.span, checker);

@@ -77,7 +77,7 @@ spec:
   audiences: []
   jwks: { inline: '{"keys":[{"kty":"RSA","n":"AQAB","e":"AQAB"}]}' }
   from: [{ header: { name: ':a' } }, { query: '' }]
-  claimHeaders: [{ header: x-user, claim: [] }, { header: X-User, claim: sub }]
+  claimHeaders: [{ header: x-user, claim: [] }, { header: X-User, claim: sub }, { header: Host, claim: sub }, { header: x-weft-peer, claim: sub }]
   payloadHeader: x-user
 ---
 apiVersion: weft.dev/v1alpha1

@@ -113,11 +113,11 @@ impl Telemetry {
             tracing.check(checker);
         }
         for (name, _) in &spec.metric_labels {
-            if !is_label_name(name) {
+            if !body::MetricLabel::is_name(name) {
                 checker.invalid_because(
                     name.span,
                     format!("`{}` is not the name of a label", Short(name)),
-                    "a label has letters, digits and `_`, and does not begin with a digit or `__`",
+                    "a label has letters, digits and `_`, does not begin with a digit or `__`, and is none that is there anyway",
                 );
             }
         }
@@ -189,13 +189,4 @@ pub fn share(percent: f64) -> Option<Fraction> {
     // From 0 to a million, so the conversion loses nothing.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
     (near && (0.0..=1_000_000.0).contains(&whole)).then(|| Fraction::millionths(whole as u32))
-}
-
-/// A label of Prometheus that is not one of its own.
-pub(in crate::dialect) fn is_label_name(name: &str) -> bool {
-    let legal = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
-    !name.is_empty()
-        && name.chars().all(legal)
-        && !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.starts_with("__")
 }

@@ -124,10 +124,10 @@ impl TokenProvider {
             }
         }
         if let Some(name) = &self.payload_header {
-            checker.header_name(name);
+            checker.told_header(name);
         }
         for carried in self.claim_headers.iter().flatten() {
-            checker.header_name(&carried.header);
+            checker.told_header(&carried.header);
             carried.claim.value.check(carried.claim.span, checker);
         }
         let headers = self.claim_headers.iter().flatten().map(|c| &c.header).chain(&self.payload_header);

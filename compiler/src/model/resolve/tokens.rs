@@ -168,6 +168,7 @@ fn request_authentication(
     } else {
         workloads.select(context, document, mesh, Reach::of(mesh, document), spec.selector.as_ref())
     };
+    let permission = Spanned::new("permission".to_owned(), spec.span);
     let (mut providers, mut expiries) = (Vec::new(), Vec::new());
     for (number, rule) in spec.jwt_rules.iter().enumerate() {
         // Without keys or issuer it was reported while reading.
@@ -187,7 +188,8 @@ fn request_authentication(
             forward: rule.forward_original_token.is_some_and(|forward| forward.value),
             payload_header: rule.output_payload_to_header.as_ref().map(|name| name.to_ascii_lowercase()),
             claim_headers: claims.collect(),
-            space_delimited_claims: sorted(&rule.space_delimited_claims),
+            // Istio always reads these two so (istio/api#3547); `scope` is one everywhere.
+            space_delimited_claims: sorted(rule.space_delimited_claims.iter().chain([&permission])),
         };
         providers.push((format!("{}/{}/{number}", document.namespace(), document.name()), made));
     }

@@ -16,7 +16,7 @@ spec:
   - when: |
       request.method == 'GET' &&
       request.nope == 'a'
-  - when: token.issuer == 'https://issuer'
+  - when: connection.sni == 'shop.example'
 ";
     unknown_reference_offers_a_near_name: "
 apiVersion: gateway.networking.k8s.io/v1

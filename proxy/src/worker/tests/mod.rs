@@ -1,6 +1,8 @@
 //! The whole data plane in one process: a client, the proxy, an upstream.
 
 mod tls;
+mod tokens;
+mod telemetry;
 mod routing;
 mod bodies;
 mod retry;
