@@ -83,8 +83,9 @@ impl Feature {
             | Self::Tokens
             | Self::Telemetry
             | Self::Discovery
-            | Self::Locality => true,
-            Self::Udp | Self::OriginalDestination | Self::SpanExport | Self::Addresses => false,
+            | Self::Locality
+            | Self::Addresses => true,
+            Self::Udp | Self::OriginalDestination | Self::SpanExport => false,
         }
     }
 }

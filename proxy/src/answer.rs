@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use weft_bundle::body::Abort;
@@ -66,6 +66,10 @@ fn refuse_with(text: String, refusal: Refusal, mut record: Record) -> Response<R
     let headers = response.headers_mut();
     headers.insert(fields::REASON, HeaderValue::from_static(reason.as_str()));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    if reason == Reason::BadUpgrade {
+        // Nobody can say any more where the next request begins.
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Some(time) = retry_after {
         // In whole seconds, and not before it makes sense.
         let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);

@@ -130,7 +130,8 @@ async fn try_until_answered(
     }
 }
 
-fn nowhere(cluster: &Cluster) -> Failure {
+/// Why no endpoint could be chosen.
+pub(crate) fn nowhere(cluster: &Cluster) -> Failure {
     let id = &cluster.spec.id;
     let members = &cluster.spec.members;
     let (reason, detail) = match (members.current().endpoints.is_empty(), members.unknown()) {
@@ -168,8 +169,7 @@ struct Tries<'a> {
     /// Whether a connection from the pool ended under the request: then the next one is new, as its neighbours in the
     /// pool are likely to be closing too.
     had_stale: bool,
-    /// The bound of the next pause.
-    bound: Duration,
+    backoff: Backoff,
     /// The retry that is under way, its pause included.
     retrying: Option<RetryGuard>,
 }
@@ -208,10 +208,9 @@ enum After {
 
 impl<'a> Tries<'a> {
     fn new(cluster: &'a Cluster, plan: Plan<'a>, method: Method) -> Self {
-        let (left, bound) =
-            plan.retry.map_or((0, Duration::ZERO), |retry| (retry.attempts, retry.backoff_base.get()));
+        let (left, backoff) = (plan.retry.map_or(0, |retry| retry.attempts), Backoff::new(plan.retry));
         let (tried, resends) = (Vec::new(), RESENDS);
-        Self { cluster, plan, method, tried, left, resends, had_stale: false, bound, retrying: None }
+        Self { cluster, plan, method, tried, left, resends, had_stale: false, backoff, retrying: None }
     }
 
     /// A response that policy calls a failure is dropped for another try, if there may be one; else it is delivered.
@@ -224,7 +223,7 @@ impl<'a> Tries<'a> {
             Some(spare) if wanted && self.take_retry() => {
                 drop(answer);
                 self.tried.push(endpoint);
-                self.pause().await;
+                self.backoff.pause().await;
                 After::Again(spare.request())
             }
             _ => After::Deliver(answer),
@@ -262,7 +261,7 @@ impl<'a> Tries<'a> {
             return Err(failure);
         }
         self.tried.push(endpoint);
-        self.pause().await;
+        self.backoff.pause().await;
         Ok(request)
     }
 
@@ -276,31 +275,55 @@ impl<'a> Tries<'a> {
         if self.left == 0 {
             return false;
         }
-        let metrics = &self.cluster.spec.metrics;
-        match self.cluster.spec.circuit.retry() {
-            Ok(retry) => self.retrying = Some(retry),
-            Err(NoRetry::Budget) => {
-                metrics.retry_overflow.inc();
-                return false;
-            }
-            Err(NoRetry::Limit) => {
-                metrics.overflow(Limit::Retries).inc();
-                return false;
-            }
-        }
-        metrics.retries.inc();
+        let Some(retry) = take_retry(self.cluster) else { return false };
+        self.retrying = Some(retry);
         self.left -= 1;
         true
     }
+}
+
+/// Takes a place among the retries of a cluster, and counts what comes of that.
+pub(crate) fn take_retry(cluster: &Cluster) -> Option<RetryGuard> {
+    let metrics = &cluster.spec.metrics;
+    match cluster.spec.circuit.retry() {
+        Ok(retry) => {
+            metrics.retries.inc();
+            Some(retry)
+        }
+        Err(NoRetry::Budget) => {
+            metrics.retry_overflow.inc();
+            None
+        }
+        Err(NoRetry::Limit) => {
+            metrics.overflow(Limit::Retries).inc();
+            None
+        }
+    }
+}
+
+/// The pauses before retries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    /// The bound of the next one.
+    bound: Duration,
+    longest: Duration,
+}
+
+impl Backoff {
+    /// As policy says; none without.
+    pub(crate) fn new(retry: Option<&Retry>) -> Self {
+        let of = |retry: &Retry| (retry.backoff_base.get(), retry.backoff_max.get());
+        let (bound, longest) = retry.map_or((Duration::ZERO, Duration::ZERO), of);
+        Self { bound, longest }
+    }
 
     /// Waits for a time drawn evenly from zero to the bound, and doubles the bound.
-    async fn pause(&mut self) {
+    pub(crate) async fn pause(&mut self) {
         let millis = u64::try_from(self.bound.as_millis()).unwrap_or(u64::MAX);
         if millis > 0 {
             tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=millis))).await;
         }
-        let longest = self.plan.retry.map_or(Duration::ZERO, |retry| retry.backoff_max.get());
-        self.bound = self.bound.saturating_mul(2).min(longest.max(self.bound));
+        self.bound = self.bound.saturating_mul(2).min(self.longest.max(self.bound));
     }
 }
 

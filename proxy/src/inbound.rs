@@ -16,6 +16,10 @@ use crate::forward::{self, Answer, Plan};
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
+use crate::stream::dial::Upstream;
+use crate::stream::inbound::Call;
+use crate::stream::upgrade::{self, Via};
+use crate::stream::{self, tunnel};
 use crate::telemetry::record::{Kept, Record};
 use crate::telemetry::{Direction, Reason};
 use crate::tokens;
@@ -33,7 +37,7 @@ pub(crate) async fn serve(
     record.service(shared.unknown(Direction::Inbound));
     let plane = shared.plane.load_full();
     match walk(connection, port, plane, request, &mut record).await {
-        Ok((response, lease)) => {
+        Ok(Arrived::Answer((response, lease))) => {
             record.status = response.status().as_u16();
             let mut response = answer::pass_on(response, |incoming| {
                 ResponseBody::upstream(incoming, DEFAULT_IDLE, lease, record)
@@ -41,23 +45,40 @@ pub(crate) async fn serve(
             fields::strip_own(response.headers_mut());
             response
         }
+        Ok(Arrived::Switched { response, upstream, call }) => {
+            let course = (upstream, stream::DEFAULT_IDLE);
+            let mut response = tunnel::switch(connection, response, course, record, call.revoked());
+            fields::strip_own(response.headers_mut());
+            response
+        }
         Err(refusal) => answer::refuse(refusal, record),
     }
 }
 
+/// What came of a request.
+enum Arrived {
+    Answer(Answer),
+    /// The application agrees to change the protocol.
+    Switched {
+        response: Response<Incoming>,
+        upstream: Upstream,
+        call: Call,
+    },
+}
+
 /// The path of a request, in the order it is travelled.
 async fn walk(
-    connection: &Connection,
-    port: u16,
+    connection: &Rc<Connection>,
+    number: u16,
     plane: Option<Arc<Plane>>,
     request: Request<Incoming>,
     record: &mut Record,
-) -> Result<Answer, Refusal> {
+) -> Result<Arrived, Refusal> {
     let plane = plane.ok_or_else(|| Refusal::new(Reason::NoPolicy, "there is no policy yet"))?;
     let (mut head, incoming) = request.into_parts();
     record.follow(plane.snapshot.telemetry.as_ref(), &head.method);
     note(connection, &plane, &head, record);
-    let port = plane.snapshot.engine.inbound(port);
+    let port = plane.snapshot.engine.inbound(number);
     let (port, ours) = port
         .and_then(|port| Some((port, plane.inbound(port)?)))
         .ok_or_else(|| Refusal::new(Reason::NoPolicy, "there is no policy for this port any more"))?;
@@ -113,11 +134,18 @@ async fn walk(
     })?;
     record.decided_by(permit.origin());
     ours.metrics.decided(true);
-    ours.rates.take(&peer, &request).map_err(|wait| Refusal {
+    ours.rates.take(&peer, Some(&request)).map_err(|wait| Refusal {
         retry_after: Some(wait),
         ..Refusal::new(Reason::RateLimited, "more requests than this port takes")
     })?;
 
+    let upgrade = fields::asks_for_websocket(&head)? && ours.application.upgrades;
+    let call = upgrade.then(|| Call {
+        connection: Rc::clone(connection),
+        number,
+        destination: None,
+        request: Some(Box::new((target.clone(), head.clone()))),
+    });
     fields::strip_request(&mut head.headers);
     admitted.pass_on(&mut head.headers, &mut target);
     record.trace(&mut head.headers);
@@ -127,10 +155,21 @@ async fn walk(
         head.headers.insert(fields::PEER, value);
     }
     let application = connection.worker.clusters.of(&ours.application);
-    let body = RequestBody::replayable(incoming, DEFAULT_IDLE)
-        .without_trailers(admitted.told())
-        .counted(&ours.metrics.received);
-    to_application(permit, &application, &target, head, body, record).await
+    match call {
+        None => {
+            let body = RequestBody::replayable(incoming, DEFAULT_IDLE)
+                .without_trailers(admitted.told())
+                .counted(&ours.metrics.received);
+            to_application(permit, &application, &target, head, body, record).await.map(Arrived::Answer)
+        }
+        // Boxed: they are rare, and their state would make every request's future larger.
+        Some(call) => Box::pin(upgrade_to_application(permit, &application, &target, head, record))
+            .await
+            .map(|(response, via)| match via {
+                Via::Lease(lease) => Arrived::Answer((response, lease)),
+                Via::Tunnel(upstream) => Arrived::Switched { response, upstream, call },
+            }),
+    }
 }
 
 fn note(connection: &Connection, plane: &Plane, head: &Parts, record: &mut Record) {
@@ -160,6 +199,19 @@ async fn to_application(
         retry: None,
     };
     Ok(forward::send(application, plan, head, body, Some(record)).await?)
+}
+
+/// The same for a request to change the protocol.
+async fn upgrade_to_application(
+    _: Permit<'_>,
+    application: &Cluster,
+    target: &Target,
+    mut head: Parts,
+    record: &mut Record,
+) -> Result<(Response<Incoming>, Via), Refusal> {
+    address(&application.spec, target, target.path.as_str(), &target.authority, &mut head, false)?;
+    let plan = Plan { http2: false, wish: Wish::default(), request: None, per_try: None, retry: None };
+    Ok(upgrade::send(application, plan, head, record).await?)
 }
 
 /// Writes where a request goes: path and `Host` on HTTP/1.1, a whole URI on HTTP/2.

@@ -9,7 +9,7 @@
 //! Two halves. The *control* half, one thread: [`source`] → [`state`] → [`updater`] → [`snapshot`], with threads beside it
 //! that look for endpoints ([`discovery`]) where a bundle names names or files. The *data* half, one
 //! thread per core: [`worker`] accepts, [`inbound`] and [`outbound`] walk a request through, [`rates`] counts
-//! what is taken, [`cluster`] holds balancers
+//! what is taken, [`stream`] is for bytes that are not looked at, [`cluster`] holds balancers
 //! and pools, [`identity`] the certificates. [`telemetry`], [`admin`], [`drain`] and [`app`] serve the operator.
 
 pub mod cli;
@@ -26,6 +26,7 @@ mod outbound;
 mod gateway;
 mod message;
 mod forward;
+mod stream;
 mod answer;
 mod cluster;
 mod discovery;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
@@ -23,12 +23,14 @@ use self::session::Visit;
 use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
-use crate::forward::{self, Answer, Plan};
+use crate::forward::{self, Plan};
 use crate::gateway::{self, Entered};
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
 use crate::message::head::Target;
+use crate::stream::upgrade::{self, Via};
+use crate::stream::{self, connect, tunnel};
 use crate::telemetry::Reason;
 use crate::telemetry::record::{Kept, Record};
 use crate::tokens::Admitted;
@@ -49,13 +51,27 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     let Some(plane) = shared.plane.load_full() else {
         return refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
     };
+    // Where our application may connect to is nothing for callers outside the mesh.
+    if request.method() == Method::CONNECT && !connection.is_from_outside() {
+        let (head, _) = request.into_parts();
+        // Boxed: it is rare, and its state would make every request's future larger.
+        return Box::pin(connect::serve(connection, &plane, &head, record)).await;
+    }
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
-        Ok(Outcome::Upstream { answer: (response, lease), rule, backend, cookie, session }) => {
+        Ok(Outcome::Upstream { answer: (response, via), rule, backend, cookie, session }) => {
             record.status = response.status().as_u16();
-            let idle = limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE);
-            let mut response =
-                answer::pass_on(response, |incoming| ResponseBody::upstream(incoming, idle, lease, record));
+            let idle = limit(rule.timeouts.idle);
+            let mut response = match via {
+                Via::Lease(lease) => answer::pass_on(response, |incoming| {
+                    ResponseBody::upstream(incoming, idle.unwrap_or(DEFAULT_IDLE), lease, record)
+                }),
+                Via::Tunnel(upstream) => {
+                    let revoked = tunnel::endpoint_revoked(connection, &upstream);
+                    let course = (upstream, idle.unwrap_or(stream::DEFAULT_IDLE));
+                    tunnel::switch(connection, response, course, record, revoked)
+                }
+            };
             if connection.is_from_outside() {
                 fields::strip_own(response.headers_mut());
             }
@@ -99,7 +115,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
 #[expect(clippy::large_enum_variant, reason = "the large one is the common one, and it moves once")]
 enum Outcome<'e> {
     Upstream {
-        answer: Answer,
+        answer: (Response<Incoming>, Via),
         rule: &'e Rule,
         backend: &'e Backend,
         /// A cookie that was made to be hashed.
@@ -139,7 +155,7 @@ async fn walk<'e>(
         log.client = Some(connection.client);
         log.sequence = plane.snapshot.generation.sequence;
     });
-    let mut target = Target::read(&head, connection.scheme())?;
+    let mut target = connection.named(Target::read(&head, connection.scheme())?);
     record.keep(|| Kept {
         method: head.method.clone(),
         target: target.clone(),
@@ -157,7 +173,7 @@ async fn walk<'e>(
                 gateway::enter(connection, plane, port, (&mut target, &mut head), record)?;
             (frontend, Some(admitted))
         }
-        Key::Outbound | Key::Inbound(_) => (find(plane, &target)?, None),
+        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => (find(connection, plane, &target)?, None),
     };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
@@ -212,8 +228,17 @@ fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn find<'e>(plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusal> {
-    let found = plane.snapshot.engine.frontend(target.host(), target.port);
+/// By the local port that the request came to, by the name that it is for, or by the address that it was made to.
+fn find<'e>(connection: &Connection, plane: &'e Plane, target: &Target) -> Result<FrontendRef<'e>, Refusal> {
+    let engine = &plane.snapshot.engine;
+    let made_to = || {
+        let address = connection.destination?;
+        engine.frontend_at(address.ip(), address.port())
+    };
+    let found = match connection.local_port() {
+        Some(port) => port.frontend(engine),
+        None => engine.frontend(target.host(), target.port).or_else(made_to),
+    };
     found.filter(|frontend| frontend.get().protocol.is_http()).ok_or_else(|| {
         let detail = format!("{}:{} is no service that this one may call", target.host(), target.port);
         Refusal::new(Reason::UnknownHost, detail)
@@ -241,12 +266,13 @@ async fn forward(
     mut head: Parts,
     incoming: Incoming,
     record: &mut Record,
-) -> Result<(Answer, Option<HeaderValue>), Refusal> {
+) -> Result<((Response<Incoming>, Via), Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
     let cluster = cluster(connection, plane, backend)?;
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
     let spec = &cluster.spec;
-    let http2 = spec.takes_http2(head.version);
+    let upgrade = fields::asks_for_websocket(&head)? && spec.upgrades;
+    let http2 = !upgrade && spec.takes_http2(head.version);
 
     fields::strip_request(&mut head.headers);
     if let Some(admitted) = &admitted {
@@ -280,7 +306,13 @@ async fn forward(
 
     let wish = Wish { endpoint: home, hash: hashed.as_ref().map(|hashed| hashed.value) };
     let plan = Plan { http2, wish, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
-    let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
+    let sent = if upgrade {
+        // Boxed: they are rare, and their state would make every request's future larger.
+        Box::pin(upgrade::send(&cluster, plan, head, record)).await
+    } else {
+        let sent = forward::send(&cluster, plan, head, body, Some(record)).await;
+        sent.map(|(response, lease)| (response, Via::Lease(lease)))
+    };
     let answer = sent.map_err(|failure| match limit(request) {
         // All of it, also what an injected delay took.
         Some(limit) if failure.reason == Reason::RequestTimeout => timed_out(limit),
@@ -340,6 +372,6 @@ fn cluster(connection: &Connection, plane: &Plane, backend: &Backend) -> Result<
 }
 
 /// Zero means "no limit", like absence.
-fn limit(duration: Option<DurationText>) -> Option<Duration> {
+pub(crate) fn limit(duration: Option<DurationText>) -> Option<Duration> {
     duration.filter(|duration| !duration.is_zero()).map(DurationText::get)
 }

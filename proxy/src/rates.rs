@@ -73,18 +73,18 @@ impl Rates {
         Arc::new(Self { limits, seed: fastrand::u64(..) })
     }
 
-    /// Takes a request, if every limit does.
+    /// Takes a request, or a connection whose requests cannot be seen, if every limit does.
     ///
     /// # Errors
     /// How long until the one that does not would.
-    pub(crate) fn take(&self, peer: &Peer<'_>, request: &Request<'_>) -> Result<(), Duration> {
+    pub(crate) fn take(&self, peer: &Peer<'_>, request: Option<&Request<'_>>) -> Result<(), Duration> {
         match self.limits.as_slice() {
             [] => Ok(()),
             _ => self.take_at(peer, request, nanos(EPOCH.elapsed())),
         }
     }
 
-    fn take_at(&self, peer: &Peer<'_>, request: &Request<'_>, now: u64) -> Result<(), Duration> {
+    fn take_at(&self, peer: &Peer<'_>, request: Option<&Request<'_>>, now: u64) -> Result<(), Duration> {
         let arrival = |(limit, memory)| (limit, self.arrival(limit, memory, peer, request, now));
         let arrivals = || self.limits.iter().map(|(limit, memory)| arrival((limit, memory)));
         // First a look at all: what one refuses is not taken from the others.
@@ -106,7 +106,7 @@ impl Rates {
         limit: &RateLimit,
         memory: &'m Memory,
         peer: &Peer<'_>,
-        request: &Request<'_>,
+        request: Option<&Request<'_>>,
         now: u64,
     ) -> &'m AtomicU64 {
         static NEVER: AtomicU64 = AtomicU64::new(0);
@@ -181,7 +181,7 @@ mod tests {
                 query: None,
                 headers: &headers,
             };
-            rates.take_at(&peer, &request, now).is_ok()
+            rates.take_at(&peer, Some(&request), now).is_ok()
         };
         users.into_iter().filter(|user| take(*user)).count()
     }

@@ -168,10 +168,6 @@ impl Snapshot {
         let body: Body = json::from_slice(body).map_err(|error| ApplyError::Json(error.to_string()))?;
         let trust = Trust::read(&body.trust_anchors).map_err(ApplyError::Trust)?;
         for port in &body.inbound {
-            if !port.protocol.is_http() {
-                let what = format!("`{}` on inbound port `{}`", port.protocol.as_str(), port.name);
-                return Err(ApplyError::Unsupported(what));
-            }
             if port.application.parse::<SocketAddr>().is_err() {
                 let (port, address) = (port.name.clone(), port.application.clone());
                 return Err(ApplyError::Application { port, address });

@@ -282,6 +282,35 @@ impl Held {
     }
 }
 
+/// A server that sends back what it gets, and ends when its caller does.
+pub(crate) async fn echoes() -> SocketAddr {
+    bytes_server(|mut stream| async move {
+        let (mut reads, mut writes) = stream.split();
+        // A caller that breaks off ends it, too.
+        if tokio::io::copy(&mut reads, &mut writes).await.is_ok() {
+            let _ = tokio::io::AsyncWriteExt::shutdown(&mut writes).await;
+        }
+    })
+    .await
+}
+
+/// A server of bytes on the test's own runtime.
+pub(crate) async fn bytes_server<F, R>(handler: F) -> SocketAddr
+where
+    F: Fn(TcpStream) -> R + Send + 'static,
+    R: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(handler(stream));
+        }
+    });
+    address
+}
+
 // ------------------------------------------------------------------------------------------------------ clients
 
 /// A response, read whole.

@@ -294,9 +294,39 @@ impl Predicate {
             Self::Identity(_) => false,
         }
     }
+
+    /// Whether it asks about tokens, so that it is of no use where nobody reads any.
+    pub fn asks_of_tokens(&self) -> bool {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().any(Self::asks_of_tokens),
+            Self::Not(part) => part.asks_of_tokens(),
+            Self::Flag(FlagAttribute::Claim(_)) | Self::Contains { .. } => true,
+            Self::Text { of, .. } | Self::Has(of) => of.is_of_token(),
+            Self::Number { of, .. } => match of {
+                NumberAttribute::Size(of) => of.is_of_token(),
+                NumberAttribute::Claim(_) => true,
+                NumberAttribute::DestinationPort
+                | NumberAttribute::ResponseCode
+                | NumberAttribute::ResponseMilliseconds => false,
+            },
+            Self::Path { .. } | Self::Address { .. } | Self::Identity(_) => false,
+        }
+    }
 }
 
 impl Attribute {
+    /// Whether it is known only of a request that brings a token.
+    pub fn is_of_token(&self) -> bool {
+        matches!(
+            self,
+            Self::TokenIssuer
+                | Self::TokenSubject
+                | Self::TokenPresenter
+                | Self::TokenPrincipal
+                | Self::Claim(_)
+        )
+    }
+
     /// Whether it is known only where requests can be seen. Tokens travel in requests.
     pub fn is_of_request(&self) -> bool {
         !matches!(

@@ -31,7 +31,7 @@ pub fn hash(policy: &HashPolicy, request: &Request<'_>, source: IpAddr, fresh: u
                 stable_hash(&values)
             }
             HashKey::Query(name) => stable_hash(&[&parameter(request.query?, name)?]),
-            HashKey::SourceAddress => stable_hash(&[source.to_canonical().to_string().as_bytes()]),
+            HashKey::SourceAddress => of_address(source),
             HashKey::Cookie { name, ttl, path } => match cookie(request.headers, name) {
                 Some(value) => stable_hash(&[value]),
                 None => {
@@ -46,6 +46,16 @@ pub fn hash(policy: &HashPolicy, request: &Request<'_>, source: IpAddr, fresh: u
         };
         Some(Hashed { value, cookie: None })
     })
+}
+
+/// The hash of the first key that a connection has, whose requests cannot be seen; none if it has none of them.
+pub fn hash_connection(policy: &HashPolicy, source: IpAddr) -> Option<u64> {
+    let mut has = policy.keys.iter().filter(|key| matches!(key, HashKey::SourceAddress));
+    has.next().map(|_| of_address(source))
+}
+
+fn of_address(source: IpAddr) -> u64 {
+    stable_hash(&[source.to_canonical().to_string().as_bytes()])
 }
 
 /// The first value of a query parameter, decoded.
@@ -119,6 +129,17 @@ mod tests {
         assert_eq!(hashed(&keys, Some("x=1&user=b%20c&user=d"), &[]), of("b c"));
         assert_eq!(hashed(&keys, None, &[]), of("10.0.0.1"));
         assert_eq!(hashed(&[header, query], None, &[]), None);
+    }
+
+    #[test]
+    fn a_connection_has_nothing_but_its_address() {
+        let header = HashKey::Header("x-user".to_owned());
+        let of = |keys: &[HashKey]| {
+            let policy = HashPolicy { keys: keys.to_vec(), size: None };
+            hash_connection(&policy, "::ffff:10.0.0.1".parse().unwrap())
+        };
+        assert_eq!(of(&[header.clone(), HashKey::SourceAddress]), Some(stable_hash(&[b"10.0.0.1"])));
+        assert_eq!(of(&[header]), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod path;
 mod host;
 mod matcher;
 mod facts;
+mod directory;
 mod predicate;
 mod access;
 mod action;
@@ -41,9 +42,10 @@ pub use self::action::{
 };
 use self::cors::CorsMatcher;
 pub use self::cors::{CrossOrigin, Grant};
+use self::directory::Directory;
 pub use self::facts::{Facts, ResponseFacts, Token};
 pub use self::fault::{Injected, inject};
-pub use self::hash::{Hashed, cookie, hash, mix, stable_hash};
+pub use self::hash::{Hashed, cookie, hash, hash_connection, mix, stable_hash};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
 pub use self::matcher::{MatchError, TextMatcher, literal_regex, template_regex, whole_regex};
@@ -89,8 +91,8 @@ pub struct Connection<'a> {
 #[derive(Debug)]
 pub struct Engine {
     body: Arc<Body>,
-    /// Frontends by host and port.
-    hosts: HashMap<String, Vec<(u16, usize)>>,
+    /// Outbound frontends by what callers name.
+    directory: Directory,
     /// What was compiled of each frontend: outbound ones, then listeners, in the body's order.
     frontends: Vec<Compiled>,
     /// The access list of each inbound port, then of each listener, in the body's order.
@@ -271,18 +273,9 @@ impl Engine {
     /// # Errors
     /// The first thing that makes it unusable. A proxy keeps what it has; the compiler never emits such a body.
     pub fn build(body: Arc<Body>) -> Result<Self, BuildError> {
-        let mut hosts: HashMap<String, Vec<(u16, usize)>> = HashMap::new();
-        let mut frontends = Vec::with_capacity(body.outbound.len());
-        for (index, frontend) in body.outbound.iter().enumerate() {
-            for host in &frontend.hosts {
-                let ports = hosts.entry(host.clone()).or_default();
-                if ports.iter().any(|(port, _)| *port == frontend.port) {
-                    return Err(BuildError::Duplicate { place: format!("{host}:{}", frontend.port) });
-                }
-                ports.push((frontend.port, index));
-            }
-            frontends.push(compile_frontend(&body, frontend)?);
-        }
+        let directory = Directory::of(&body.outbound)?;
+        let outbound = body.outbound.iter().map(|frontend| compile_frontend(&body, frontend));
+        let mut frontends = outbound.collect::<Result<Vec<_>, _>>()?;
         let mut access = compile_inbound(&body)?;
         let mut tokens = Vec::with_capacity(body.inbound.len() + body.listeners.len());
         for port in &body.inbound {
@@ -300,7 +293,7 @@ impl Engine {
             tokens.push(TokenReader::compile(&body, &listener.tokens, &place)?);
         }
         let rewrites = compile_rewrites(&body)?;
-        Ok(Self { body, hosts, frontends, access, tokens, listeners, rewrites })
+        Ok(Self { body, directory, frontends, access, tokens, listeners, rewrites })
     }
 
     /// The body it was built from.
@@ -308,11 +301,36 @@ impl Engine {
         &self.body
     }
 
-    /// The frontend that answers to a lower-case host name, without port, on a port.
+    /// The frontend that answers to a lower-case host, without port, on a port: one of that name, else the one with the most
+    /// specific pattern of names; for an address, as [`Engine::frontend_at`].
     pub fn frontend(&self, host: &str, port: u16) -> Option<FrontendRef<'_>> {
-        let ports = self.hosts.get(host)?;
-        let (_, index) = ports.iter().find(|(number, _)| *number == port)?;
-        Some(FrontendRef { index: *index, frontend: self.body.outbound.get(*index)? })
+        self.outbound(self.directory.named(host, port)?)
+    }
+
+    /// The frontend that answers at an address, on a port: the one with the smallest network around it, and the first of
+    /// several in the body's order.
+    pub fn frontend_at(&self, address: IpAddr, port: u16) -> Option<FrontendRef<'_>> {
+        self.outbound(self.directory.at(address, port)?)
+    }
+
+    /// The frontend of a service, `namespace/name`, on a port.
+    pub fn frontend_of(&self, service: &str, port: u16) -> Option<FrontendRef<'_>> {
+        let fits = |frontend: &Frontend| frontend.service == service && frontend.port == port;
+        self.outbound(self.body.outbound.iter().position(fits)?)
+    }
+
+    /// Whether any frontend takes TLS that is not ended on its way, on a port, so that a server name can lead to it.
+    pub fn takes_server_names(&self, port: u16) -> bool {
+        self.directory.takes_server_names(port)
+    }
+
+    /// Whether it can matter which address a caller connected to before it was redirected.
+    pub fn looks_at_destinations(&self) -> bool {
+        self.directory.looks_at_destinations()
+    }
+
+    fn outbound(&self, index: usize) -> Option<FrontendRef<'_>> {
+        Some(FrontendRef { index, frontend: self.body.outbound.get(index)? })
     }
 
     /// The listener that takes a request for a lower-case host, or a connection for a server name, on a port: the one with

@@ -10,8 +10,9 @@ use super::access::Peer;
 use super::hash::stable_hash;
 use crate::body::{RateLimit, RateLimitKey};
 
-/// What a limit counts a request under, seeded so that nobody can choose to share another's; none if all count together.
-pub fn rate_key(by: &RateLimitKey, peer: &Peer<'_>, request: &Request<'_>, seed: u64) -> Option<u64> {
+/// What a limit counts a request under, or a connection whose requests cannot be seen, which has no fields. Seeded so that
+/// nobody can choose to share another's; none if all count together.
+pub fn rate_key(by: &RateLimitKey, peer: &Peer<'_>, request: Option<&Request<'_>>, seed: u64) -> Option<u64> {
     let seed = &seed.to_le_bytes()[..];
     match by {
         RateLimitKey::All => None,
@@ -21,7 +22,8 @@ pub fn rate_key(by: &RateLimitKey, peer: &Peer<'_>, request: &Request<'_>, seed:
         }),
         RateLimitKey::Header(name) => {
             let mut parts = vec![seed, b"header"];
-            parts.extend(request.headers.get_all(name).iter().map(http::HeaderValue::as_bytes));
+            let values = request.iter().flat_map(|request| request.headers.get_all(name));
+            parts.extend(values.map(http::HeaderValue::as_bytes));
             Some(stable_hash(&parts))
         }
     }

@@ -47,7 +47,8 @@ impl Run<'_, '_> {
         if let Some(name) = server_name {
             self.say("frontend", format!("it asks for the server name `{name}`"), None);
         }
-        let routed = engine.route_connection(frontend, &Connection { server_name, destination: None });
+        let routed =
+            engine.route_connection(frontend, &Connection { server_name, destination: host.parse().ok() });
         self.say_route(&routed);
         let Action::Forward(backends) = &routed.rule.action else { return Ok(closed(Some(routed.rule))) };
         let total: u64 = backends.iter().map(|backend| u64::from(backend.weight)).sum();

@@ -170,7 +170,7 @@ mod tests {
                 "origin": crate::testing::origin(2), "to": [{"paths": [{"regex": "("}]}]}]);
         });
         assert!(regex.contains("regular expression `(`"), "{regex}");
-        let protocol = fault(&|body| body["inbound"][0]["protocol"] = json!("tcp"));
-        assert!(protocol.contains("`tcp` on inbound port `http`"), "{protocol}");
+        let protocol = fault(&|body| body["inbound"][0]["protocol"] = json!("udp"));
+        assert!(protocol.contains("forwarding datagrams (inbound port 80)"), "{protocol}");
     }
 }

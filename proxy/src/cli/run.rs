@@ -21,7 +21,8 @@ use crate::identity::files::{self, IdentityFiles};
 use crate::telemetry::log::{self, LogFormat};
 use crate::telemetry::{Direction, Metrics};
 use crate::worker::{
-    DataPlane, DnsOptions, Here, Label, ListenerOverride, NameServer, NotReady, Options, Override, Place,
+    DataPlane, DnsOptions, Here, Label, ListenerOverride, LocalPort, NameServer, NotReady, Options, Override,
+    Place,
 };
 
 /// Serve, and follow a source of bundles
@@ -34,6 +35,7 @@ Examples:
       --root /etc/weft/root.json --state /var/lib/weft/state \\
       --identity-cert /run/weft/cert.pem --identity-key /run/weft/key.pem
   weft-proxy run ... --inbound 127.0.0.1:19080 --outbound 127.0.0.1:19001 --admin 127.0.0.1:19000
+  weft-proxy run ... --forward 127.0.0.1:5432=db.shop:5432 --forward 127.0.0.1:6379=shop/cache:6379
   weft-proxy run --service edge/public ... --listener 443=0.0.0.0:8443 --certificates /run/weft/certificates
   weft-proxy run ... --locality eu-west-1/a --labels cell=3,rack=12
   weft-proxy run ... --dns 10.0.0.2,10.0.0.3:5353
@@ -92,6 +94,9 @@ pub struct Args {
     /// Where the application finds other services, or `off`
     #[arg(long, env = "WEFT_OUTBOUND", value_name = "ADDR", default_value = "127.0.0.1:15001")]
     pub outbound: OrOff<SocketAddr>,
+    /// A local port of one service, whatever it speaks, such as `127.0.0.1:5432=db.shop:5432`; may be repeated
+    #[arg(long, env = "WEFT_FORWARD", value_name = "ADDR=SERVICE:PORT", value_delimiter = ',')]
+    pub forward: Vec<LocalPort>,
     /// Where operators look: a loopback address, `unix:PATH`, or `off`
     #[arg(long, env = "WEFT_ADMIN", value_name = "ADDR", default_value = "127.0.0.1:15000")]
     pub admin: OrOff<AdminAddress>,
@@ -201,10 +206,14 @@ fn start_plane(args: &Args) -> Result<DataPlane, String> {
             labels: args.labels.iter().map(|label| (label.key.clone(), label.value.clone())).collect(),
         },
         dns: DnsOptions { servers: args.dns.iter().map(|server| server.0).collect() },
+        local_ports: args.forward.clone(),
     };
     let plane = DataPlane::start(options, Arc::new(Metrics::new())).map_err(|error| error.to_string())?;
     if let Some(outbound) = plane.outbound_address() {
         tracing::info!(%outbound, "the application finds other services");
+    }
+    for port in &args.forward {
+        tracing::info!("the application finds one service by --forward {port}");
     }
     Ok(plane)
 }
@@ -435,6 +444,7 @@ mod tests {
             &["--identity-cert", "f"],
             &["--workers", "0"],
             &["--inbound", "localhost:1"],
+            &["--forward", "127.0.0.1:5432=db"],
             &["--drain-timeout", "soon"],
             &["--locality", "eu//x"],
             &["--labels", "x"],

@@ -5,6 +5,7 @@
 //! are closed to make room: of other endpoints, and of other workers. So a bound of one is enough for any number of
 //! endpoints and workers, slowly.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Weak;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::connect::{self, ConnectError};
 use super::limits::{Connections, Limit};
 use super::pool::{OneByOne, Shared};
 use super::terms::Terms;
+use crate::stream::wire::Io;
 
 /// How long a request stands in line at most, where neither a timeout nor its caller ends it.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
@@ -60,6 +62,25 @@ pub(crate) async fn shared(
         return Ok((connection, true));
     }
     Box::pin(obtain_shared(cluster, pending, terms)).await
+}
+
+/// A connection for nothing but one stream of bytes, and its place among those that are bounded.
+pub(crate) async fn alone(
+    cluster: &Cluster,
+    pending: &Pending,
+    terms: &Terms,
+) -> Result<(Io, Option<OwnedSemaphorePermit>), ConnectError> {
+    let spec = &cluster.spec;
+    let _pending = spec.circuit.pending().ok_or_else(|| overflow(cluster, Limit::Pending))?;
+    let permit = match spec.circuit.connections() {
+        None => None,
+        // Nobody gives one back: each is used once.
+        Some(connections) => match permit(cluster, pending, connections, || None::<Infallible>).await? {
+            Found::Permit(permit) => Some(permit),
+            Found::Free(never) => match never {},
+        },
+    };
+    Ok((connect::open_stream(spec, pending.endpoint(), terms).await?, permit))
 }
 
 async fn obtain_one_by_one(

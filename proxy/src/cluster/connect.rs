@@ -22,6 +22,7 @@ use super::terms::Terms;
 use super::{ClusterSpec, Endpoint, proxy_protocol};
 use crate::identity::certificates::Slot;
 use crate::message::head::MAX_HEAD_BYTES;
+use crate::stream::wire::Io;
 use crate::telemetry::metrics::OpenGuard;
 use crate::worker::LocalExecutor;
 
@@ -30,6 +31,8 @@ use crate::worker::LocalExecutor;
 pub(crate) struct ClientTls {
     pub(crate) http1: Arc<ClientConfig>,
     pub(crate) http2: Arc<ClientConfig>,
+    /// For bytes that are not looked at.
+    pub(crate) stream: Arc<ClientConfig>,
     pub(crate) naming: Naming,
 }
 
@@ -151,11 +154,28 @@ pub(super) async fn reach(
     endpoint: &Endpoint,
     terms: &Terms,
 ) -> Result<(), ConnectError> {
+    begin_stream(spec, endpoint, terms).await.map(drop)
+}
+
+/// Opens a connection for bytes that are not looked at.
+pub(super) async fn open_stream(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+    terms: &Terms,
+) -> Result<Io, ConnectError> {
+    counted(spec, begin_stream(spec, endpoint, terms)).await
+}
+
+/// Those to an HTTP port are most likely HTTP/1.1, and its sidecar takes nothing else.
+async fn begin_stream(spec: &ClusterSpec, endpoint: &Endpoint, terms: &Terms) -> Result<Io, ConnectError> {
     let tcp = open_tcp(spec, endpoint, terms).await?;
-    if let Some(tls) = &spec.tls {
-        open_tls(&tls.http1, &tls.naming, endpoint, terms, tcp).await?;
+    match &spec.tls {
+        None => Ok(Io::Plain(tcp)),
+        Some(tls) => {
+            let config = if spec.opaque { &tls.stream } else { &tls.http1 };
+            Ok(Io::tls(open_tls(config, &tls.naming, endpoint, terms, tcp).await?))
+        }
     }
-    Ok(())
 }
 
 async fn counted<T>(

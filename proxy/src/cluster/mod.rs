@@ -68,6 +68,10 @@ pub(crate) struct ClusterSpec {
     pub(crate) external: bool,
     /// Whether requests go as HTTP/2, whatever they came as.
     pub(crate) http2: bool,
+    /// Whether its port takes bytes that are not looked at.
+    pub(crate) opaque: bool,
+    /// Whether a request to it may change to another protocol, for which its port must take HTTP/1.1.
+    pub(crate) upgrades: bool,
     pub(crate) circuit: Arc<Circuit>,
     /// How endpoints are asked whether they are well.
     pub(crate) check: Option<HealthCheck>,
@@ -328,6 +332,8 @@ mod tests {
             proxy_protocol: None,
             external: false,
             http2: false,
+            opaque: false,
+            upgrades: true,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, Limits::default()),
             check: None,
             host: "test".to_owned(),

@@ -284,8 +284,17 @@ pub(crate) struct Carrier(Connection);
 
 #[derive(Debug)]
 enum Connection {
-    OneByOne { connection: OneByOne, endpoint: Weak<Endpoint> },
-    Shared { _stream: Stream },
+    OneByOne {
+        connection: OneByOne,
+        endpoint: Weak<Endpoint>,
+    },
+    Shared {
+        _stream: Stream,
+    },
+    /// One that carries nothing else.
+    Alone {
+        _held: Box<dyn std::fmt::Debug>,
+    },
 }
 
 /// One stream on a shared connection.
@@ -322,6 +331,11 @@ impl Drop for Stream {
 impl Carrier {
     pub(crate) fn one_by_one(connection: OneByOne, endpoint: &Rc<Endpoint>) -> Self {
         Self(Connection::OneByOne { connection, endpoint: Rc::downgrade(endpoint) })
+    }
+
+    /// A connection that carries nothing else, held by what keeps it open.
+    pub(crate) fn alone(held: impl std::fmt::Debug + 'static) -> Self {
+        Self(Connection::Alone { _held: Box::new(held) })
     }
 
     pub(crate) fn shared(stream: Stream) -> Self {

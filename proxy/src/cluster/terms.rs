@@ -39,6 +39,11 @@ impl Terms {
         Self::new(spec, request.extensions().get().copied(), host)
     }
 
+    /// Those of bytes that are not looked at, for a client that perhaps said which server it wants.
+    pub(crate) fn of_stream(spec: &ClusterSpec, source: Option<Source>, server_name: Option<&str>) -> Self {
+        Self::new(spec, source.filter(|_| spec.proxy_protocol.is_some()), || server_name.unwrap_or_default())
+    }
+
     /// Those of a question of our own to a host.
     pub(super) fn for_host(spec: &ClusterSpec, host: &str) -> Self {
         Self::new(spec, None, || host)

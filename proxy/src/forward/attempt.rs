@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::cluster::Cluster;
@@ -105,6 +105,7 @@ async fn attempt_one_by_one(
     let sent = Instant::now();
     let outcome = connection.sender.try_send_request(request).await;
     match outcome {
+        Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Err(not_asked(pending)),
         Ok(response) => {
             note_answer(pending, sent, &response);
             Ok((response, Carrier::one_by_one(connection, pending.endpoint())))
@@ -139,6 +140,13 @@ async fn attempt_shared(
             Err(no_answer(error.error(), pending, unsent, reused))
         }
     }
+}
+
+/// A change of protocol that nobody asked for. What follows is not HTTP any more.
+fn not_asked(pending: &Pending) -> Fault {
+    pending.failed(Outcome::NoAnswer, Instant::now());
+    let detail = format!("{}: a change of protocol that was not asked for", pending.endpoint().address);
+    Fault { kind: Kind::Protocol, detail, unsent: None, reused: false }
 }
 
 fn note_answer(pending: &Pending, sent: Instant, response: &Response<Incoming>) {

@@ -157,17 +157,21 @@ impl rustls::client::ResolvesClientCert for IdentityStore {
 const HTTP1: &[u8] = b"http/1.1";
 const HTTP2: &[u8] = b"h2";
 
+/// What is offered on HTTP ports, in TLS.
+pub(crate) const HTTP: [&[u8]; 2] = [HTTP2, HTTP1];
+
 /// The one crypto stack.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
 }
 
-/// TLS for peers that call us.
+/// TLS for peers that call us, and speak one of these protocols (ALPN).
 pub(crate) fn server_config(
     trust: &Arc<Trust>,
     deny: &Arc<DenyStore>,
     identity: &Arc<IdentityStore>,
+    protocols: &[&[u8]],
 ) -> Arc<ServerConfig> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
@@ -176,7 +180,7 @@ pub(crate) fn server_config(
     let mut config = builder
         .with_client_cert_verifier(Arc::new(PeerVerifier::new(Arc::clone(trust), Arc::clone(deny))))
         .with_cert_resolver(resolver);
-    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Arc::new(config)
@@ -206,6 +210,10 @@ pub(crate) fn client_tls(
         config.enable_sni = false;
         Arc::new(config)
     };
-    let naming = crate::cluster::connect::Naming::Workload;
-    crate::cluster::connect::ClientTls { http1: config(HTTP1), http2: config(HTTP2), naming }
+    crate::cluster::connect::ClientTls {
+        http1: config(HTTP1),
+        http2: config(HTTP2),
+        stream: config(crate::stream::ALPN),
+        naming: crate::cluster::connect::Naming::Workload,
+    }
 }

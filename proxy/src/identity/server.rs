@@ -28,7 +28,7 @@ pub(crate) fn client_tls(tls: &ServerTls, certificates: &Certificates) -> Result
         ServerName::try_from(name.clone()).map_err(|_| format!("`{name}` is no name of a server"))
     });
     let certificate = tls.certificate.as_ref().map(|name| certificates.slot(name));
-    let config = |alpn: &[u8]| -> Result<Arc<ClientConfig>, String> {
+    let config = |alpn: Option<&[u8]>| -> Result<Arc<ClientConfig>, String> {
         let verifier: Arc<dyn ServerCertVerifier> = Arc::<Verifier>::clone(&verifier);
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)
@@ -42,7 +42,7 @@ pub(crate) fn client_tls(tls: &ServerTls, certificates: &Certificates) -> Result
             }
             None => builder.with_no_client_auth(),
         };
-        config.alpn_protocols = vec![alpn.to_vec()];
+        config.alpn_protocols = alpn.iter().map(|alpn| alpn.to_vec()).collect();
         if certificate.is_some() {
             // What was proved with an old certificate is not gone on with.
             config.resumption = Resumption::disabled();
@@ -50,7 +50,7 @@ pub(crate) fn client_tls(tls: &ServerTls, certificates: &Certificates) -> Result
         Ok(Arc::new(config))
     };
     let naming = Naming::Server { name: name.transpose()?, certificate: certificate.clone() };
-    Ok(ClientTls { http1: config(HTTP1)?, http2: config(HTTP2)?, naming })
+    Ok(ClientTls { http1: config(Some(HTTP1))?, http2: config(Some(HTTP2))?, stream: config(None)?, naming })
 }
 
 /// What this machine believes; read once, as long as the proxy runs.

@@ -119,7 +119,8 @@ impl Trust {
         deny.check(leaf.id, end_entity, now)
     }
 
-    fn verify_server(
+    /// Whether an endpoint that we called is believed, and who it is.
+    pub(crate) fn verify_server(
         &self,
         deny: &DenyStore,
         end_entity: &CertificateDer<'_>,

@@ -451,6 +451,11 @@ impl ResponseBody {
         Self { source: Source::Text(text), record: Some(record) }
     }
 
+    /// Nothing, of a response whose request goes on as a tunnel.
+    pub(crate) fn none() -> Self {
+        Self { source: Source::Done, record: None }
+    }
+
     /// The body of an upstream's response. The record still says that the caller went away; only the end of the body
     /// says otherwise.
     pub(crate) fn upstream(incoming: Incoming, idle: Duration, lease: Lease, record: Record) -> Self {

@@ -3,8 +3,12 @@
 //! Dropped: fields that describe one connection (RFC 9110 section 7.6.1), whatever `Connection` names, and our own
 //! `x-weft-` fields where they come from outside. `Connection` cannot name our own fields away: they are set afterwards.
 
-use http::header::{CONNECTION, COOKIE, TE, TRAILER};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+
+use super::head::Refused;
+use crate::telemetry::Reason;
 
 /// Our own fields begin with it.
 const OWN_PREFIX: &str = "x-weft-";
@@ -17,6 +21,36 @@ pub(crate) const REASON: HeaderName = HeaderName::from_static("x-weft-reason");
 
 /// Marks a request with the proxy that sent it, so that it knows its own when it comes back.
 pub(crate) const HOP: HeaderName = HeaderName::from_static("x-weft-hop");
+
+/// The one protocol that requests may change to, over HTTP/1.1 (RFC 6455).
+pub(crate) const WEBSOCKET: &str = "websocket";
+
+/// Whether a request asks to change to WebSocket, in the one way that is passed on: a GET without a body, on HTTP/1.1, that
+/// names nothing else. Every other change of protocol is not passed on, `h2c` among them.
+///
+/// # Errors
+/// It does, and its framing leaves a doubt about where the tunnel begins.
+pub(crate) fn asks_for_websocket(head: &Parts) -> Result<bool, Refused> {
+    if head.method != Method::GET || !is_websocket(&head.headers) {
+        return Ok(false);
+    }
+    let has_body = head.headers.contains_key(TRANSFER_ENCODING)
+        || head.headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
+    let detail = match head.version {
+        Version::HTTP_11 if has_body => "a change of protocol with a body",
+        Version::HTTP_11 => return Ok(true),
+        _ => "a change of protocol on another version than HTTP/1.1",
+    };
+    Err(Refused { reason: Reason::BadUpgrade, detail: detail.to_owned() })
+}
+
+/// Whether the fields of a request or a 101 change to WebSocket, and to nothing else.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let only = protocols.next().filter(|_| protocols.next().is_none());
+    only.is_some_and(|protocol| protocol.as_bytes().trim_ascii().eq_ignore_ascii_case(WEBSOCKET.as_bytes()))
+        && has_token(headers, CONNECTION, b"upgrade")
+}
 
 /// Drops what belongs to the hop a request came over. `te: trailers` stays: gRPC asks for trailers with it, and we
 /// forward them.
@@ -116,11 +150,16 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 }
 
 fn accepts_trailers(headers: &HeaderMap) -> bool {
+    has_token(headers, TE, b"trailers")
+}
+
+/// Whether one of the values of a list is this, in any case.
+fn has_token(headers: &HeaderMap, name: HeaderName, token: &[u8]) -> bool {
     headers
-        .get_all(TE)
+        .get_all(name)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+        .any(|value| value.trim_ascii().eq_ignore_ascii_case(token))
 }
 
 #[cfg(test)]

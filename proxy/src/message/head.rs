@@ -53,7 +53,7 @@ impl Target {
             return refuse(Reason::HeaderLimit, format!("more than {MAX_FIELDS} header fields"));
         }
         if head.method == Method::CONNECT {
-            return refuse(Reason::Unsupported, "CONNECT is not supported");
+            return refuse(Reason::Unsupported, "CONNECT is not supported here");
         }
         let raw_path = head.uri.path();
         if raw_path == "*" && head.method != Method::OPTIONS {
@@ -79,6 +79,34 @@ impl Target {
         let host_bytes = host.len();
         let query = head.uri.query().map(str::to_owned);
         Ok(Self { authority, host_bytes, port, scheme, path, query })
+    }
+
+    /// Reads the target of a `CONNECT`, which is a host and a port and nothing else (RFC 9110 section 9.3.6).
+    ///
+    /// # Errors
+    /// The answer to give instead of a tunnel.
+    pub(crate) fn of_connect(head: &Parts) -> Result<Self, Refused> {
+        let path = CanonicalPath::parse("/")
+            .or_else(|refusal| refuse(Reason::BadPath, format!("{}: {refusal}", refusal.as_str())))?;
+        let authority = authority(head)?;
+        let (host, port) = split_authority(&authority);
+        if head.headers.len() > MAX_FIELDS {
+            return refuse(Reason::HeaderLimit, format!("more than {MAX_FIELDS} header fields"));
+        }
+        match port.filter(|port| *port > 0 && !host.is_empty() && plain_host(host)) {
+            Some(port) if head.uri.authority().is_some() => {
+                let host_bytes = host.len();
+                Ok(Self { host_bytes, port, scheme: "http", path, query: None, authority })
+            }
+            Some(_) | None => refuse(Reason::BadHost, "the target is not a host and a port"),
+        }
+    }
+
+    /// The same request to another host and port, which is not the scheme's own.
+    #[must_use]
+    pub(crate) fn at(self, host: &str, port: u16) -> Self {
+        let authority = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
+        Self { authority, host_bytes: host.len(), port, ..self }
     }
 
     /// The host, without port.

@@ -25,7 +25,7 @@ fn counted() -> Metrics {
         service.token(TokenOutcome::Accepted);
         service.token(TokenOutcome::Missing);
         (0..TokenFault::NAMES.len()).for_each(|fault| service.token(TokenOutcome::Refused(fault)));
-        drop(metrics.connection(direction));
+        drop((metrics.connection(direction), metrics.resting(direction)));
     }
     metrics.cluster("shop/cart:80").copied(CopyOutcome::Answered);
     metrics.refused(Refusal::Handshake);

@@ -23,6 +23,7 @@ use super::control::Ages;
 pub use super::control::ControlMetrics;
 use super::labels::{Added, Handles, Pairs, Sets};
 use super::reason::Reason;
+use super::stream::{StreamFamilies, StreamKind, StreamMetrics};
 
 /// Which way a request travels, seen from our application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -190,6 +191,9 @@ pub(crate) struct ServiceMetrics {
     tokens: Family<TokenLabels, Counter>,
     /// Accepted, missing, and the faults.
     judged: [OnceLock<Counter>; 2 + TokenFault::NAMES.len()],
+    stream_families: StreamFamilies,
+    /// By [`StreamKind`]; made at first use, as few services have any.
+    streams: [OnceLock<StreamMetrics>; StreamKind::COUNT],
     pub(crate) audited: Counter,
     pub(crate) would_deny: Counter,
 }
@@ -205,7 +209,8 @@ impl ServiceMetrics {
         &self.service
     }
 
-    /// Counts the end of one request. `status` is zero if no response began.
+    /// Counts the end of one request, or of a tunnel that it became; `elapsed` is then the time until it did. `status` is zero
+    /// if no response began.
     pub(crate) fn ended(&self, status: u16, reason: Reason, elapsed: Duration) {
         let (class, place) = end(status, reason);
         if let Some(cell) = self.by_end.get(place) {
@@ -267,6 +272,17 @@ impl ServiceMetrics {
         }
     }
 
+    /// What is counted about its streams of one kind.
+    pub(super) fn stream(&self, kind: StreamKind) -> &StreamMetrics {
+        let [tcp, connect, upgrade] = &self.streams;
+        let cell = match kind {
+            StreamKind::Tcp => tcp,
+            StreamKind::Connect => connect,
+            StreamKind::Upgrade => upgrade,
+        };
+        cell.get_or_init(|| self.stream_families.handles(self.direction, &self.service, kind))
+    }
+
     /// Counts a fault that policy injected.
     pub(crate) fn fault(&self, fault: InjectedFault) {
         let [delays, aborts] = &self.injected;
@@ -302,8 +318,10 @@ pub struct Metrics {
     faults: Family<FaultLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     clusters: ClusterFamilies,
+    streams: StreamFamilies,
     connections: Family<DirectionLabels, Counter>,
     open: Family<DirectionLabels, Gauge>,
+    resting: Family<DirectionLabels, Gauge>,
     refused: Family<RefusalLabels, Counter>,
     /// What the control half counts.
     pub control: ControlMetrics,
@@ -331,8 +349,10 @@ impl Metrics {
             faults: Family::default(),
             tokens: Family::default(),
             clusters: ClusterFamilies::default(),
+            streams: StreamFamilies::default(),
             connections: Family::default(),
             open: Family::default(),
+            resting: Family::default(),
             refused: Family::default(),
             control: ControlMetrics::default(),
             services: Mutex::default(),
@@ -382,8 +402,14 @@ impl Metrics {
             self.tokens.clone(),
         );
         self.clusters.register(registry);
+        self.streams.register(registry);
         registry.register("weft_connections", "Connections accepted", self.connections.clone());
         registry.register("weft_connections_open", "Connections accepted, open now", self.open.clone());
+        registry.register(
+            "weft_connections_resting",
+            "Connections of HTTP/1.1 among them without a request for two seconds",
+            self.resting.clone(),
+        );
         registry.register(
             "weft_connections_refused",
             "Connections ended before a request, or by a change of policy",
@@ -449,6 +475,8 @@ impl Metrics {
                 injected: Default::default(),
                 tokens: self.tokens.clone(),
                 judged: Default::default(),
+                stream_families: self.streams.clone(),
+                streams: Default::default(),
                 audited: self.audited.get_or_create_owned(&labels),
                 would_deny: self.would_deny.get_or_create_owned(&labels),
             })
@@ -466,6 +494,16 @@ impl Metrics {
         let labels = DirectionLabels { direction };
         self.connections.get_or_create_owned(&labels).inc();
         OpenGuard::new(self.open.get_or_create_owned(&labels))
+    }
+
+    /// Counts a connection that was taken for clear text because it said nothing.
+    pub(crate) fn silent_caller(&self) {
+        self.streams.silent.inc();
+    }
+
+    /// Counts a connection as one without requests for as long as the guard lives.
+    pub(crate) fn resting(&self, direction: Direction) -> OpenGuard {
+        OpenGuard::new(self.resting.get_or_create_owned(&DirectionLabels { direction }))
     }
 
     /// Counts a connection that ended before a request, or by a change of policy.

@@ -2,8 +2,8 @@
 //!
 //! [`reason`] is the list. [`metrics`] counts, with handles that were resolved when policy was applied; what is counted
 //! about clusters is in [`cluster`] and [`discovery`], and about bundles in [`control`]. [`record`] is one
-//! request's story; its end is written once, when it is dropped, as [`access`] has it and [`settings`] asks for;
-//! [`trace`] carries its trace on. [`log`] sets up where lines go.
+//! request's story, [`stream`] that of one opaque connection; the end is written once, when it is dropped, as [`access`] has
+//! it and [`settings`] asks for; [`trace`] carries a trace on. [`log`] sets up where lines go.
 
 pub mod reason;
 pub mod metrics;
@@ -15,6 +15,7 @@ mod discovery;
 pub(crate) mod record;
 mod access;
 mod trace;
+pub(crate) mod stream;
 pub mod log;
 #[cfg(test)]
 mod documented;

@@ -56,9 +56,11 @@ reasons! {
     BadHost = "bad-host", BAD_REQUEST;
     /// The path has no canonical form.
     BadPath = "bad-path", BAD_REQUEST;
+    /// A change of protocol that cannot be asked for like this: with a body, or on HTTP/1.0.
+    BadUpgrade = "bad-upgrade", BAD_REQUEST;
     /// Too many header fields, or too large.
     HeaderLimit = "header-limit", REQUEST_HEADER_FIELDS_TOO_LARGE;
-    /// `CONNECT` and other things that this proxy does not do.
+    /// `CONNECT` to an HTTP port, and other things that this proxy does not do.
     Unsupported = "unsupported", NOT_IMPLEMENTED;
     /// The host of the request is of another listener than the server name of its connection.
     Misdirected = "misdirected", MISDIRECTED_REQUEST;

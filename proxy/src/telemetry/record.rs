@@ -30,7 +30,7 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
-    fn of(&self, direction: Direction) -> &AtomicUsize {
+    pub(super) fn of(&self, direction: Direction) -> &AtomicUsize {
         match direction {
             Direction::Inbound => &self.inbound,
             Direction::Outbound => &self.outbound,
@@ -60,6 +60,8 @@ pub(crate) struct Record {
     pub(crate) tries: u32,
     /// Bytes of the response's body.
     pub(crate) sent: u64,
+    /// How long it took until it became a tunnel.
+    tunnelled: Option<Duration>,
     log: Option<Box<LogFields>>,
     /// What policy says of telling; none if nothing, or there is none.
     settings: Option<Arc<Settings>>,
@@ -134,6 +136,7 @@ impl Record {
             reason: Reason::DownstreamClosed,
             tries: 0,
             sent: 0,
+            tunnelled: None,
             log,
             settings: None,
             labelled: None,
@@ -201,6 +204,12 @@ impl Record {
         self.service.as_ref()
     }
 
+    /// Notes that its answer is a tunnel, which may last much longer than requests do.
+    pub(crate) fn tunnelled(&mut self, status: u16) {
+        self.status = status;
+        self.tunnelled = Some(self.started.elapsed());
+    }
+
     /// Fills in what the access log shows; the closure does not run when nobody reads it.
     pub(crate) fn log(&mut self, fill: impl FnOnce(&mut LogFields)) {
         if let Some(fields) = self.log.as_deref_mut() {
@@ -233,13 +242,14 @@ impl Drop for Record {
     fn drop(&mut self) {
         let elapsed = self.started.elapsed();
         if let Some(service) = &self.service {
+            let took = self.tunnelled.unwrap_or(elapsed);
             service.sent.inc_by(self.sent);
             match (&self.labelled, &self.settings) {
                 (Some(labelled), Some(settings)) => {
                     let pairs = labelled.pairs(&settings.labels);
-                    service.ended_with(pairs, self.status, self.reason, elapsed);
+                    service.ended_with(pairs, self.status, self.reason, took);
                 }
-                _ => service.ended(self.status, self.reason, elapsed),
+                _ => service.ended(self.status, self.reason, took),
             }
         }
         self.in_flight.of(self.direction).fetch_sub(1, Ordering::AcqRel);

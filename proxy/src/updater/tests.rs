@@ -223,7 +223,7 @@ fn port_taken() -> ApplyError {
 }
 
 fn beyond_us() -> ApplyError {
-    ApplyError::Unsupported("`tcp` on inbound port `db`".into())
+    ApplyError::Unsupported("`udp` on inbound port `dns`".into())
 }
 
 #[test]

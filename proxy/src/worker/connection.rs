@@ -6,7 +6,7 @@
 //! is cut off, and a connection ends at 30 minutes, give or take a tenth, or with its peer's certificate, after what is
 //! under way.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -22,11 +22,10 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
@@ -34,12 +33,16 @@ use super::entrance::{self, Entered, Entrance};
 use super::guard::Guard;
 use super::listener::Key;
 use super::strict::{Doubt, REFUSED_METHOD};
-use super::{LocalExecutor, Plane, Signal, Worker};
+use super::{LocalExecutor, LocalPort, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
 use crate::cluster::terms::Source;
 use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
-use crate::message::head::MAX_HEAD_BYTES;
+use crate::message::head::{MAX_HEAD_BYTES, Target};
+use crate::stream::outbound::Aim;
+use crate::stream::tunnel::Tunnel;
+use crate::stream::wire::{Io, Prefixed};
+use crate::stream::{self, hello};
 use crate::telemetry::metrics::Refusal;
 use crate::telemetry::record::Record;
 use crate::{answer, inbound, outbound};
@@ -58,6 +61,9 @@ const APPLICATION_IDLE_LIMIT: Duration = Duration::from_secs(600);
 /// How long a connection that has not sent anything yet may still do so once we are told to end: its first request may
 /// be on the way.
 const LAST_CALL: Duration = Duration::from_secs(1);
+
+/// How long a connection of HTTP/1.1 is without requests before it is only waited for.
+const REST_AFTER: Duration = Duration::from_secs(2);
 
 /// The oldest a connection gets, give or take a tenth.
 const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -83,6 +89,10 @@ pub(crate) struct Connection {
     /// How a caller from outside the mesh came in over TLS.
     entrance: Option<Entrance>,
     activity: Rc<Activity>,
+    /// Where our application made it to, if it was redirected to us.
+    pub(crate) destination: Option<SocketAddr>,
+    /// What it becomes when its requests are over.
+    tunnel: RefCell<Option<Tunnel>>,
 }
 
 /// What certificates proved, and they.
@@ -173,18 +183,42 @@ impl Connection {
     /// How long it may live: to its age, and not past the certificate that proved its peer.
     fn life(&self) -> Duration {
         let age = AGE_LIMIT.mul_f64(0.9 + 0.2 * fastrand::f64());
-        let Some(peer) = &self.peer else {
-            return age;
-        };
+        self.proof_lasts().map_or(age, |left| age.min(left))
+    }
+
+    /// How long the certificate that proved its peer is still good; none if there is none.
+    pub(crate) fn proof_lasts(&self) -> Option<Duration> {
+        let peer = self.peer.as_ref()?;
         let left = u64::try_from(peer.not_after).unwrap_or(0).saturating_sub(UnixTime::now().as_secs());
-        age.min(Duration::from_secs(left))
+        Some(Duration::from_secs(left))
     }
 
     fn idle_limit(&self) -> Duration {
         match self.key {
-            Key::Outbound => APPLICATION_IDLE_LIMIT,
+            Key::Outbound | Key::LocalPort(_) => APPLICATION_IDLE_LIMIT,
             Key::Inbound(_) | Key::Listener(_) => PEER_IDLE_LIMIT,
         }
+    }
+
+    /// The local port that it came to, if it did.
+    pub(crate) fn local_port(&self) -> Option<&LocalPort> {
+        match self.key {
+            Key::LocalPort(number) => self.worker.shared.local_port(number),
+            Key::Inbound(_) | Key::Outbound | Key::Listener(_) => None,
+        }
+    }
+
+    /// The target of a request, which on a local port is the service behind it, whatever the request calls it.
+    pub(crate) fn named(&self, target: Target) -> Target {
+        match self.local_port().map(LocalPort::authority) {
+            Some((host, port)) => target.at(&host, port),
+            None => target,
+        }
+    }
+
+    /// Says what it becomes once the response to the request at hand, which must agree to it, has been sent.
+    pub(crate) fn tunnel_next(&self, tunnel: Tunnel) {
+        self.tunnel.replace(Some(tunnel));
     }
 
     /// Notes that a request begins; it ends when the guard is dropped.
@@ -258,9 +292,18 @@ impl Activity {
         }
     }
 
+    /// Whether nothing has been going on for a while, and nothing is left of what did.
+    fn is_at_rest(&self, now: Instant) -> bool {
+        self.requests.get() == 0
+            && self.head_since.get().is_none()
+            && self.blocked_since.get().is_none()
+            && now >= self.idle_since.get() + REST_AFTER
+    }
+
     /// On HTTP/2 bytes without a request are often pings and settings, and heads are bounded by frames: only silence
     /// counts there.
-    fn due(&self, now: Instant, counts_heads: bool, idle_limit: Duration) -> Due {
+    fn due(&self, now: Instant, framing: Framing, idle_limit: Duration) -> Due {
+        let counts_heads = framing == Framing::Http1;
         if let Some(blocked) = self.blocked_since.get()
             && now >= blocked + DEFAULT_IDLE
         {
@@ -303,11 +346,22 @@ pub(super) async fn serve(worker: Rc<Worker>, key: Key, stream: TcpStream, clien
     }
     let mut signal = worker.signal(direction);
     let begun = tokio::select! {
-        begun = tokio::time::timeout(HEAD_LIMIT, begin(&worker, key, stream, client)) => begun,
+        // Boxed: handshakes are large, and over soon.
+        begun = tokio::time::timeout(HEAD_LIMIT, Box::pin(begin(&worker, key, stream, client))) => begun,
         () = drained(&mut signal) => return,
     };
     match begun {
-        Ok(Ok((connection, transport))) => serve_http(Rc::new(connection), transport).await,
+        Ok(Ok((connection, Spoken::Http, io))) => {
+            let transport = Transport::new(io, Rc::clone(&connection.activity));
+            serve_http(Rc::new(connection), transport).await;
+        }
+        // Boxed: their state would make that of HTTP connections larger, too.
+        Ok(Ok((connection, Spoken::ForUs(port), io))) => {
+            Box::pin(stream::inbound::serve(connection, port, io)).await;
+        }
+        Ok(Ok((_, Spoken::ForService(aim), io))) => {
+            Box::pin(stream::outbound::serve(&worker, client, aim, io)).await;
+        }
         Ok(Err(refusal)) => {
             shared.metrics.refused(refusal);
         }
@@ -320,17 +374,30 @@ async fn drained(signal: &mut watch::Receiver<Signal>) {
     let _ = signal.wait_for(|signal| signal.drain).await;
 }
 
+/// What comes over a connection.
+enum Spoken {
+    Http,
+    /// Bytes, for the inbound port of this number.
+    ForUs(u16),
+    /// Bytes of our application, for a service.
+    ForService(Aim),
+}
+
 /// Finds out what the connection is, and ends its handshake.
 async fn begin(
     worker: &Rc<Worker>,
     key: Key,
     stream: TcpStream,
     client: SocketAddr,
-) -> Result<(Connection, Transport), Refusal> {
+) -> Result<(Connection, Spoken, Io), Refusal> {
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = stream.set_nodelay(true);
     let activity = Rc::new(Activity::new(Instant::now()));
     let local = stream.local_addr().ok();
+    let destination = match key {
+        Key::Outbound => stream::outbound::original_destination(worker, &stream),
+        Key::LocalPort(_) | Key::Inbound(_) | Key::Listener(_) => None,
+    };
     let made = |entrance, peer| Connection {
         worker: Rc::clone(worker),
         key,
@@ -339,36 +406,44 @@ async fn begin(
         peer,
         entrance,
         activity: Rc::clone(&activity),
+        destination,
+        tunnel: RefCell::default(),
     };
     let connection = |peer| made(None, peer);
     let number = match key {
         Key::Inbound(number) => number,
-        Key::Outbound => {
-            return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+        Key::Outbound | Key::LocalPort(_) => {
+            let aim = stream::outbound::recognise(worker, key, &stream, destination).await;
+            return Ok((connection(None), aim.map_or(Spoken::Http, Spoken::ForService), Io::Plain(stream)));
         }
         Key::Listener(port) => {
             let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
             let (connection, io) = match entrance::enter(&plane, port, stream, client).await? {
                 Entered::Clear(stream) => (connection(None), Io::Plain(stream)),
-                Entered::Tls(stream, entrance, peer) => (made(Some(entrance), peer), Io::Tls(stream)),
+                Entered::Tls(stream, entrance, peer) => (made(Some(entrance), peer), Io::tls(*stream)),
             };
-            return Ok((connection, Transport::new(io, Rc::clone(&activity))));
+            return Ok((connection, Spoken::Http, io));
         }
     };
     let plane = worker.shared.plane.load_full().ok_or(Refusal::NoPolicy)?;
-    let tls = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get().tls;
-    let takes_tls = match tls {
-        PeerTls::Strict => true,
-        PeerTls::Off => false,
-        PeerTls::Permissive => begins_with_tls(&stream).await,
+    let port = plane.snapshot.engine.inbound(number).ok_or(Refusal::NoPolicy)?.get();
+    let (spoken, config) = match port.protocol.is_http() {
+        true => (Spoken::Http, &plane.server_tls),
+        false => (Spoken::ForUs(number), &plane.stream_tls),
+    };
+    let takes_tls = match (port.tls, &spoken) {
+        (PeerTls::Strict, _) => true,
+        (PeerTls::Off, _) => false,
+        (PeerTls::Permissive, Spoken::Http) => begins_with_tls(&stream).await,
+        (PeerTls::Permissive, _) => is_of_sidecar(worker, &stream).await,
     };
     if !takes_tls {
-        if tls == PeerTls::Permissive {
+        if port.tls == PeerTls::Permissive {
             worker.shared.clear_text.came(number, client.ip());
         }
-        return Ok((connection(None), Transport::new(Io::Plain(stream), Rc::clone(&activity))));
+        return Ok((connection(None), spoken, Io::Plain(stream)));
     }
-    let config = plane.server_tls.clone().ok_or(Refusal::NoPolicy)?;
+    let config = config.clone().ok_or(Refusal::NoPolicy)?;
     // Before the handshake: what comes in between counts as not looked at.
     let against = (plane.number, worker.shared.denylists.load(Ordering::Acquire));
     let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| {
@@ -376,7 +451,7 @@ async fn begin(
         Refusal::Handshake
     })?;
     let peer = prove(&stream, against).ok_or(Refusal::Handshake)?;
-    Ok((connection(Some(peer)), Transport::new(Io::Tls(Box::new(stream)), Rc::clone(&activity))))
+    Ok((connection(Some(peer)), spoken, Io::tls(stream)))
 }
 
 /// Looks at the first byte without taking it.
@@ -385,8 +460,19 @@ async fn begins_with_tls(stream: &TcpStream) -> bool {
     matches!(stream.peek(&mut first).await, Ok(1) if first == [TLS_HANDSHAKE])
 }
 
+/// Whether a caller of a permissive opaque port greets us as sidecars do. One that says nothing may be waiting for the
+/// server to speak first, which no sidecar does.
+async fn is_of_sidecar(worker: &Worker, stream: &TcpStream) -> bool {
+    let looked = tokio::time::timeout(hello::SILENCE_LIMIT, hello::is_of_sidecar(stream)).await;
+    let Ok(is_of_sidecar) = looked else {
+        worker.shared.metrics.silent_caller();
+        return false;
+    };
+    is_of_sidecar.unwrap_or(false)
+}
+
 /// Who the handshake proved the peer to be, against this plane and denylist.
-fn prove(stream: &TlsStream<TcpStream>, against: (u64, u64)) -> Option<Proven> {
+fn prove(stream: &tokio_rustls::server::TlsStream<TcpStream>, against: (u64, u64)) -> Option<Proven> {
     let chain: Vec<CertificateDer<'static>> =
         stream.get_ref().1.peer_certificates()?.iter().map(|der| der.clone().into_owned()).collect();
     let Leaf { id, not_after, .. } = Leaf::read(chain.first()?).ok()?;
@@ -417,17 +503,80 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
     }
 }
 
+/// Serves while there are requests, and rests in between: what hyper holds for a connection, mostly its two buffers, is
+/// twenty times what the connection itself takes.
 async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hyper::Result<()> {
-    let service = service(&connection);
-    let read = std::mem::take(&mut transport.read);
-    let is_strict = connection.key != Key::Outbound;
-    let transport = Guard::new(transport, Rc::clone(&connection.activity), is_strict, read);
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(None)
-        .max_header_size(usize::from(MAX_HEAD_BYTES))
-        .serve_connection(TokioIo::new(transport), service);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), true).await
+    let end = Instant::now() + connection.life();
+    // Behind a request of our own application's stand only others of its own.
+    let is_strict = !matches!(connection.key, Key::Outbound | Key::LocalPort(_));
+    loop {
+        let guard = Guard::new(transport, Rc::clone(&connection.activity), is_strict);
+        let mut served = Box::new(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(None)
+                .max_header_size(usize::from(MAX_HEAD_BYTES))
+                .serve_connection(TokioIo::new(guard), service(&connection)),
+        );
+        let pinned = Pin::new(&mut *served);
+        let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), Framing::Http1, end);
+        let over = over.await?;
+        let tunnel = connection.tunnel.take();
+        match (over, tunnel) {
+            (Over::Served, Some(tunnel)) => {
+                let parts = served.into_parts();
+                // Whoever sent what is no request before it was let through is not let through.
+                if connection.activity.doubt.get().is_none() {
+                    let (transport, behind) = parts.io.into_inner().into_parts(parts.read_buf);
+                    tunnel.run(transport.into_wire().and(behind)).await;
+                }
+                return Ok(());
+            }
+            (Over::Served, None) | (Over::Cut, _) => return Ok(()),
+            (Over::AtRest, _) => {
+                let parts = served.into_parts();
+                let (resting, behind) = parts.io.into_inner().into_parts(parts.read_buf);
+                if !behind.is_empty() {
+                    // The beginning of a request that came with the one before.
+                    connection.activity.head_since.set(Some(Instant::now()));
+                }
+                transport = resting.behind(behind);
+                if !rest(&connection, &mut transport, end).await {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Waits until a connection's next request begins. False if there will be none: its time is over, or its peer's.
+async fn rest(connection: &Connection, transport: &mut Transport, end: Instant) -> bool {
+    let direction = connection.key.direction();
+    let _resting = connection.worker.shared.metrics.resting(direction);
+    let mut signal = connection.worker.signal(direction);
+    signal.mark_changed();
+    let over = end.min(connection.activity.idle_since.get() + connection.idle_limit());
+    let mut over = pin!(tokio::time::sleep_until(over.into()));
+    loop {
+        let ends = tokio::select! {
+            biased;
+            begun = transport.begins() => return begun,
+            changed = signal.changed() => match changed {
+                Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
+                    Change::None => false,
+                    Change::End => true,
+                    Change::Cut => return false,
+                },
+                Err(_) => return false,
+            },
+            () = over.as_mut() => true,
+        };
+        if ends {
+            // In TLS the peer is told; one that does not read is not waited for.
+            let _ = tokio::time::timeout(LAST_CALL, transport.shutdown()).await;
+            return false;
+        }
+    }
 }
 
 async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper::Result<()> {
@@ -448,7 +597,9 @@ async fn serve_http2(connection: Rc<Connection>, transport: Transport) -> hyper:
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .serve_connection(TokioIo::new(transport), service);
-    watch_over(&connection, served, |served| served.graceful_shutdown(), false).await
+    let served = pin!(served);
+    let end = Instant::now() + connection.life();
+    watch_over(&connection, served, |served| served.graceful_shutdown(), Framing::Http2, end).await.map(drop)
 }
 
 type Answered = Result<http::Response<crate::message::body::ResponseBody>, Infallible>;
@@ -464,15 +615,18 @@ fn service(
     let connection = Rc::clone(connection);
     service_fn(move |request| {
         let connection = Rc::clone(&connection);
-        async move {
+        // Boxed: hyper keeps room for one on every connection, also while there is no request.
+        Box::pin(async move {
             if let Some(doubt) = connection.doubt(&request) {
                 return Ok(refuse_unread(&connection, &request, doubt));
             }
             Ok(match connection.key {
-                Key::Outbound | Key::Listener(_) => outbound::serve(&connection, request).await,
+                Key::Outbound | Key::LocalPort(_) | Key::Listener(_) => {
+                    outbound::serve(&connection, request).await
+                }
                 Key::Inbound(port) => inbound::serve(&connection, port, request).await,
             })
-        }
+        })
     })
 }
 
@@ -494,44 +648,66 @@ fn refuse_unread<B>(
     answer::refuse(answer::Refusal { status, ..answer::Refusal::new(reason, what) }, record)
 }
 
-/// Polls a connection, and ends it gracefully when it is time, or at once when it must.
+/// How serving a connection ended.
+enum Over {
+    /// By itself, or gracefully.
+    Served,
+    /// In the middle of whatever it was doing.
+    Cut,
+    /// It is not over: there was no request for a while, and nothing of one is there.
+    AtRest,
+}
+
+/// How requests are told apart on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Http1,
+    Http2,
+}
+
+/// Polls a connection, and ends it gracefully at its `end` or when it is time, or at once when it must.
 async fn watch_over<C>(
     connection: &Connection,
-    served: C,
+    mut served: Pin<&mut C>,
     end_gracefully: impl Fn(Pin<&mut C>),
-    counts_heads: bool,
-) -> hyper::Result<()>
+    framing: Framing,
+    end: Instant,
+) -> hyper::Result<Over>
 where
     C: Future<Output = hyper::Result<()>>,
 {
-    let mut served = pin!(served);
     let mut signal = connection.worker.signal(connection.key.direction());
     signal.mark_changed();
-    let now = Instant::now();
-    let end = now + connection.life();
-    let mut timer = pin!(tokio::time::sleep_until((now + HEAD_LIMIT).min(end).into()));
+    let look_again = match framing {
+        Framing::Http1 => REST_AFTER,
+        Framing::Http2 => HEAD_LIMIT,
+    };
+    let mut timer = pin!(tokio::time::sleep_until((Instant::now() + look_again).min(end).into()));
     let mut ending = false;
     loop {
         // What has arrived is looked at first: a request that is there when we are told to end is still answered.
         let graceful = tokio::select! {
             biased;
-            ended = served.as_mut() => return ended,
+            ended = served.as_mut() => return ended.map(|()| Over::Served),
             changed = signal.changed() => match changed {
                 Ok(()) => match after_change(connection, *signal.borrow_and_update()) {
                     Change::None => false,
                     Change::End => true,
-                    Change::Cut => return Ok(()),
+                    Change::Cut => return Ok(Over::Cut),
                 },
-                Err(_) => return Ok(()),
+                Err(_) => return Ok(Over::Cut),
             },
             () = timer.as_mut() => {
                 let now = Instant::now();
-                let (next, graceful) = match connection.activity.due(now, counts_heads, connection.idle_limit()) {
-                    Due::Wait(next) => (next.min(end.max(now + LAST_CALL)), now >= end),
+                if framing == Framing::Http1 && !ending && connection.activity.is_at_rest(now) {
+                    return Ok(Over::AtRest);
+                }
+                let (next, graceful) = match connection.activity.due(now, framing, connection.idle_limit()) {
+                    Due::Wait(next) => (next.min(now + look_again).min(end.max(now + LAST_CALL)), now >= end),
                     Due::Idle => (now + HEAD_LIMIT, true),
                     Due::Stalled => {
                         connection.worker.shared.metrics.refused(Refusal::HeadTimeout);
-                        return Ok(());
+                        return Ok(Over::Cut);
                     }
                 };
                 timer.as_mut().reset(next.into());
@@ -593,12 +769,6 @@ struct Transport {
     activity: Rc<Activity>,
 }
 
-#[derive(Debug)]
-enum Io {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 impl Transport {
     fn new(io: Io, activity: Rc<Activity>) -> Self {
         Self { io, read: Bytes::new(), activity }
@@ -606,9 +776,7 @@ impl Transport {
 
     /// Whether HTTP/2 was agreed on, or comes unannounced.
     async fn is_http2(&mut self) -> io::Result<bool> {
-        if let Io::Tls(stream) = &self.io
-            && stream.get_ref().1.alpn_protocol() == Some(b"h2")
-        {
+        if self.io.alpn() == Some(b"h2") {
             return Ok(true);
         }
         let mut read = BytesMut::with_capacity(PREFACE.len());
@@ -628,6 +796,34 @@ impl Transport {
     }
 }
 
+impl Transport {
+    /// The same, of which these bytes were read, and not taken. Nobody has more of it than that.
+    fn behind(mut self, read: Bytes) -> Self {
+        self.read = if self.read.is_empty() { read } else { [read, self.read].concat().into() };
+        self
+    }
+
+    /// Whether something comes before the end.
+    async fn begins(&mut self) -> bool {
+        if !self.read.is_empty() {
+            return true;
+        }
+        let mut first = [0; 64];
+        match self.read(&mut first).await {
+            Ok(count @ 1..) => {
+                self.read = Bytes::copy_from_slice(first.get(..count).unwrap_or_default());
+                true
+            }
+            Ok(0) | Err(_) => false,
+        }
+    }
+
+    /// The bytes without what HTTP needs of them.
+    fn into_wire(self) -> Prefixed {
+        Prefixed::new(self.io, self.read)
+    }
+}
+
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -638,10 +834,7 @@ impl AsyncRead for Transport {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        let polled = match &mut this.io {
-            Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
         if polled.is_ready() && buf.filled().len() > before {
             this.activity.read();
         }
@@ -662,10 +855,7 @@ impl Transport {
 
 impl AsyncWrite for Transport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
-            Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
+        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
         self.wrote(polled)
     }
 
@@ -674,31 +864,19 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.wrote(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.io {
-            Io::Plain(stream) => stream.is_write_vectored(),
-            Io::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

@@ -33,10 +33,19 @@ pub(super) struct Guard<T> {
 }
 
 impl<T> Guard<T> {
-    /// `read` are bytes that were read before.
-    pub(super) fn new(io: T, activity: Rc<Activity>, is_strict: bool, read: Bytes) -> Self {
-        let (ready, held) = if is_strict { (Bytes::new(), read.into()) } else { (read, BytesMut::new()) };
-        Self { io, activity, strict: is_strict.then(Strict::default), ready, held, is_over: false }
+    pub(super) fn new(io: T, activity: Rc<Activity>, is_strict: bool) -> Self {
+        let strict = is_strict.then(Strict::default);
+        Self { io, activity, strict, ready: Bytes::new(), held: BytesMut::new(), is_over: false }
+    }
+
+    /// What it stood before, and the bytes that came over it and that nobody has read: `read` of them have passed already.
+    pub(super) fn into_parts(self, read: Bytes) -> (T, Bytes) {
+        let Self { io, ready, held, .. } = self;
+        let unread = match ready.is_empty() && held.is_empty() {
+            true => read,
+            false => [read, ready, held.freeze()].concat().into(),
+        };
+        (io, unread)
     }
 
     /// Moves what may pass from what is held to what is ready.
@@ -88,10 +97,6 @@ impl<T: AsyncRead + Unpin> Guard<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // Bytes that were read before there was a guard come first.
-        if this.ready.is_empty() && !this.held.is_empty() {
-            this.look()?;
-        }
         loop {
             if !this.ready.is_empty() {
                 let count = this.ready.len().min(buf.remaining());

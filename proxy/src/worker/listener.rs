@@ -27,6 +27,8 @@ const BACKLOG: i32 = 1024;
 pub(crate) enum Key {
     /// Our application calls other services.
     Outbound,
+    /// The same by the local port of this number in the options.
+    LocalPort(u16),
     /// Peers call the port of this number in the bundle.
     Inbound(u16),
     /// Callers outside the mesh call the port of this number, which listeners of the bundle share.
@@ -36,7 +38,7 @@ pub(crate) enum Key {
 impl Key {
     pub(crate) const fn direction(self) -> Direction {
         match self {
-            Self::Outbound => Direction::Outbound,
+            Self::Outbound | Self::LocalPort(_) => Direction::Outbound,
             Self::Inbound(_) | Self::Listener(_) => Direction::Inbound,
         }
     }

@@ -14,6 +14,7 @@ pub(crate) mod entrance;
 mod guard;
 mod strict;
 mod describe;
+mod local_port;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use weft_bundle::release::Denylist;
 
 use self::listener::{Key, Sharing, bind};
 pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, OverrideError};
+pub use self::local_port::{LocalPort, LocalPortError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
 use crate::cluster::connect::ClientTls;
@@ -72,6 +74,8 @@ pub struct Options {
     pub here: Here,
     /// Where names of endpoints are looked up.
     pub dns: DnsOptions,
+    /// Local ports of single services.
+    pub local_ports: Vec<LocalPort>,
 }
 
 /// What all workers share.
@@ -93,13 +97,19 @@ pub(crate) struct Shared {
     pub(crate) unknown: [Arc<ServiceMetrics>; 2],
     /// Marks requests that this process sent.
     pub(crate) hop: HeaderValue,
+    local_ports: Vec<LocalPort>,
     connections: [AtomicUsize; 2],
     draining: AtomicBool,
     changes: AtomicU64,
 }
 
 impl Shared {
-    fn new(metrics: Arc<Metrics>, certificates: Certificates, feeds: Feeds, here: Here) -> Self {
+    fn new(
+        metrics: Arc<Metrics>,
+        certificates: Certificates,
+        feeds: Feeds,
+        Options { here, local_ports, .. }: &Options,
+    ) -> Self {
         let unknown = [Direction::Inbound, Direction::Outbound].map(|way| metrics.service(way, "unknown"));
         let hop = format!("{:016x}", fastrand::u64(..));
         Self {
@@ -112,8 +122,9 @@ impl Shared {
             in_flight: Arc::default(),
             clear_text: ClearText::default(),
             feeds,
-            here: Arc::new(here),
+            here: Arc::new(here.clone()),
             unknown,
+            local_ports: local_ports.clone(),
             hop: HeaderValue::from_str(&hop).expect("hexadecimal digits are legal in a header"),
             connections: Default::default(),
             draining: AtomicBool::new(false),
@@ -127,6 +138,11 @@ impl Shared {
             Direction::Inbound => inbound,
             Direction::Outbound => outbound,
         }
+    }
+
+    /// The local port of a number.
+    pub(crate) fn local_port(&self, number: u16) -> Option<&LocalPort> {
+        self.local_ports.get(usize::from(number))
     }
 
     pub(crate) fn open_connections(&self, direction: Direction) -> &AtomicUsize {
@@ -167,6 +183,27 @@ enum Command {
     Forget,
     Drain(Direction),
     Stop,
+}
+
+/// A task on the worker's own thread that ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Task<T>(tokio::task::JoinHandle<T>);
+
+impl<T: 'static> Task<T> {
+    pub(crate) fn spawn(future: impl Future<Output = T> + 'static) -> Self {
+        Self(tokio::task::spawn_local(future))
+    }
+
+    /// What it gives in the end; none if it was ended before.
+    pub(crate) async fn output(mut self) -> Option<T> {
+        (&mut self.0).await.ok()
+    }
+}
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Runs futures of hyper's on the worker's own thread.
@@ -300,7 +337,7 @@ impl DataPlane {
     pub fn start(options: Options, metrics: Arc<Metrics>) -> Result<Self, StartError> {
         let certificates = Certificates::new(options.certificates.clone(), Arc::clone(&metrics));
         let feeds = Feeds::new(options.dns.clone());
-        let shared = Arc::new(Shared::new(metrics, certificates, feeds, options.here.clone()));
+        let shared = Arc::new(Shared::new(metrics, certificates, feeds, &options));
         shared.certificates.watch().map_err(StartError::Thread)?;
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
         for number in 0..options.workers.max(1) {
@@ -315,10 +352,13 @@ impl DataPlane {
         }
         let plane =
             Self { options, shared, workers, threads: Mutex::new(threads), listening: Mutex::default() };
-        if let Some(address) = plane.options.outbound {
+        let outbound = plane.options.outbound.map(|address| (Key::Outbound, address));
+        let ports = plane.options.local_ports.iter().map(|port| port.address);
+        let ports = (0..).zip(ports).map(|(number, address)| (Key::LocalPort(number), address));
+        for (key, address) in outbound.into_iter().chain(ports) {
             let sockets = bind(address, plane.workers.len(), Sharing::Alone)
                 .map_err(|source| StartError::Listen(ApplyError::Listen { address, source }))?;
-            plane.listen(&mut plane.listening(), Key::Outbound, address, sockets);
+            plane.listen(&mut plane.listening(), key, address, sockets);
         }
         Ok(plane)
     }
@@ -372,13 +412,14 @@ impl DataPlane {
             self.listen(&mut listening, key, address, sockets);
         }
         listening.retain(|key, _| {
-            let keep = *key == Key::Outbound || wanted.contains_key(key);
+            let keep = key.direction() == Direction::Outbound || wanted.contains_key(key);
             if !keep {
                 self.tell(|| Command::Retire(*key));
             }
             keep
         });
         self.tell(|| Command::Changed);
+        self.warn_of_local_ports();
         Ok(())
     }
 
@@ -435,6 +476,21 @@ impl DataPlane {
     /// Where our application finds other services.
     pub fn outbound_address(&self) -> Option<SocketAddr> {
         self.listening().get(&Key::Outbound).map(|bound| bound.actual)
+    }
+
+    /// Where each local port really listens, in the order of the options.
+    pub fn local_addresses(&self) -> Vec<SocketAddr> {
+        let listening = self.listening();
+        let ports = (0..).zip(&self.options.local_ports);
+        ports.filter_map(|(number, _)| Some(listening.get(&Key::LocalPort(number))?.actual)).collect()
+    }
+
+    /// A local port that leads nowhere keeps no policy from being applied: a dependency may be dropped.
+    fn warn_of_local_ports(&self) {
+        let Some(snapshot) = self.snapshot() else { return };
+        for port in self.options.local_ports.iter().filter(|port| port.frontend(&snapshot.engine).is_none()) {
+            tracing::warn!("--forward {port} leads nowhere: the bundle has no such service and port");
+        }
     }
 
     /// What runs, as the admin page shows it.
@@ -606,7 +662,7 @@ impl DataPlane {
 pub fn dry_run(snapshot: &Arc<Snapshot>) -> Result<(), ApplyError> {
     let metrics = Arc::new(Metrics::new());
     let shared =
-        Shared::new(Arc::clone(&metrics), Certificates::unread(metrics), Feeds::idle(), Here::default());
+        Shared::new(Arc::clone(&metrics), Certificates::unread(metrics), Feeds::idle(), &Options::default());
     listener::wanted(snapshot.body(), &[], &[])?;
     Plane::build(Arc::clone(snapshot), None, &[], &shared).map(drop)
 }

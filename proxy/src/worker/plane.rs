@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use weft_bundle::body::{
-    self, Cluster, ConnectionSettings, InboundPort, LoadBalancer, PeerTls, RetryBudget, TerminatedTls,
-    UpstreamTls,
+    self, Cluster, ConnectionSettings, InboundPort, LoadBalancer, PeerTls, Protocol, RetryBudget,
+    TerminatedTls, UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
 
@@ -23,6 +23,7 @@ use crate::identity;
 use crate::identity::listener::{ListenerTls, Means};
 use crate::rates::Rates;
 use crate::snapshot::{ApplyError, Snapshot, wants_http2};
+use crate::stream;
 use crate::telemetry::metrics::{Direction, ServiceMetrics};
 
 /// Unused connections to our own application are closed after this: servers often keep them for only five seconds.
@@ -44,8 +45,10 @@ pub(crate) struct Plane {
     listeners: HashMap<String, ListenerPlane>,
     /// Grows with each plane.
     pub(crate) number: u64,
-    /// Absent if no port takes TLS.
+    /// Absent if no HTTP port takes TLS.
     pub(crate) server_tls: Option<Arc<ServerConfig>>,
+    /// The same of opaque ports.
+    pub(crate) stream_tls: Option<Arc<ServerConfig>>,
 }
 
 /// What a listener that ends TLS needs besides policy.
@@ -105,11 +108,15 @@ impl Plane {
             Some(body::ListenerTls::Passthrough) | None => None,
         });
         let listeners = listeners.collect::<Result<_, ApplyError>>()?;
-        let takes_tls = body.inbound.iter().any(|port| port.tls != PeerTls::Off);
-        let server_tls =
-            takes_tls.then(|| identity::server_config(&snapshot.trust, &shared.deny, &shared.identity));
+        let server_tls = |is_http: bool| {
+            let mut ports = body.inbound.iter().filter(|port| port.protocol.is_http() == is_http);
+            let offers = if is_http { &identity::HTTP[..] } else { &[stream::ALPN][..] };
+            let config = || identity::server_config(&snapshot.trust, &shared.deny, &shared.identity, offers);
+            ports.any(|port| port.tls != PeerTls::Off).then(config)
+        };
+        let (server_tls, stream_tls) = (server_tls(true), server_tls(false));
         let number = previous.map_or(1, |previous| previous.number + 1);
-        Ok(Self { number, clusters, inbound, frontends, listeners, server_tls, snapshot })
+        Ok(Self { number, clusters, inbound, frontends, listeners, server_tls, stream_tls, snapshot })
     }
 
     /// The spec that a cluster id of the body stands for.
@@ -238,6 +245,8 @@ impl Maker<'_> {
             proxy_protocol: cluster.connection.proxy_protocol,
             external: cluster.external,
             http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
+            opaque: !cluster.protocol.is_http(),
+            upgrades: cluster.protocol == Protocol::Http,
             circuit: Circuit::new(cluster.retry_budget, cluster.limits),
             check: cluster.health_check.clone(),
             host: cluster.service.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -324,6 +333,8 @@ impl Maker<'_> {
             proxy_protocol: None,
             external: false,
             http2: wants_http2(port.protocol),
+            opaque: !port.protocol.is_http(),
+            upgrades: port.protocol == Protocol::Http,
             circuit: Circuit::new(RetryBudget { percent: 20, min: 3 }, port.limits),
             check: None,
             host: String::new(),

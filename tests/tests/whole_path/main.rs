@@ -25,6 +25,8 @@ mod protection;
 mod traffic;
 mod web;
 mod gateway;
+mod tokens;
+mod telemetry;
 mod update_styles;
 mod events;
 mod keys;

@@ -279,9 +279,9 @@ fn signatures_have_one_form() {
     );
     let spelled = [
         format!("{text}=="),
-        format!("{}{twin}", &text[..text.len() - 1]),
-        format!("{}\t{}", &text[..9], &text[9..]),
-        format!("{}+/", &text[..text.len() - 2]),
+        format!("{}{twin}", text.split_at(text.len() - 1).0),
+        format!("{}\t{}", text.split_at(9).0, text.split_at(9).1),
+        format!("{}+/", text.split_at(text.len() - 2).0),
     ];
     for odd in spelled {
         assert_eq!(fault(judge(&reader, &format!("{message}.{odd}"))), TokenFault::Malformed, "{odd}");

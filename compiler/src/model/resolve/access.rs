@@ -286,6 +286,9 @@ fn condition(
             |service, port| to.is_empty() || to.iter().any(|operation| operation.is_for(service, port));
         check_http(context, document, text.span, targets, &concerns, mesh);
     }
+    if predicate.asks_of_tokens() {
+        tokens::check_read(context, document, text.span, targets, mesh);
+    }
     Some(predicate)
 }
 

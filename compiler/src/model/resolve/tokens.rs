@@ -18,7 +18,7 @@ use crate::dialect::jwks::KeySet;
 use crate::dialect::weft::{self, KeySource, TargetKind, TargetRef, TokenSource};
 use crate::dialect::{Kind, ParsedDocument};
 use crate::model::{AccessTarget, GatewayIndex, KeyExpiry, Mesh, ServiceIndex, TokenPolicy};
-use crate::yaml::{INVALID_VALUE, Spanned};
+use crate::yaml::{INVALID_VALUE, Span, Spanned};
 
 /// Adds all issuers.
 pub(super) fn resolve(context: &mut Context<'_>, documents: &[&ParsedDocument], mesh: &mut Mesh) {
@@ -270,6 +270,30 @@ pub(super) fn source(
         parts.push(any(condition.values.iter().map(is).collect()));
     }
     Some(all(parts))
+}
+
+/// Reports an expression about tokens where a target reads none.
+pub(super) fn check_read(
+    context: &mut Context<'_>,
+    document: &ParsedDocument,
+    span: Span,
+    targets: &[AccessTarget],
+    mesh: &Mesh,
+) {
+    let reads = |target: &&AccessTarget| {
+        mesh.tokens
+            .iter()
+            .any(|policy| !policy.providers.is_empty() && policy.services.contains(&target.service))
+    };
+    if let Some(target) = targets.iter().find(|target| !reads(target)) {
+        let service = mesh.service(target.service);
+        let message = format!("`{}` reads no tokens, so nothing is known of any", service.id());
+        let finding = Diagnostic::error("unknown-reference", message)
+            .object(document.object())
+            .at(span)
+            .help(format!("add `{}` to the `targetRefs` of a TokenProvider", service.id()));
+        context.report(finding);
+    }
 }
 
 fn not_read(

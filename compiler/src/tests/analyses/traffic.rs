@@ -140,8 +140,25 @@ apiVersion: weft.dev/v1alpha1
 kind: TrafficPolicy
 metadata: { name: web }
 spec: { targetRefs: [ { kind: Service, name: web } ], limits: { connections: 8, pending: 9 }, rateLimits: [ { requests: 10, per: 1s } ] }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Telemetry
+metadata: { name: cart }
+spec: { targetRefs: [ { kind: Service, name: cart } ], tracing: { samplingPercent: 5, endpoint: 'http://collector:4317' } }
+---
+apiVersion: weft.dev/v1alpha1
+kind: Telemetry
+metadata: { name: web }
+spec: { targetRefs: [ { kind: Service, name: web } ], tracing: { samplingPercent: 5 }, accessLog: { off: true } }
 ";
-    let asked = [Feature::Fault, Feature::Limits, Feature::RateLimits];
+    let asked = [
+        Feature::Fault,
+        Feature::Limits,
+        Feature::RateLimits,
+        Feature::Telemetry,
+        Feature::SpanExport,
+        Feature::Telemetry,
+    ];
     let unserved = asked.into_iter().filter(|feature| !feature.is_served());
     let expected: Vec<_> =
         unserved.map(|feature| format!("proxies of this version do not do this yet: {feature}")).collect();

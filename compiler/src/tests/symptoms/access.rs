@@ -117,7 +117,6 @@ fn denied_by_default_was_said_while_the_policy_that_allows_was_broken() {
 #[test]
 fn an_attribute_that_proxies_do_not_know_was_refused_without_a_way_out() {
     for (attribute, instead) in [
-        ("token.issuer", "write `from: [ { token:"),
         ("connection.sni", "`hostnames` of a TLSRoute"),
         ("source.remote_address", "`source.address`"),
         ("destination.address", "`destination.port`"),
