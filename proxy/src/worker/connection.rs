@@ -241,6 +241,8 @@ pub(super) struct Activity {
     blocked_since: Cell<Option<Instant>>,
     /// Why a request on it was refused before it was read.
     pub(super) doubt: Cell<Option<Doubt>>,
+    /// Whether nothing more of it is read, as it may have two meanings.
+    pub(super) is_over: Cell<bool>,
 }
 
 /// One request of a connection.
@@ -283,6 +285,7 @@ impl Activity {
             head_since: Cell::new(None),
             blocked_since: Cell::new(None),
             doubt: Cell::new(None),
+            is_over: Cell::new(false),
         }
     }
 
@@ -294,10 +297,12 @@ impl Activity {
 
     /// Whether nothing has been going on for a while, and nothing is left of what did.
     fn is_at_rest(&self, now: Instant) -> bool {
-        self.requests.get() == 0
-            && self.head_since.get().is_none()
-            && self.blocked_since.get().is_none()
-            && now >= self.idle_since.get() + REST_AFTER
+        !self.is_over.get() && {
+            self.requests.get() == 0
+                && self.head_since.get().is_none()
+                && self.blocked_since.get().is_none()
+                && now >= self.idle_since.get() + REST_AFTER
+        }
     }
 
     /// On HTTP/2 bytes without a request are often pings and settings, and heads are bounded by frames: only silence

@@ -73,6 +73,7 @@ impl<T> Guard<T> {
     fn end(&mut self) {
         self.held.clear();
         self.is_over = true;
+        self.activity.is_over.set(true);
     }
 }
 
@@ -97,6 +98,10 @@ impl<T: AsyncRead + Unpin> Guard<T> {
 impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // What is held behind something that passed may be refused without anything more.
+        if this.ready.is_empty() && !this.held.is_empty() {
+            this.look()?;
+        }
         loop {
             if !this.ready.is_empty() {
                 let count = this.ready.len().min(buf.remaining());
@@ -105,8 +110,9 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
                 return Poll::Ready(Ok(()));
             }
             if this.is_over {
-                // Not the end, at which hyper would leave without an answer: it says itself that it closes.
-                return Poll::Pending;
+                // After a head not the end, at which hyper would leave without an answer: it says itself that it closes.
+                // After a body the end, as there may be nobody left who would.
+                return if this.activity.doubt.get().is_some() { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
             let before = buf.filled().len();
             std::task::ready!(Pin::new(&mut this.io).poll_read(cx, buf))?;
