@@ -25,6 +25,7 @@ mod protection;
 mod traffic;
 mod web;
 mod gateway;
+mod raw_bytes;
 mod tokens;
 mod telemetry;
 mod update_styles;
