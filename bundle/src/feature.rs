@@ -67,6 +67,8 @@ impl Feature {
     pub fn is_served(self) -> bool {
         match self {
             Self::Gateway
+            | Self::ServerTls
+            | Self::ProxyProtocol
             | Self::Limits
             | Self::Fault
             | Self::Cors
@@ -83,11 +85,7 @@ impl Feature {
             | Self::Discovery
             | Self::Locality
             | Self::Addresses => true,
-            Self::Udp
-            | Self::OriginalDestination
-            | Self::ServerTls
-            | Self::ProxyProtocol
-            | Self::SpanExport => false,
+            Self::Udp | Self::OriginalDestination | Self::SpanExport => false,
         }
     }
 }

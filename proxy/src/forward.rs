@@ -20,6 +20,7 @@ use crate::cluster::balancer::{Pending, Wish};
 use crate::cluster::checkout::Pooled;
 use crate::cluster::limits::{Limit, NoRetry, RetryGuard};
 use crate::cluster::pool::Lease;
+use crate::cluster::terms::Source;
 use crate::cluster::{Cluster, Endpoint};
 use crate::message::body::{BodyEnd, Remembered, RequestBody};
 use crate::telemetry::Reason;
@@ -181,6 +182,9 @@ impl Spare {
         *head.uri_mut() = request.uri().clone();
         *head.version_mut() = request.version();
         *head.headers_mut() = request.headers().clone();
+        if let Some(source) = request.extensions().get::<Source>() {
+            head.extensions_mut().insert(*source);
+        }
         Some(Self { head, body })
     }
 

@@ -1,4 +1,4 @@
-//! Requests from callers outside the mesh: which listener → is the caller who it must be → with which token → may it come in. From there on
+//! Requests from callers outside the mesh: which listener → is the caller who it must be → its token → may it come in. From there on
 //! they travel like those of our own application ([`crate::outbound`]): the same rules, clusters, retries and limits.
 //!
 //! Nothing that such a caller says about itself is believed: our own header fields, and those in which proxies say for
@@ -26,20 +26,27 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 /// Other fields that say so.
 const FORWARDED: [HeaderName; 2] = [http::header::FORWARDED, HeaderName::from_static("x-real-ip")];
 
-/// The decisions of the listener that takes a request, if the caller may use it, and what its token makes of the request,
-/// which is changed to what is passed on.
+/// A request that was let in.
+pub(crate) struct Entered<'e> {
+    /// The decisions of the listener that takes it.
+    pub(crate) frontend: FrontendRef<'e>,
+    /// What its token makes of it.
+    pub(crate) admitted: Admitted<'e>,
+}
+
+/// The listener that takes a request, if the caller may use it. Leaves of the request what is passed on.
 pub(crate) fn enter<'e>(
     connection: &Connection,
     plane: &'e Plane,
     port: u16,
     (target, head): (&mut Target, &mut Parts),
     record: &mut Record,
-) -> Result<(FrontendRef<'e>, Admitted<'e>), Refusal> {
+) -> Result<Entered<'e>, Refusal> {
     let listener = find(connection, plane, port, target)?;
-    let metrics = plane.frontend_metrics(listener.frontend());
-    if let Some(metrics) = metrics {
-        record.service(metrics);
-    }
+    let frontend = listener.frontend();
+    let no_policy = || Refusal::new(Reason::NoPolicy, "there is no policy for this listener any more");
+    let metrics = plane.frontend_metrics(frontend).ok_or_else(no_policy)?;
+    record.service(metrics);
     if target.scheme != connection.scheme() {
         let detail = format!("`{}` over a connection that is `{}`", target.scheme, connection.scheme());
         return Err(Refusal { status: StatusCode::BAD_REQUEST, ..Refusal::new(Reason::BadHost, detail) });
@@ -50,13 +57,10 @@ pub(crate) fn enter<'e>(
     }
     let identity = connection.identity();
     record.caller(identity);
-    let address = connection.client.ip();
-    let engine = &plane.snapshot.engine;
-    let worker = &connection.worker;
-    let counted = metrics.unwrap_or(worker.shared.unknown(connection.key.direction()));
-    let realm = target.host().to_owned();
+    let (engine, tokens) = (&plane.snapshot.engine, &connection.worker.tokens);
+    let realm = &frontend.get().service;
     let reader = engine.listener_tokens(listener);
-    let admitted = tokens::admit(reader, &worker.tokens, (head, target), &realm, counted, record)?;
+    let admitted = tokens::admit(reader, tokens, (&*head, &*target), realm, metrics, record)?;
     admitted.pass_on(&mut head.headers, target);
     record.keep(|| Kept {
         method: head.method.clone(),
@@ -66,6 +70,7 @@ pub(crate) fn enter<'e>(
         token: admitted.verified(),
         port,
     });
+    let address = connection.client.ip();
     let request = target.request(head);
     let facts = Facts {
         request: Some(&request),
@@ -76,15 +81,18 @@ pub(crate) fn enter<'e>(
         ..Facts::of(Peer { identity, address })
     };
     let Authorization { verdict, audits } = engine.decide_listener(listener, &facts);
-    if let Some(metrics) = metrics.filter(|_| !audits.is_empty()) {
+    if !audits.is_empty() {
         metrics.audited.inc();
     }
-    counted.decided(verdict.is_ok());
     match verdict {
-        Ok(_) => Ok((listener.frontend(), admitted)),
+        Ok(_) => {
+            metrics.decided(true);
+            Ok(Entered { frontend, admitted })
+        }
         Err(denial) => {
             record.decided_by(denial.origin);
-            Err(admitted.denied(&denial, &realm))
+            metrics.decided(false);
+            Err(admitted.denied(&denial, realm))
         }
     }
 }

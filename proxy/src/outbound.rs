@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use weft_bundle::body::{Abort, Action, Backend, HeaderEdits, Rule, Target as BackendTarget, Timeouts};
 use weft_bundle::duration::DurationText;
@@ -24,7 +24,7 @@ use crate::answer::{self, Refusal};
 use crate::cluster::balancer::Wish;
 use crate::cluster::{Cluster, ClusterSpec};
 use crate::forward::{self, Plan};
-use crate::gateway;
+use crate::gateway::{self, Entered};
 use crate::inbound::address;
 use crate::message::body::{DEFAULT_IDLE, RequestBody, ResponseBody};
 use crate::message::fields;
@@ -51,7 +51,8 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     let Some(plane) = shared.plane.load_full() else {
         return refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
     };
-    if request.method() == Method::CONNECT {
+    // Where our application may connect to is nothing for callers outside the mesh.
+    if request.method() == Method::CONNECT && !connection.is_from_outside() {
         let (head, _) = request.into_parts();
         // Boxed: it is rare, and its state would make every request's future larger.
         return Box::pin(connect::serve(connection, &plane, &head, record)).await;
@@ -167,10 +168,12 @@ async fn walk<'e>(
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
     let (frontend, admitted) = match connection.key {
-        Key::Listener(port) => gateway::enter(connection, plane, port, (&mut target, &mut head), record)?,
-        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => {
-            (find(connection, plane, &target)?, Admitted::default())
+        Key::Listener(port) => {
+            let Entered { frontend, admitted } =
+                gateway::enter(connection, plane, port, (&mut target, &mut head), record)?;
+            (frontend, Some(admitted))
         }
+        Key::Outbound | Key::LocalPort(_) | Key::Inbound(_) => (find(connection, plane, &target)?, None),
     };
     if let Some(metrics) = plane.frontend_metrics(frontend) {
         record.service(metrics);
@@ -201,9 +204,9 @@ async fn walk<'e>(
                 .or_else(|| split(backends, fastrand::u64(..)))
                 .ok_or_else(|| Refusal::new(Reason::NoBackend, "every backend has weight zero"))?;
             let home = visit.as_ref().and_then(Visit::endpoint);
-            let course = Course { routed, admitted: &admitted, backend, home, time: limit };
+            let course = Course { routed, backend, home, time: limit, admitted };
             let (answer, cookie) =
-                forward(connection, plane, &mut target, course, (head, incoming), record).await?;
+                forward(connection, plane, &mut target, course, head, incoming, record).await?;
             let endpoint = answer.1.endpoint();
             let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
             Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
@@ -245,13 +248,13 @@ fn find<'e>(connection: &Connection, plane: &'e Plane, target: &Target) -> Resul
 /// What was decided about a request that is forwarded.
 struct Course<'r> {
     routed: Routed<'r>,
-    /// What is passed on of a token.
-    admitted: &'r Admitted<'r>,
     backend: &'r Backend,
     /// The endpoint that its session is with.
     home: Option<u64>,
     /// What is left of the time that it may take.
     time: Option<Duration>,
+    /// What the token of a caller from outside makes of it.
+    admitted: Option<Admitted<'r>>,
 }
 
 /// Sends it, and gives the answer and the cookie that goes with it.
@@ -259,29 +262,34 @@ async fn forward(
     connection: &Connection,
     plane: &Plane,
     target: &mut Target,
-    Course { routed, admitted, backend, home, time }: Course<'_>,
-    (mut head, incoming): (Parts, Incoming),
+    Course { routed, backend, home, time, admitted }: Course<'_>,
+    mut head: Parts,
+    incoming: Incoming,
     record: &mut Record,
 ) -> Result<((Response<Incoming>, Via), Option<HeaderValue>), Refusal> {
     let rule = routed.rule;
     let cluster = cluster(connection, plane, backend)?;
     record.log(|log| log.cluster = Some(cluster.spec.id.clone()));
     let spec = &cluster.spec;
-    // Between sidecars HTTP/2 stays HTTP/2; an endpoint without one need not speak more than its port declares.
     let upgrade = fields::asks_for_websocket(&head)? && spec.upgrades;
-    let http2 = !upgrade && (spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2));
+    let http2 = !upgrade && spec.takes_http2(head.version);
 
     fields::strip_request(&mut head.headers);
-    if connection.is_from_outside() {
+    if let Some(admitted) = &admitted {
         gateway::vouch(connection, target, &mut head.headers);
+        // Afterwards: what a claim is told in may have a name that a forwarding field could have.
+        admitted.pass_on(&mut head.headers, target);
     }
-    admitted.pass_on(&mut head.headers, target);
+    let target = &*target;
     record.trace(&mut head.headers);
     let place = Place::of(&routed, target);
     edit_headers(&rule.request_headers, &mut head.headers);
     let Timeouts { request, per_try, idle } = rule.timeouts;
     let idle = limit(idle).unwrap_or(DEFAULT_IDLE);
-    let mut body = RequestBody::replayable(incoming, idle).without_trailers(admitted.told());
+    let mut body = RequestBody::replayable(incoming, idle);
+    if let Some(admitted) = &admitted {
+        body = body.without_trailers(admitted.told());
+    }
     if let Some(service) = record.counts() {
         body = body.counted(&service.received);
     }
@@ -289,9 +297,12 @@ async fn forward(
         mirror::begin(connection, plane, &place, &head, &mut body);
     }
     edit_headers(&backend.request_headers, &mut head.headers);
-    head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    if !spec.external {
+        head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+    }
     let hashed = hashed(connection, spec, target, &head);
     address(spec, target, &place.path, place.authority, &mut head, http2)?;
+    tell_source(connection, spec, &mut head);
 
     let wish = Wish { endpoint: home, hash: hashed.as_ref().map(|hashed| hashed.value) };
     let plan = Plan { http2, wish, request: time, per_try: limit(per_try), retry: rule.retry.as_ref() };
@@ -308,6 +319,15 @@ async fn forward(
         Some(_) | None => failure.into(),
     })?;
     Ok((answer, hashed.and_then(|hashed| hashed.cookie)))
+}
+
+/// Notes whose connection a request came over, for a server that is told.
+fn tell_source(connection: &Connection, spec: &ClusterSpec, head: &mut Parts) {
+    if spec.proxy_protocol.is_some()
+        && let Some(source) = connection.source()
+    {
+        head.extensions.insert(source);
+    }
 }
 
 /// What a request hashes to, for a cluster whose balancer hashes.

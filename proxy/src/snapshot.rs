@@ -72,6 +72,13 @@ pub enum ApplyError {
         /// Why not.
         why: String,
     },
+    /// TLS to a cluster cannot be set up.
+    Cluster {
+        /// The cluster.
+        cluster: String,
+        /// Why not.
+        why: String,
+    },
     /// Something that this version of the proxy does not do.
     Unsupported(String),
     /// Policy wants mutual TLS, and there is no certificate.
@@ -114,6 +121,7 @@ impl fmt::Display for ApplyError {
                 write!(f, "inbound port `{port}`: the application's address {address} is the proxy's own")
             }
             Self::Listener { listener, why } => write!(f, "listener `{listener}`: {why}"),
+            Self::Cluster { cluster, why } => write!(f, "cluster {cluster}: {why}"),
             Self::Unsupported(what) => write!(f, "{what} is not supported by this version of the proxy"),
             Self::NoIdentity => {
                 f.write_str("policy asks for mutual TLS, and no certificate is configured (--identity-cert)")
@@ -140,6 +148,7 @@ impl std::error::Error for ApplyError {
             | Self::Application { .. }
             | Self::ApplicationLoop { .. }
             | Self::Listener { .. }
+            | Self::Cluster { .. }
             | Self::Unsupported(_)
             | Self::NoIdentity
             | Self::IdentityMismatch { .. }

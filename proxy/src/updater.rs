@@ -367,6 +367,7 @@ fn is_bodys_fault(error: &ApplyError) -> bool {
         | ApplyError::Telemetry(_)
         | ApplyError::Application { .. }
         | ApplyError::Listener { .. }
+        | ApplyError::Cluster { .. }
         | ApplyError::Unsupported(_) => true,
         ApplyError::ApplicationLoop { .. }
         | ApplyError::NoIdentity

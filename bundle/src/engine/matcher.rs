@@ -113,7 +113,10 @@ fn last_line(error: &regex::Error) -> String {
 
 /// A condition on a text, compiled.
 #[derive(Debug)]
-pub(super) enum TextMatcher {
+pub struct TextMatcher(TextKind);
+
+#[derive(Debug)]
+enum TextKind {
     Exact(Vec<u8>),
     Prefix(Vec<u8>),
     Suffix(Vec<u8>),
@@ -122,23 +125,28 @@ pub(super) enum TextMatcher {
 }
 
 impl TextMatcher {
-    pub(super) fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
-        Ok(match condition {
-            StringMatch::Exact(text) => Self::Exact(text.clone().into_bytes()),
-            StringMatch::Prefix(text) => Self::Prefix(text.clone().into_bytes()),
-            StringMatch::Suffix(text) => Self::Suffix(text.clone().into_bytes()),
-            StringMatch::Regex(pattern) => Self::Regex(whole_regex(pattern)?),
-            StringMatch::Present => Self::Present,
-        })
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// [`MatchError::Regex`] for an expression that [`whole_regex`] refuses.
+    pub fn compile(condition: &StringMatch) -> Result<Self, MatchError> {
+        Ok(Self(match condition {
+            StringMatch::Exact(text) => TextKind::Exact(text.clone().into_bytes()),
+            StringMatch::Prefix(text) => TextKind::Prefix(text.clone().into_bytes()),
+            StringMatch::Suffix(text) => TextKind::Suffix(text.clone().into_bytes()),
+            StringMatch::Regex(pattern) => TextKind::Regex(whole_regex(pattern)?),
+            StringMatch::Present => TextKind::Present,
+        }))
     }
 
-    pub(super) fn matches(&self, text: &[u8]) -> bool {
-        match self {
-            Self::Exact(exact) => text == exact,
-            Self::Prefix(prefix) => text.starts_with(prefix),
-            Self::Suffix(suffix) => text.ends_with(suffix),
-            Self::Regex(regex) => regex.is_match(text),
-            Self::Present => true,
+    /// Whether it holds for a text.
+    pub fn matches(&self, text: &[u8]) -> bool {
+        match &self.0 {
+            TextKind::Exact(exact) => text == exact,
+            TextKind::Prefix(prefix) => text.starts_with(prefix),
+            TextKind::Suffix(suffix) => text.ends_with(suffix),
+            TextKind::Regex(regex) => regex.is_match(text),
+            TextKind::Present => true,
         }
     }
 }

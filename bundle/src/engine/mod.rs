@@ -48,7 +48,7 @@ pub use self::fault::{Injected, inject};
 pub use self::hash::{Hashed, cookie, hash, hash_connection, mix, stable_hash};
 pub use self::host::HostPattern;
 use self::matcher::RequestMatcher;
-pub use self::matcher::{MatchError, literal_regex, template_regex, whole_regex};
+pub use self::matcher::{MatchError, TextMatcher, literal_regex, template_regex, whole_regex};
 use self::path::CanonicalPath;
 pub use self::predicate::{PredicateMatcher, Truth};
 pub use self::rate::{admit, rate_key};

@@ -18,6 +18,7 @@ use super::balancer::Pending;
 use super::connect::{self, ConnectError};
 use super::limits::{Connections, Limit};
 use super::pool::{OneByOne, Shared};
+use super::terms::Terms;
 use crate::stream::wire::Io;
 
 /// How long a request stands in line at most, where neither a timeout nor its caller ends it.
@@ -34,34 +35,40 @@ pub(crate) enum Pooled {
 pub(crate) async fn one_by_one(
     cluster: &Cluster,
     pending: &Pending,
+    terms: &Terms,
     pooled: Pooled,
 ) -> Result<(OneByOne, bool), ConnectError> {
     let endpoint = pending.endpoint();
     if pooled == Pooled::Use
         && !endpoint.pool.is_waited_for()
-        && let Some(connection) = endpoint.pool.take(Instant::now())
+        && let Some(connection) = endpoint.pool.take(Instant::now(), terms)
     {
         return Ok((connection, true));
     }
     // Boxed: opening is rare, and its state would make every request's future three times as large.
-    Box::pin(obtain_one_by_one(cluster, pending, pooled)).await
+    Box::pin(obtain_one_by_one(cluster, pending, terms, pooled)).await
 }
 
 /// A connection with room for one more request, and whether it was there before.
-pub(crate) async fn shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, bool), ConnectError> {
+pub(crate) async fn shared(
+    cluster: &Cluster,
+    pending: &Pending,
+    terms: &Terms,
+) -> Result<(Shared, bool), ConnectError> {
     let endpoint = pending.endpoint();
     if !endpoint.pool.is_waited_for()
-        && let Some(connection) = endpoint.pool.share(Instant::now())
+        && let Some(connection) = endpoint.pool.share(Instant::now(), terms)
     {
         return Ok((connection, true));
     }
-    Box::pin(obtain_shared(cluster, pending)).await
+    Box::pin(obtain_shared(cluster, pending, terms)).await
 }
 
 /// A connection for nothing but one stream of bytes, and its place among those that are bounded.
 pub(crate) async fn alone(
     cluster: &Cluster,
     pending: &Pending,
+    terms: &Terms,
 ) -> Result<(Io, Option<OwnedSemaphorePermit>), ConnectError> {
     let spec = &cluster.spec;
     let _pending = spec.circuit.pending().ok_or_else(|| overflow(cluster, Limit::Pending))?;
@@ -73,12 +80,13 @@ pub(crate) async fn alone(
             Found::Free(never) => match never {},
         },
     };
-    Ok((connect::open_stream(spec, pending.endpoint()).await?, permit))
+    Ok((connect::open_stream(spec, pending.endpoint(), terms).await?, permit))
 }
 
 async fn obtain_one_by_one(
     cluster: &Cluster,
     pending: &Pending,
+    terms: &Terms,
     pooled: Pooled,
 ) -> Result<(OneByOne, bool), ConnectError> {
     let endpoint = pending.endpoint();
@@ -90,22 +98,26 @@ async fn obtain_one_by_one(
             if pooled == Pooled::Avoid {
                 endpoint.pool.close_unused();
             }
-            let free = || endpoint.pool.take(Instant::now());
+            let free = || endpoint.pool.take(Instant::now(), terms);
             match permit(cluster, pending, connections, free).await? {
                 Found::Free(connection) => return Ok((connection, true)),
                 Found::Permit(permit) => Some(permit),
             }
         }
     };
-    Ok((connect::open_one_by_one(spec, endpoint, permit).await?, false))
+    Ok((connect::open_one_by_one(spec, endpoint, terms, permit).await?, false))
 }
 
-async fn obtain_shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, bool), ConnectError> {
+async fn obtain_shared(
+    cluster: &Cluster,
+    pending: &Pending,
+    terms: &Terms,
+) -> Result<(Shared, bool), ConnectError> {
     let endpoint = pending.endpoint();
     let spec = &cluster.spec;
     let _pending = spec.circuit.pending().ok_or_else(|| overflow(cluster, Limit::Pending))?;
     let _opening = endpoint.pool.opening.lock().await;
-    let free = || endpoint.pool.share(Instant::now());
+    let free = || endpoint.pool.share(Instant::now(), terms);
     if let Some(connection) = free() {
         return Ok((connection, true));
     }
@@ -116,7 +128,7 @@ async fn obtain_shared(cluster: &Cluster, pending: &Pending) -> Result<(Shared, 
             Found::Permit(permit) => Some(permit),
         },
     };
-    let connection = connect::open_shared(spec, endpoint, permit).await?;
+    let connection = connect::open_shared(spec, endpoint, terms, permit).await?;
     endpoint.pool.add(connection.clone());
     Ok((connection, false))
 }

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use weft_bundle::body::{HealthCheck, Probe};
 
 use super::connect;
+use super::terms::Terms;
 use super::{ClusterSpec, Endpoint};
 use crate::message::body::RequestBody;
 use crate::message::tap::Copied;
@@ -94,7 +95,10 @@ impl Verdict {
 /// A good answer, or none.
 async fn ask(spec: &ClusterSpec, endpoint: &Endpoint, probe: &Probe) -> Option<()> {
     match probe {
-        Probe::Tcp => connect::reach(spec, endpoint).await.ok(),
+        Probe::Tcp => {
+            let terms = Terms::for_host(spec, &spec.host);
+            connect::reach(spec, endpoint, &terms).await.ok()
+        }
         Probe::Http { path, host } => {
             let host = host.as_deref().unwrap_or(&spec.host);
             let response =
@@ -131,12 +135,12 @@ async fn send(
         request.uri(path).header(HOST, host)
     };
     let request = request.body(body).ok()?;
-    let now = Instant::now();
+    let (now, terms) = (Instant::now(), Terms::for_host(spec, host));
     if http2 {
-        let mut connection = connect::begin_shared(spec, endpoint, None, now).await.ok()?;
+        let mut connection = connect::begin_shared(spec, endpoint, &terms, None, now).await.ok()?;
         connection.sender.send_request(request).await.ok()
     } else {
-        let mut connection = connect::begin_one_by_one(spec, endpoint, None, now).await.ok()?;
+        let mut connection = connect::begin_one_by_one(spec, endpoint, &terms, None, now).await.ok()?;
         connection.sender.send_request(request).await.ok()
     }
 }

@@ -1,4 +1,4 @@
-//! Opening connections to endpoints: TCP, then mutual TLS where the cluster says so, then HTTP.
+//! Opening connections to endpoints: TCP, then the PROXY protocol and TLS where the cluster says so, then HTTP.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
@@ -18,7 +18,9 @@ use weft_bundle::duration::DurationText;
 
 use super::limits::Limit;
 use super::pool::{OneByOne, Shared};
-use super::{ClusterSpec, Endpoint};
+use super::terms::Terms;
+use super::{ClusterSpec, Endpoint, proxy_protocol};
+use crate::identity::certificates::Slot;
 use crate::message::head::MAX_HEAD_BYTES;
 use crate::stream::wire::Io;
 use crate::telemetry::metrics::OpenGuard;
@@ -31,6 +33,33 @@ pub(crate) struct ClientTls {
     pub(crate) http2: Arc<ClientConfig>,
     /// For bytes that are not looked at.
     pub(crate) stream: Arc<ClientConfig>,
+    pub(crate) naming: Naming,
+}
+
+/// Whom TLS is with.
+#[derive(Clone, Debug)]
+pub(crate) enum Naming {
+    /// A workload of the mesh, which has an identity and no name.
+    Workload,
+    /// A server outside it.
+    Server {
+        /// Its name; that of the request's host if there is none.
+        name: Option<ServerName<'static>>,
+        /// What we present. Where it is not there, nothing is sent.
+        certificate: Option<Arc<Slot>>,
+    },
+}
+
+impl ClientTls {
+    /// Whether it is with workloads of the mesh.
+    pub(crate) fn is_mutual(&self) -> bool {
+        matches!(self.naming, Naming::Workload)
+    }
+
+    /// Whether the server's name is that of the request's host.
+    pub(super) fn is_named_by_request(&self) -> bool {
+        matches!(self.naming, Naming::Server { name: None, .. })
+    }
 }
 
 /// Why a connection could not be opened. Nothing of a request was sent.
@@ -62,68 +91,89 @@ impl std::error::Error for ConnectError {}
 pub(crate) async fn open_one_by_one(
     spec: &ClusterSpec,
     endpoint: &Endpoint,
+    terms: &Terms,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<OneByOne, ConnectError> {
-    counted(spec, begin_one_by_one(spec, endpoint, permit, Instant::now())).await
+    counted(spec, begin_one_by_one(spec, endpoint, terms, permit, Instant::now())).await
 }
 
 /// Opens a connection for many requests at once; the permit as above.
 pub(crate) async fn open_shared(
     spec: &ClusterSpec,
     endpoint: &Endpoint,
+    terms: &Terms,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Result<Shared, ConnectError> {
-    counted(spec, begin_shared(spec, endpoint, permit, Instant::now())).await
+    counted(spec, begin_shared(spec, endpoint, terms, permit, Instant::now())).await
 }
 
 /// As [`open_one_by_one`], without a time limit and not counted.
 pub(super) async fn begin_one_by_one(
     spec: &ClusterSpec,
     endpoint: &Endpoint,
+    terms: &Terms,
     permit: Option<OwnedSemaphorePermit>,
     now: Instant,
 ) -> Result<OneByOne, ConnectError> {
-    let tcp = open_tcp(spec, endpoint).await?;
+    let tcp = open_tcp(spec, endpoint, terms).await?;
     let sender = match &spec.tls {
         None => start_http1(spec, tcp, permit).await?,
-        Some(tls) => start_http1(spec, open_tls(&tls.http1, endpoint, tcp).await?, permit).await?,
+        Some(tls) => {
+            let stream = open_tls(&tls.http1, &tls.naming, endpoint, terms, tcp).await?;
+            start_http1(spec, stream, permit).await?
+        }
     };
-    Ok(OneByOne::new(sender, &spec.keep, now))
+    Ok(OneByOne::new(sender, &spec.keep, terms.clone(), now))
 }
 
 /// As [`open_shared`], without a time limit and not counted.
 pub(super) async fn begin_shared(
     spec: &ClusterSpec,
     endpoint: &Endpoint,
+    terms: &Terms,
     permit: Option<OwnedSemaphorePermit>,
     now: Instant,
 ) -> Result<Shared, ConnectError> {
-    let tcp = open_tcp(spec, endpoint).await?;
+    let tcp = open_tcp(spec, endpoint, terms).await?;
     let sender = match &spec.tls {
         None => start_http2(spec, tcp, permit).await?,
-        Some(tls) => start_http2(spec, open_tls(&tls.http2, endpoint, tcp).await?, permit).await?,
+        Some(tls) => {
+            let stream = open_tls(&tls.http2, &tls.naming, endpoint, terms, tcp).await?;
+            if !tls.is_mutual() && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+                return Err(ConnectError::Tls(std::io::Error::other("the server does not speak HTTP/2")));
+            }
+            start_http2(spec, stream, permit).await?
+        }
     };
-    Ok(Shared::new(sender, &spec.keep, now))
+    Ok(Shared::new(sender, &spec.keep, terms.clone(), now))
 }
 
 /// Whether the endpoint takes a connection, TLS included.
-pub(super) async fn reach(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<(), ConnectError> {
-    begin_stream(spec, endpoint).await.map(drop)
+pub(super) async fn reach(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+    terms: &Terms,
+) -> Result<(), ConnectError> {
+    begin_stream(spec, endpoint, terms).await.map(drop)
 }
 
 /// Opens a connection for bytes that are not looked at.
-pub(super) async fn open_stream(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<Io, ConnectError> {
-    counted(spec, begin_stream(spec, endpoint)).await
+pub(super) async fn open_stream(
+    spec: &ClusterSpec,
+    endpoint: &Endpoint,
+    terms: &Terms,
+) -> Result<Io, ConnectError> {
+    counted(spec, begin_stream(spec, endpoint, terms)).await
 }
 
 /// Those to an HTTP port are most likely HTTP/1.1, and its sidecar takes nothing else.
-async fn begin_stream(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<Io, ConnectError> {
-    let tcp = open_tcp(spec, endpoint).await?;
+async fn begin_stream(spec: &ClusterSpec, endpoint: &Endpoint, terms: &Terms) -> Result<Io, ConnectError> {
+    let tcp = open_tcp(spec, endpoint, terms).await?;
     match &spec.tls {
         None => Ok(Io::Plain(tcp)),
         Some(tls) => {
             let config = if spec.opaque { &tls.stream } else { &tls.http1 };
-            Ok(Io::tls(open_tls(config, endpoint, tcp).await?))
+            Ok(Io::tls(open_tls(config, &tls.naming, endpoint, terms, tcp).await?))
         }
     }
 }
@@ -143,11 +193,15 @@ async fn counted<T>(
     opened
 }
 
-async fn open_tcp(spec: &ClusterSpec, endpoint: &Endpoint) -> Result<TcpStream, ConnectError> {
-    let tcp = TcpStream::connect(endpoint.address).await.map_err(ConnectError::Tcp)?;
+async fn open_tcp(spec: &ClusterSpec, endpoint: &Endpoint, terms: &Terms) -> Result<TcpStream, ConnectError> {
+    let mut tcp = TcpStream::connect(endpoint.address).await.map_err(ConnectError::Tcp)?;
     tcp.set_nodelay(true).map_err(ConnectError::Tcp)?;
     if let Some(probes) = spec.keepalive {
         SockRef::from(&tcp).set_tcp_keepalive(&keepalive(probes)).map_err(ConnectError::Tcp)?;
+    }
+    if let Some(version) = spec.proxy_protocol {
+        let header = proxy_protocol::header(version, terms.source());
+        tcp.write_all(&header).await.map_err(ConnectError::Tcp)?;
     }
     Ok(tcp)
 }
@@ -168,13 +222,28 @@ fn keepalive(probes: Keepalive) -> TcpKeepalive {
     set
 }
 
-/// The name is the address, so that no SNI is sent; who may answer is in the configuration's verifier.
+/// A handshake with whoever the naming says; the configuration's verifier decides who may answer.
 async fn open_tls(
     config: &Arc<ClientConfig>,
+    naming: &Naming,
     endpoint: &Endpoint,
+    terms: &Terms,
     tcp: TcpStream,
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, ConnectError> {
-    let name = ServerName::IpAddress(endpoint.address.ip().into());
+    let fail = |why: String| ConnectError::Tls(std::io::Error::other(why));
+    let name = match naming {
+        // An address, so that no SNI is sent.
+        Naming::Workload => ServerName::IpAddress(endpoint.address.ip().into()),
+        Naming::Server { certificate: Some(slot), .. } if slot.current().is_none() => {
+            return Err(fail(format!("there is no certificate `{}` to present", slot.name())));
+        }
+        Naming::Server { name: Some(name), .. } => name.clone(),
+        Naming::Server { name: None, .. } => {
+            let name = terms.server_name().unwrap_or_default();
+            let address = name.trim_start_matches('[').trim_end_matches(']').to_owned();
+            ServerName::try_from(address).map_err(|_| fail(format!("`{name}` is no name of a server")))?
+        }
+    };
     TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(ConnectError::Tls)
 }
 

@@ -20,6 +20,8 @@ pub(crate) mod limits;
 pub(crate) mod outliers;
 pub(crate) mod checkout;
 mod checks;
+mod proxy_protocol;
+pub(crate) mod terms;
 pub(crate) mod connect;
 pub(crate) mod pool;
 
@@ -30,6 +32,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Version;
 use tokio::sync::Semaphore;
 use weft_bundle::body::{HashPolicy, HealthCheck, Keepalive, LoadBalancer, Warmup};
 use weft_bundle::engine::stable_hash;
@@ -59,6 +62,10 @@ pub(crate) struct ClusterSpec {
     pub(crate) keep: Keep,
     /// TCP keep-alive probes.
     pub(crate) keepalive: Option<Keepalive>,
+    /// The version of the PROXY protocol that opens a connection.
+    pub(crate) proxy_protocol: Option<u8>,
+    /// Whether it is outside the mesh, and nothing of the mesh is told to it.
+    pub(crate) external: bool,
     /// Whether requests go as HTTP/2, whatever they came as.
     pub(crate) http2: bool,
     /// Whether its port takes bytes that are not looked at.
@@ -75,6 +82,13 @@ pub(crate) struct ClusterSpec {
 }
 
 impl ClusterSpec {
+    /// Whether a request that came as this version goes as HTTP/2. Between sidecars HTTP/2 stays HTTP/2; any other
+    /// endpoint need not speak more than its port declares.
+    pub(crate) fn takes_http2(&self, version: Version) -> bool {
+        let is_peer = self.tls.as_ref().is_some_and(ClientTls::is_mutual);
+        self.http2 || (is_peer && version == Version::HTTP_2)
+    }
+
     /// How its endpoints do.
     pub(crate) fn health(&self) -> &Health {
         &self.members.health
@@ -315,6 +329,8 @@ mod tests {
             connect_timeout: Duration::from_secs(1),
             keep: Keep::new(Duration::from_secs(1), ConnectionSettings::default()),
             keepalive: None,
+            proxy_protocol: None,
+            external: false,
             http2: false,
             opaque: false,
             upgrades: true,

@@ -1,6 +1,6 @@
 //! Connections to one endpoint that can take another request. One pool per endpoint and worker; nothing is shared, so
 //! nothing is locked. The endpoint belongs to a cluster whose section names the identities that may answer, so a
-//! connection is never reused for another identity.
+//! connection is never reused for another identity; nor is it for other [`Terms`].
 //!
 //! HTTP/1.1 connections are taken out for a request and given back when the response's body is over. HTTP/2 connections
 //! stay and are shared, up to a number of streams; then another one is opened.
@@ -18,6 +18,7 @@ use weft_bundle::duration::DurationText;
 use super::Endpoint;
 use super::balancer::Pending;
 use super::limits::{Circuit, RequestGuard};
+use super::terms::Terms;
 use crate::message::body::RequestBody;
 
 /// How many requests one HTTP/2 connection carries at once before another is opened, where policy does not say.
@@ -33,12 +34,20 @@ const MAX_IDLE: usize = 128;
 #[derive(Debug)]
 pub(crate) struct OneByOne {
     pub(crate) sender: http1::SendRequest<RequestBody>,
-    /// When it is not used any more.
-    retire: Instant,
     /// Since when nobody uses it.
     since: Instant,
+    /// Boxed, as the connection itself moves through every state of a request.
+    life: Box<Life>,
+}
+
+/// What a connection was opened for, and how long it may be used.
+#[derive(Debug)]
+struct Life {
+    /// When it is not used any more.
+    retire: Instant,
     /// Requests that it has carried.
     requests: u32,
+    terms: Terms,
 }
 
 /// A connection that carries many requests.
@@ -57,6 +66,7 @@ struct SharedState {
     since: Cell<Instant>,
     /// When it is not used any more.
     retire: Instant,
+    terms: Terms,
 }
 
 /// See the module.
@@ -112,28 +122,39 @@ impl Keep {
 
 impl OneByOne {
     /// For its first request.
-    pub(crate) fn new(sender: http1::SendRequest<RequestBody>, keep: &Keep, now: Instant) -> Self {
-        Self { sender, retire: keep.retirement(now), since: now, requests: 1 }
+    pub(crate) fn new(
+        sender: http1::SendRequest<RequestBody>,
+        keep: &Keep,
+        terms: Terms,
+        now: Instant,
+    ) -> Self {
+        let life = Box::new(Life { retire: keep.retirement(now), requests: 1, terms });
+        Self { sender, since: now, life }
     }
 
     fn is_usable(&self, now: Instant, keep: &Keep) -> bool {
         let unused = now.saturating_duration_since(self.since);
         !self.sender.is_closed()
-            && now < self.retire
+            && now < self.life.retire
             && unused < keep.idle_timeout
-            && self.requests < keep.max_requests
+            && self.life.requests < keep.max_requests
     }
 }
 
 impl Shared {
-    pub(crate) fn new(sender: http2::SendRequest<RequestBody>, keep: &Keep, now: Instant) -> Self {
+    pub(crate) fn new(
+        sender: http2::SendRequest<RequestBody>,
+        keep: &Keep,
+        terms: Terms,
+        now: Instant,
+    ) -> Self {
         let (streams, requests) = (Cell::new(0), Cell::new(0));
         let (since, retire) = (Cell::new(now), keep.retirement(now));
-        Self { sender, state: Rc::new(SharedState { streams, requests, since, retire }) }
+        Self { sender, state: Rc::new(SharedState { streams, requests, since, retire, terms }) }
     }
 
     fn is_usable(&self, now: Instant, keep: &Keep) -> bool {
-        let SharedState { streams, requests, since, retire } = &*self.state;
+        let SharedState { streams, requests, since, retire, .. } = &*self.state;
         let unused = now.saturating_duration_since(since.get());
         let idle = streams.get() == 0 && unused >= keep.idle_timeout;
         !self.sender.is_closed() && now < *retire && !idle && requests.get() < keep.max_requests
@@ -157,12 +178,13 @@ impl Pool {
         }
     }
 
-    /// An unused HTTP/1.1 connection, the one used last: it is the least likely to have been closed.
-    pub(crate) fn take(&self, now: Instant) -> Option<OneByOne> {
+    /// An unused HTTP/1.1 connection of these terms, the one used last: it is the least likely to have been closed.
+    pub(crate) fn take(&self, now: Instant, terms: &Terms) -> Option<OneByOne> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(mut connection) = idle.pop() {
+        while let Some(place) = idle.iter().rposition(|connection| connection.life.terms == *terms) {
+            let mut connection = idle.remove(place);
             if connection.is_usable(now, &self.keep) && connection.sender.is_ready() {
-                connection.requests += 1;
+                connection.life.requests += 1;
                 return Some(connection);
             }
         }
@@ -175,6 +197,10 @@ impl Pool {
             return;
         }
         let mut idle = self.idle.borrow_mut();
+        if idle.len() >= MAX_IDLE && !connection.life.terms.is_none() {
+            // Of many clients or names each has its own: the oldest is the least likely to be asked for again.
+            idle.remove(0);
+        }
         if idle.len() < MAX_IDLE && connection.is_usable(connection.since, &self.keep) {
             idle.push(connection);
             self.tell_next();
@@ -221,11 +247,13 @@ impl Pool {
         self.idle.borrow_mut().clear();
     }
 
-    /// An HTTP/2 connection with room for one more stream.
-    pub(crate) fn share(&self, now: Instant) -> Option<Shared> {
+    /// An HTTP/2 connection of these terms with room for one more stream.
+    pub(crate) fn share(&self, now: Instant, terms: &Terms) -> Option<Shared> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|connection| connection.is_usable(now, &self.keep));
-        let has_room = |connection: &&Shared| connection.state.streams.get() < self.keep.max_streams;
+        let has_room = |connection: &&Shared| {
+            connection.state.streams.get() < self.keep.max_streams && connection.state.terms == *terms
+        };
         shared.iter().find(has_room).cloned()
     }
 

@@ -11,6 +11,7 @@ use crate::cluster::checkout::{self, Pooled};
 use crate::cluster::connect::{ConnectError, chain};
 use crate::cluster::outliers::Outcome;
 use crate::cluster::pool::{Carrier, Stream};
+use crate::cluster::terms::Terms;
 use crate::message::body::{BodyError, RequestBody};
 use crate::telemetry::Reason;
 
@@ -96,7 +97,8 @@ async fn attempt_one_by_one(
     request: Request<RequestBody>,
     pooled: Pooled,
 ) -> Result<Arrived, Fault> {
-    let (mut connection, reused) = match checkout::one_by_one(cluster, pending, pooled).await {
+    let terms = Terms::of(&cluster.spec, &request);
+    let (mut connection, reused) = match checkout::one_by_one(cluster, pending, &terms, pooled).await {
         Ok(found) => found,
         Err(error) => return Err(no_connection(&error, pending, request)),
     };
@@ -120,7 +122,8 @@ async fn attempt_shared(
     pending: &Pending,
     request: Request<RequestBody>,
 ) -> Result<Arrived, Fault> {
-    let (mut connection, reused) = match checkout::shared(cluster, pending).await {
+    let terms = Terms::of(&cluster.spec, &request);
+    let (mut connection, reused) = match checkout::shared(cluster, pending, &terms).await {
         Ok(found) => found,
         Err(error) => return Err(no_connection(&error, pending, request)),
     };

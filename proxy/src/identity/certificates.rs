@@ -72,6 +72,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// What policy calls it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The pair in use.
     pub(crate) fn current(&self) -> Option<Arc<Certificate>> {
         self.current.load_full()

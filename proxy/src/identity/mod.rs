@@ -6,7 +6,7 @@
 //! identity is proved on every connection.
 //!
 //! Outside the mesh other rules hold: [`certificates`] are those that policy names, [`listener`] is TLS for callers from
-//! there.
+//! there, [`server`] TLS to servers there.
 
 pub mod leaf;
 pub(crate) mod trust;
@@ -14,6 +14,7 @@ pub(crate) mod deny;
 pub mod files;
 pub(crate) mod certificates;
 pub(crate) mod listener;
+pub(crate) mod server;
 pub(crate) mod describe;
 
 use std::fmt;
@@ -213,5 +214,6 @@ pub(crate) fn client_tls(
         http1: config(HTTP1),
         http2: config(HTTP2),
         stream: config(crate::stream::ALPN),
+        naming: crate::cluster::connect::Naming::Workload,
     }
 }

@@ -10,13 +10,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use http::Request;
 use http::request::Parts;
-use http::{Request, Version};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use weft_bundle::engine;
 
-use super::{Place, hashed, limit};
+use super::{Place, hashed, limit, tell_source};
 use crate::cluster::Cluster;
 use crate::cluster::balancer::Wish;
 use crate::cluster::limits::CopyGuard;
@@ -53,9 +53,11 @@ pub(super) fn begin(
             spec.metrics.copied(CopyOutcome::TooMany);
             continue;
         };
-        let http2 = spec.http2 || (spec.tls.is_some() && head.version == Version::HTTP_2);
+        let http2 = spec.takes_http2(head.version);
         let mut head = same(head);
-        head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+        if !spec.external {
+            head.headers.insert(fields::HOP, connection.worker.shared.hop.clone());
+        }
         if address(spec, place.target, &place.path, place.authority, &mut head, http2).is_err() {
             // The request itself is refused for it.
             spec.metrics.copied(CopyOutcome::Failed);
@@ -63,6 +65,7 @@ pub(super) fn begin(
         }
         let hash = hashed(connection, spec, place.target, &head).map(|hashed| hashed.value);
         let wish = Wish { endpoint: None, hash };
+        tell_source(connection, spec, &mut head);
         let plan = Plan { http2, wish, request: None, per_try: None, retry: None };
         let time = limit(rule.timeouts.request).unwrap_or(LONGEST);
         let tap = tap.get_or_insert_with(|| body.tap()).clone();

@@ -86,7 +86,7 @@ async fn begin(
         return Ok(Begun::ByServerName(target));
     }
     let facts = engine::Connection { server_name: None, destination: host.parse().ok() };
-    let source = connection.client.ip();
+    let source = (connection.client.ip(), connection.source());
     let (upstream, idle) = open(&connection.worker, plane, frontend, &facts, source, record).await?;
     Ok(Begun::Through(upstream, idle))
 }
@@ -104,7 +104,8 @@ fn by_server_name(
     target: Target,
     mut underway: Underway,
 ) -> Tunnel {
-    let (worker, source) = (Rc::clone(&connection.worker), connection.client.ip());
+    let worker = Rc::clone(&connection.worker);
+    let source = (connection.client.ip(), connection.source());
     Tunnel::new(move |mut near: Prefixed| async move {
         let opened = async {
             let name = read_server_name(near.read(), near.socket()).await?;

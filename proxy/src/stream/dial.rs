@@ -19,6 +19,7 @@ use crate::cluster::connect::{ConnectError, chain};
 use crate::cluster::limits::{Limit, RequestGuard};
 use crate::cluster::outliers::Outcome;
 use crate::cluster::pool::Carrier;
+use crate::cluster::terms::Terms;
 use crate::cluster::{Cluster, Endpoint, Lease};
 use crate::forward::{Backoff, Failure, nowhere, take_retry};
 use crate::telemetry::Reason;
@@ -50,6 +51,7 @@ pub(crate) struct Hold {
 pub(crate) async fn dial(
     cluster: &Cluster,
     wish: Wish,
+    terms: &Terms,
     retry: Option<&Retry>,
     mut note: impl FnMut(SocketAddr),
 ) -> Result<Upstream, Failure> {
@@ -69,7 +71,7 @@ pub(crate) async fn dial(
         };
         note(pending.endpoint().address);
         let begun = Instant::now();
-        let failure = match checkout::alone(cluster, &pending).await {
+        let failure = match checkout::alone(cluster, &pending, terms).await {
             Ok((io, permit)) => {
                 let open = OpenGuard::new(cluster.spec.metrics.open.clone());
                 let hold = Hold { took: begun.elapsed(), pending, open, permit, request };

@@ -19,6 +19,7 @@ use super::tunnel::Revoked;
 use super::wire::Io;
 use crate::cluster::Cluster;
 use crate::cluster::balancer::Wish;
+use crate::cluster::terms::Terms;
 use crate::forward::Failure;
 use crate::message::head::Target;
 use crate::telemetry::metrics::Refusal;
@@ -117,7 +118,7 @@ async fn to_application(
     application: &Cluster,
     record: &mut StreamRecord,
 ) -> Result<Upstream, Failure> {
-    dial(application, Wish::default(), None, |endpoint| record.tried(endpoint)).await
+    dial(application, Wish::default(), &Terms::default(), None, |endpoint| record.tried(endpoint)).await
 }
 
 /// A stream that policy lets in.

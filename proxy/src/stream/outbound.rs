@@ -24,6 +24,7 @@ use super::relay::Wire;
 use super::wire::Io;
 use crate::cluster::Cluster;
 use crate::cluster::balancer::Wish;
+use crate::cluster::terms::{Source, Terms};
 use crate::forward::Failure;
 use crate::outbound::limit;
 use crate::telemetry::stream::{Story, StreamRecord};
@@ -125,8 +126,7 @@ pub(crate) async fn serve(worker: &Rc<Worker>, client: SocketAddr, aim: Aim, mut
         log.destination = aim.destination();
         log.sequence = plane.as_ref().map_or(0, |plane| plane.snapshot.generation.sequence);
     });
-    let ended = match pass(worker, plane.as_ref(), frontend, (client.ip(), &aim), &mut io, &mut record).await
-    {
+    let ended = match pass(worker, plane.as_ref(), frontend, (client, &aim), &mut io, &mut record).await {
         Ok(ended) => ended,
         Err(failure) => {
             io.break_off();
@@ -140,7 +140,7 @@ async fn pass(
     worker: &Rc<Worker>,
     plane: Option<&Arc<Plane>>,
     frontend: Option<FrontendRef<'_>>,
-    (source, aim): (IpAddr, &Aim),
+    (client, aim): (SocketAddr, &Aim),
     io: &mut Io,
     record: &mut StreamRecord,
 ) -> Result<Ended, Failure> {
@@ -157,6 +157,9 @@ async fn pass(
     record.log(|log| log.server_name.clone_from(&server_name));
     let destination = aim.destination().map(|address| address.ip());
     let facts = engine::Connection { server_name: server_name.as_deref(), destination };
+    let local = aim.destination().or_else(|| io.socket().local_addr().ok());
+    let told = local.map(|local| Source { client, local });
+    let source = (client.ip(), told);
     let (mut upstream, idle) = open(worker, plane, frontend, &facts, source, record).await?;
     let proof = Proof::of(upstream.io.io());
     Ok(tokio::select! {
@@ -194,7 +197,7 @@ pub(super) async fn open(
     plane: &Plane,
     frontend: FrontendRef<'_>,
     facts: &engine::Connection<'_>,
-    source: IpAddr,
+    (source, told): (IpAddr, Option<Source>),
     story: &mut impl Story,
 ) -> Result<(Upstream, Duration), Failure> {
     let fail = |reason, detail: &str| Failure { reason, detail: detail.to_owned() };
@@ -210,7 +213,9 @@ pub(super) async fn open(
     story.to_cluster(&cluster.spec.id);
     let hash = cluster.spec.hash.as_ref().filter(|_| cluster.spec.load_balancer.hashes());
     let wish = Wish { endpoint: None, hash: hash.and_then(|policy| hash_connection(policy, source)) };
-    let upstream = dial(&cluster, wish, rule.retry.as_ref(), |endpoint| story.tried(endpoint)).await?;
+    let terms = Terms::of_stream(&cluster.spec, told, facts.server_name);
+    let upstream =
+        dial(&cluster, wish, &terms, rule.retry.as_ref(), |endpoint| story.tried(endpoint)).await?;
     Ok((upstream, limit(rule.timeouts.idle).unwrap_or(DEFAULT_IDLE)))
 }
 

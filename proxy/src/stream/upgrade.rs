@@ -15,6 +15,7 @@ use hyper_util::rt::TokioIo;
 
 use super::dial::{Upstream, dial};
 use super::wire::Prefixed;
+use crate::cluster::terms::Terms;
 use crate::cluster::{Cluster, Lease};
 use crate::forward::{Failure, Plan};
 use crate::message::body::RequestBody;
@@ -58,8 +59,10 @@ pub(crate) async fn send(
     head.headers.insert(CONNECTION, connection);
     head.headers.insert(UPGRADE, HeaderValue::from_static(fields::WEBSOCKET));
     let request = Request::from_parts(head, RequestBody::Empty);
+    let terms = Terms::of(&cluster.spec, &request);
     let exchange = async {
-        let upstream = dial(cluster, plan.wish, plan.retry, |endpoint| record.tried(endpoint)).await?;
+        let upstream =
+            dial(cluster, plan.wish, &terms, plan.retry, |endpoint| record.tried(endpoint)).await?;
         within(plan.per_try, Reason::TryTimeout, exchange(upstream, request)).await
     };
     within(plan.request, Reason::RequestTimeout, exchange).await

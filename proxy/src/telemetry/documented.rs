@@ -42,6 +42,7 @@ fn counted() -> String {
     metrics.control.rejected("rollback");
     metrics.control.applied(7, false);
     metrics.control.checked();
+    metrics.control.certificate_expires("edge/shop", 0);
     metrics.encode()
 }
 

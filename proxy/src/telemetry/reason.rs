@@ -50,6 +50,8 @@ reasons! {
     IdentityRequired = "identity-required", FORBIDDEN;
     /// There is no policy yet, or none for this port any more.
     NoPolicy = "no-policy", SERVICE_UNAVAILABLE;
+    /// The request is not one that has one meaning only.
+    Malformed = "malformed", BAD_REQUEST;
     /// The request names no host, several, or one that is not a host.
     BadHost = "bad-host", BAD_REQUEST;
     /// The path has no canonical form.

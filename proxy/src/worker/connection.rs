@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
+use hyper::body::Body as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,9 +31,12 @@ use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
 use super::entrance::{self, Entered, Entrance};
+use super::guard::Guard;
 use super::listener::Key;
+use super::strict::{Doubt, REFUSED_METHOD};
 use super::{LocalExecutor, LocalPort, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
+use crate::cluster::terms::Source;
 use crate::identity::leaf::Leaf;
 use crate::message::body::DEFAULT_IDLE;
 use crate::message::head::{MAX_HEAD_BYTES, Target};
@@ -41,7 +45,8 @@ use crate::stream::tunnel::Tunnel;
 use crate::stream::wire::{Io, Prefixed};
 use crate::stream::{self, hello};
 use crate::telemetry::metrics::Refusal;
-use crate::{inbound, outbound};
+use crate::telemetry::record::Record;
+use crate::{answer, inbound, outbound};
 
 /// How long a handshake, or a request's head from its first byte, may take.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
@@ -137,6 +142,16 @@ impl Connection {
         self.entrance.as_ref()?.server_name.as_deref()
     }
 
+    /// What servers that want to know are told of it.
+    pub(crate) fn source(&self) -> Option<Source> {
+        Some(Source { client: self.client, local: self.local? })
+    }
+
+    /// Why a request is refused that stands for one which was not read.
+    fn doubt<B>(&self, request: &http::Request<B>) -> Option<Doubt> {
+        self.activity.doubt.get().filter(|_| request.method().as_str() == REFUSED_METHOD)
+    }
+
     /// The certificates that the caller presented.
     pub(super) fn presented(&self) -> Option<&[CertificateDer<'static>]> {
         self.peer.as_ref().map(|peer| peer.chain.as_slice())
@@ -217,7 +232,7 @@ impl Connection {
 
 /// What a connection is doing, for the limits.
 #[derive(Debug)]
-struct Activity {
+pub(super) struct Activity {
     requests: Cell<usize>,
     /// Since when there is no request.
     idle_since: Cell<Instant>,
@@ -225,6 +240,13 @@ struct Activity {
     head_since: Cell<Option<Instant>>,
     /// Since when the peer does not take what we send.
     blocked_since: Cell<Option<Instant>>,
+    /// Whether it is known that the last request has come whole. An answer may be over before its request is, and then what
+    /// comes next is not the beginning of another one.
+    pub(super) is_whole: Cell<bool>,
+    /// Why a request on it was refused before it was read.
+    pub(super) doubt: Cell<Option<Doubt>>,
+    /// Whether nothing more of it is read, as it may have two meanings.
+    pub(super) is_over: Cell<bool>,
 }
 
 /// One request of a connection.
@@ -266,6 +288,9 @@ impl Activity {
             idle_since: Cell::new(now),
             head_since: Cell::new(None),
             blocked_since: Cell::new(None),
+            is_whole: Cell::new(true),
+            doubt: Cell::new(None),
+            is_over: Cell::new(false),
         }
     }
 
@@ -278,6 +303,8 @@ impl Activity {
     /// Whether nothing has been going on for a while, and nothing is left of what did.
     fn is_at_rest(&self, now: Instant) -> bool {
         self.requests.get() == 0
+            && self.is_whole.get()
+            && !self.is_over.get()
             && self.head_since.get().is_none()
             && self.blocked_since.get().is_none()
             && now >= self.idle_since.get() + REST_AFTER
@@ -490,13 +517,16 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
 /// twenty times what the connection itself takes.
 async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hyper::Result<()> {
     let end = Instant::now() + connection.life();
+    // Behind a request of our own application's stand only others of its own.
+    let is_strict = !matches!(connection.key, Key::Outbound | Key::LocalPort(_));
     loop {
+        let guard = Guard::new(transport, Rc::clone(&connection.activity), is_strict);
         let mut served = Box::new(
             http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(None)
                 .max_header_size(usize::from(MAX_HEAD_BYTES))
-                .serve_connection(TokioIo::new(transport), service(&connection)),
+                .serve_connection(TokioIo::new(guard), service(&connection)),
         );
         let pinned = Pin::new(&mut *served);
         let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), Framing::Http1, end);
@@ -505,18 +535,20 @@ async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hy
         match (over, tunnel) {
             (Over::Served, Some(tunnel)) => {
                 let parts = served.into_parts();
-                tunnel.run(parts.io.into_inner().into_wire().and(parts.read_buf)).await;
+                // Whoever sent what is no request before it was let through is not let through.
+                if connection.activity.doubt.get().is_none() {
+                    let (transport, behind) = parts.io.into_inner().into_parts(parts.read_buf);
+                    tunnel.run(transport.into_wire().and(behind)).await;
+                }
                 return Ok(());
             }
             (Over::Served, None) | (Over::Cut, _) => return Ok(()),
             (Over::AtRest, _) => {
                 let parts = served.into_parts();
-                if !parts.read_buf.is_empty() {
-                    // The beginning of a request that came with the one before.
-                    connection.activity.head_since.set(Some(Instant::now()));
-                }
-                transport = parts.io.into_inner().behind(parts.read_buf);
-                if !rest(&connection, &mut transport, end).await {
+                let (resting, behind) = parts.io.into_inner().into_parts(parts.read_buf);
+                transport = resting;
+                // What hyper left of a request could be taken for the beginning of the next.
+                if !behind.is_empty() || !rest(&connection, &mut transport, end).await {
                     return Ok(());
                 }
             }
@@ -592,10 +624,14 @@ fn service(
     Future = impl Future<Output = Answered> + 'static,
 > + 'static {
     let connection = Rc::clone(connection);
-    service_fn(move |request| {
+    service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let connection = Rc::clone(&connection);
+        connection.activity.is_whole.set(request.body().is_end_stream());
         // Boxed: hyper keeps room for one on every connection, also while there is no request.
         Box::pin(async move {
+            if let Some(doubt) = connection.doubt(&request) {
+                return Ok(refuse_unread(&connection, &request, doubt));
+            }
             Ok(match connection.key {
                 Key::Outbound | Key::LocalPort(_) | Key::Listener(_) => {
                     outbound::serve(&connection, request).await
@@ -604,6 +640,24 @@ fn service(
             })
         })
     })
+}
+
+/// The answer to a request that was refused before it was read.
+fn refuse_unread<B>(
+    connection: &Rc<Connection>,
+    request: &http::Request<B>,
+    Doubt { reason, status, what }: Doubt,
+) -> http::Response<crate::message::body::ResponseBody> {
+    let shared = &connection.worker.shared;
+    let direction = connection.key.direction();
+    let mut record = Record::start(direction, Arc::clone(&shared.in_flight), connection.busy());
+    record.service(shared.unknown(direction));
+    if let Some(plane) = shared.plane.load().as_ref() {
+        record.follow(plane.snapshot.telemetry.as_ref(), request.method());
+        record.log(|log| log.sequence = plane.snapshot.generation.sequence);
+    }
+    record.log(|log| log.client = Some(connection.client));
+    answer::refuse(answer::Refusal { status, ..answer::Refusal::new(reason, what) }, record)
 }
 
 /// How serving a connection ended.
@@ -755,12 +809,6 @@ impl Transport {
 }
 
 impl Transport {
-    /// The same, of which these bytes were read, and not taken. Nobody has more of it than that.
-    fn behind(mut self, read: Bytes) -> Self {
-        self.read = if self.read.is_empty() { read } else { [read, self.read].concat().into() };
-        self
-    }
-
     /// Whether something comes before the end.
     async fn begins(&mut self) -> bool {
         if !self.read.is_empty() {

@@ -11,6 +11,8 @@ pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
 pub(crate) mod entrance;
+mod guard;
+mod strict;
 mod describe;
 mod local_port;
 #[cfg(test)]
@@ -37,6 +39,7 @@ pub use self::listener::{ListenerOverride, ListenerOverrideError, Override, Over
 pub use self::local_port::{LocalPort, LocalPortError};
 pub(crate) use self::plane::Plane;
 use crate::cluster::Clusters;
+use crate::cluster::connect::ClientTls;
 pub use crate::cluster::place::{Here, Label, LabelError, Place, PlaceError};
 use crate::discovery::Feeds;
 pub use crate::discovery::{DnsOptions, NameServer, NameServerError};
@@ -531,7 +534,8 @@ impl DataPlane {
             let (requests, pending) = spec.circuit.in_flight();
             let members = &spec.members;
             let facts = json!({"endpoints": members.describe(), "tiers": members.describe_tiers(),
-                "discovery": members.describe_discovery(), "load_balancer": spec.load_balancer, "mutual_tls": spec.tls.is_some(),
+                "discovery": members.describe_discovery(), "load_balancer": spec.load_balancer, "tls": spec.tls.is_some(),
+                "mutual_tls": spec.tls.as_ref().is_some_and(ClientTls::is_mutual),
                 "requests": requests, "pending": pending, "open_connections": metrics.open.get(), "retries": metrics.retries.get(),
                 "connect_failures": metrics.connect_failures.get(), "ejected": spec.health().out(), "unwell": spec.health().unwell()});
             (spec.id.clone(), facts)

@@ -11,7 +11,6 @@ use weft_bundle::body::{
     TerminatedTls, UpstreamTls,
 };
 use weft_bundle::engine::{FrontendRef, InboundRef};
-use weft_bundle::feature::Feature;
 
 use super::Shared;
 use super::connection::Connection;
@@ -216,9 +215,10 @@ impl Maker<'_> {
         }
         let tls = match &cluster.tls {
             UpstreamTls::Off => None,
-            UpstreamTls::Server(_) => {
-                return Err(ApplyError::Unsupported(format!("{} (cluster {id})", Feature::ServerTls)));
-            }
+            UpstreamTls::Server(tls) => Some(
+                identity::server::client_tls(tls, &self.shared.certificates)
+                    .map_err(|why| ApplyError::Cluster { cluster: id.to_owned(), why })?,
+            ),
             UpstreamTls::Mutual(ids) => Some(identity::client_tls(
                 &self.snapshot.trust,
                 &self.shared.deny,
@@ -242,6 +242,8 @@ impl Maker<'_> {
             connect_timeout: cluster.connect_timeout.get(),
             keep: Keep::new(cluster.idle_timeout.get(), cluster.connection),
             keepalive: cluster.connection.keepalive,
+            proxy_protocol: cluster.connection.proxy_protocol,
+            external: cluster.external,
             http2: wants_http2(cluster.protocol) || cluster.connection.upgrade_to_http2,
             opaque: !cluster.protocol.is_http(),
             upgrades: cluster.protocol == Protocol::Http,
@@ -337,6 +339,8 @@ impl Maker<'_> {
             connect_timeout: APPLICATION_CONNECT,
             keep: Keep::new(APPLICATION_IDLE, ConnectionSettings::default()),
             keepalive: None,
+            proxy_protocol: None,
+            external: false,
             http2: wants_http2(port.protocol),
             opaque: !port.protocol.is_http(),
             upgrades: port.protocol == Protocol::Http,

@@ -248,3 +248,29 @@ async fn listeners_for_connections_are_refused_by_name() {
         assert!(refused.contains("listener `database`"), "{refused}");
     }
 }
+
+#[tokio::test]
+async fn tokens_are_read_at_the_edge_and_what_is_told_of_them_cannot_be_forged() {
+    use super::tokens::{good, provider};
+    let mut door = listener("any", 80, &["*"], &forward_to("up"));
+    door["tokens"] = json!(["shop/users"]);
+    door["access"] = json!({
+        "rules": [{"effect": "allow", "origin": origin(3),
+            "when": {"contains": {"of": {"claim": ["scope"]}, "is": {"exact": "read"}}}}],
+        "otherwise": {"effect": "deny", "origin": origin(5)},
+    });
+    let mut body = gateway(&[door], &[tells().await]);
+    body["token_providers"] = provider();
+    let plane = plane_with_gateway(&body);
+    let bearer = format!("Bearer {}", good());
+    let got = ask(&plane, 80, "a", "/", &[("authorization", &bearer), ("x-user", "root")]).await;
+    assert_eq!(got.text, "host: a\nx-forwarded-for: 127.0.0.1\nx-forwarded-proto: http\nx-user: jo");
+    let none = ask(&plane, 80, "a", "/", &[("x-user", "jo")]).await;
+    assert_eq!(
+        (none.status.as_u16(), none.reason(), none.text.as_str()),
+        (403, "access-denied", "Forbidden\n")
+    );
+    let wrong = ask(&plane, 80, "a", "/", &[("authorization", &format!("{bearer}x"))]).await;
+    assert_eq!((wrong.status.as_u16(), wrong.reason()), (401, "token-refused"));
+    assert!(wrong.headers.contains_key("www-authenticate"));
+}

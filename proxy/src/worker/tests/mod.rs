@@ -19,6 +19,8 @@ mod gateway;
 mod gateway_tls;
 mod hashing;
 mod limits;
+mod proxy_protocol;
+mod servers;
 mod streams;
 mod dependencies;
 mod upgrades;

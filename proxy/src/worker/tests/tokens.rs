@@ -28,7 +28,7 @@ fn token(claims: &Value) -> String {
 }
 
 /// One of `jo`, who may read.
-fn good() -> String {
+pub(super) fn good() -> String {
     token(&json!({"iss": "https://id.example", "sub": "jo", "scope": "read write", "exp": 4_000_000_000_u64}))
 }
 
@@ -48,18 +48,6 @@ async fn echo(request: Request<Incoming>) -> Reply {
     reply(format!("{} [{}] [{trailers}]", head.uri, fields(&head.headers)))
 }
 
-/// Whom the ports believe.
-fn providers() -> Value {
-    let x = BASE64URL_NOPAD.encode(key().public_key().as_ref());
-    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x}]});
-    json!({"shop/users": {
-        "origin": {"object": "TokenProvider shop/users", "file": "tokens.yaml", "line": 9},
-        "issuer": "https://id.example", "jwks": set.to_string(),
-        "locations": [{"header": {"name": "authorization", "prefix": "Bearer "}}, {"query": "access_token"}],
-        "claim_headers": {"x-user": ["sub"]},
-    }})
-}
-
 /// A body whose port reads tokens, and lets in who may read, or asks for `/open`.
 fn reads(application: SocketAddr) -> Value {
     let mut body = serves(application, "off", &json!({}));
@@ -73,8 +61,20 @@ fn reads(application: SocketAddr) -> Value {
         ],
         "otherwise": {"effect": "deny", "origin": origin(5)},
     });
-    body["token_providers"] = providers();
+    body["token_providers"] = provider();
     body
+}
+
+/// Tells the subject of its tokens as `x-user`.
+pub(super) fn provider() -> Value {
+    let x = BASE64URL_NOPAD.encode(key().public_key().as_ref());
+    let set = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "1", "x": x}]});
+    json!({"shop/users": {
+        "origin": {"object": "TokenProvider shop/users", "file": "tokens.yaml", "line": 9},
+        "issuer": "https://id.example", "jwks": set.to_string(),
+        "locations": [{"header": {"name": "authorization", "prefix": "Bearer "}}, {"query": "access_token"}],
+        "claim_headers": {"x-user": ["sub"]},
+    }})
 }
 
 async fn plane() -> DataPlane {
@@ -207,7 +207,7 @@ async fn a_gateway_reads_tokens_before_it_routes() {
     public["frontend"]["entries"] = json!([{"match": jo, "rule": 0}]);
     public["frontend"]["rules"] = json!([forward_to("up")]);
     let mut body = gateway::gateway(&[public], &[application]);
-    body["token_providers"] = providers();
+    body["token_providers"] = provider();
     let plane = gateway::plane_at_edge(None);
     plane.apply(snapshot(&body, 1).unwrap()).unwrap();
     let mut client = Client::connect(plane.listener_address(80).unwrap(), Speaks::Http1).await;
