@@ -58,7 +58,8 @@ pub(crate) fn enter<'e>(
     let identity = connection.identity();
     record.caller(identity);
     let (engine, tokens) = (&plane.snapshot.engine, &connection.worker.tokens);
-    let realm = &frontend.get().service;
+    // What the caller asked for, not what it is in the mesh.
+    let realm = &target.host().to_owned();
     let reader = engine.listener_tokens(listener);
     let admitted = tokens::admit(reader, tokens, (&*head, &*target), realm, metrics, record)?;
     admitted.pass_on(&mut head.headers, target);

@@ -56,3 +56,37 @@ async fn a_connection_that_rests_ends_with_its_peer_and_when_we_drain() {
     assert_eq!(second.read(&mut [0; 16]).await.unwrap(), 0, "the other is closed");
     until("nobody rests", || resting(&plane) == Some(0)).await;
 }
+
+/// An upstream that answers before it has read the request.
+async fn hasty() -> std::net::SocketAddr {
+    bytes_server(|mut stream| async move {
+        let mut read = [0; 4096];
+        let _ = stream.read(&mut read).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nhere").await;
+        // Open until the other side has enough.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_rest_of_a_request_that_was_answered_early_is_not_the_beginning_of_another() {
+    let plane = plane_with(&serves(hasty().await, "off", &json!({})));
+    let mut stream = TcpStream::connect(plane.inbound_address("http").unwrap()).await.unwrap();
+    ask(&mut stream, b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 60\r\n\r\nhalf").await;
+    // Closed at once, or after we have waited for the body: never at rest, and never answered twice.
+    let _ = stream.write_all(b"GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let mut more = Vec::new();
+    let _ = stream.read_to_end(&mut more).await;
+    assert!(!String::from_utf8_lossy(&more).contains("HTTP/1.1 2"), "{}", String::from_utf8_lossy(&more));
+    assert_eq!(resting(&plane).unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_connection_whose_last_request_came_whole_rests() {
+    let plane = plane_with(&serves(says("here").await, "off", &json!({})));
+    let mut stream = TcpStream::connect(plane.inbound_address("http").unwrap()).await.unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+    ask(&mut stream, b"body").await;
+    until("it rests", || resting(&plane) == Some(1)).await;
+}
