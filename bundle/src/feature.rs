@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::body::{
-    Body, Cluster, ConnectionSettings, Discovery, InboundPort, Limits, Origin, Protocol, Rule, UpstreamTls,
+    Body, Cluster, ConnectionSettings, Discovery, InboundPort, Limits, ListenerTls, Origin, Protocol, Rule,
+    UpstreamTls,
 };
 
 /// Something that a body may ask of a proxy.
@@ -18,6 +19,8 @@ use crate::body::{
 pub enum Feature {
     /// Listeners for callers outside the mesh.
     Gateway,
+    /// Listeners among them that pass bytes on which are not HTTP.
+    OpaqueListeners,
     /// Copies of requests.
     Mirror,
     /// Cross-origin answers.
@@ -85,7 +88,7 @@ impl Feature {
             | Self::Discovery
             | Self::Locality
             | Self::Addresses => true,
-            Self::Udp | Self::OriginalDestination | Self::SpanExport => false,
+            Self::OpaqueListeners | Self::Udp | Self::OriginalDestination | Self::SpanExport => false,
         }
     }
 }
@@ -94,6 +97,7 @@ impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Gateway => "listening for callers outside the mesh",
+            Self::OpaqueListeners => "passing on opaque connections of callers outside the mesh",
             Self::Mirror => "copying requests to another service",
             Self::Cors => "answering cross-origin requests",
             Self::Fault => "injecting faults",
@@ -126,7 +130,15 @@ pub fn uses(body: &Body) -> BTreeMap<Feature, String> {
         uses.inbound(port);
     }
     for listener in &body.listeners {
-        uses.add(Feature::Gateway, true, || format!("listener `{}`", listener.name));
+        let place = || format!("listener `{}`", listener.name);
+        let (protocol, is_passed) =
+            (listener.frontend.protocol, listener.tls == Some(ListenerTls::Passthrough));
+        uses.add(Feature::Gateway, true, place);
+        uses.add(
+            Feature::OpaqueListeners,
+            is_passed || matches!(protocol, Protocol::Tcp | Protocol::Tls),
+            place,
+        );
     }
     for frontend in &body.outbound {
         let by_pattern = frontend.hosts.iter().any(|host| host.contains('*'));

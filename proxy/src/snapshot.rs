@@ -173,13 +173,6 @@ impl Snapshot {
                 return Err(ApplyError::Application { port, address });
             }
         }
-        for listener in &body.listeners {
-            let protocol = listener.frontend.protocol;
-            if !protocol.is_http() || listener.tls == Some(ListenerTls::Passthrough) {
-                let what = format!("`{}` on listener `{}`", protocol.as_str(), listener.name);
-                return Err(ApplyError::Unsupported(what));
-            }
-        }
         if let Some((feature, place)) = feature::uses(&body).into_iter().find(|(one, _)| !one.is_served()) {
             return Err(ApplyError::Unsupported(format!("{feature} ({place})")));
         }

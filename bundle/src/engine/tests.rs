@@ -358,7 +358,9 @@ fn what_no_proxy_does_yet_is_named_with_a_place() {
     use crate::feature::{Feature, uses};
     assert!(uses(&body()).is_empty());
     let gateway = uses(&gateway());
-    assert_eq!(gateway.into_iter().collect::<Vec<_>>(), [(Feature::Gateway, "listener `any`".to_owned())]);
+    let expected = [(Feature::Gateway, "listener `any`"), (Feature::OpaqueListeners, "listener `tls`")];
+    let expected = expected.map(|(feature, place)| (feature, place.to_owned()));
+    assert_eq!(gateway.into_iter().collect::<Vec<_>>(), expected);
     let mut value = serde_json::to_value(body()).unwrap();
     value["outbound"][0]["rules"][0]["mirrors"] =
         json!([{"cluster": "two", "share": {"numerator": 1, "denominator": 2}}]);

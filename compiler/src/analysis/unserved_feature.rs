@@ -1,6 +1,6 @@
 //! # What it finds
-//! A part of a document that this version compiles and its proxies do not do yet, such as sending spans or
-//! opening connections with the PROXY protocol: once for each document and thing, at the first line that asks.
+//! A part of a document that this version compiles and its proxies do not do yet, such as UDP, or
+//! sending spans to a collector: once for each document and thing, at the first line that asks.
 //!
 //! # Why it matters
 //! A proxy refuses a bundle that asks for more than it does, and keeps the one that it has: leaving the part out would run
@@ -8,8 +8,8 @@
 //!
 //! # Example
 //! ```yaml
-//! kind: TrafficPolicy
-//! spec: { connection: { proxyProtocol: 2 } }
+//! kind: Telemetry
+//! spec: { tracing: { endpoint: "http://collector:4317" } }
 //! ```
 //!
 //! # Fix
@@ -21,7 +21,7 @@
 
 use std::collections::BTreeSet;
 
-use weft_bundle::body::{Discovery, LoadBalancer, Protocol};
+use weft_bundle::body::{Discovery, ListenerTls, LoadBalancer, Protocol};
 use weft_bundle::feature::Feature;
 
 use super::levels::Place;
@@ -37,6 +37,11 @@ pub fn run(mesh: &Mesh) -> Vec<Diagnostic> {
     mesh.indexed().for_each(|(index, _)| asked.service(mesh, index));
     for gateway in &mesh.gateways {
         asked.add(true, Feature::Gateway, &gateway.at.origin.object, gateway.at.span);
+        for listener in &gateway.listeners {
+            let is_opaque = matches!(listener.protocol, Protocol::Tcp | Protocol::Tls)
+                || listener.tls == Some(ListenerTls::Passthrough);
+            asked.add(is_opaque, Feature::OpaqueListeners, &gateway.at.origin.object, listener.span);
+        }
     }
     for route in &mesh.routes {
         route.rules.iter().for_each(|rule| asked.rule(rule, &route.at.origin.object));
