@@ -122,6 +122,11 @@ impl Connection {
         self.peer.as_ref().and_then(|peer| peer.id.as_ref())
     }
 
+    /// Whether it is of our own application.
+    fn is_our_own(&self) -> bool {
+        matches!(self.key, Key::Outbound | Key::LocalPort(_))
+    }
+
     /// Whether the caller is outside the mesh.
     pub(crate) fn is_from_outside(&self) -> bool {
         matches!(self.key, Key::Listener(_))
@@ -518,7 +523,7 @@ async fn serve_http(connection: Rc<Connection>, mut transport: Transport) {
 async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hyper::Result<()> {
     let end = Instant::now() + connection.life();
     // Behind a request of our own application's stand only others of its own.
-    let is_strict = !matches!(connection.key, Key::Outbound | Key::LocalPort(_));
+    let is_strict = !connection.is_our_own();
     loop {
         let guard = Guard::new(transport, Rc::clone(&connection.activity), is_strict);
         let mut served = Box::new(
@@ -626,7 +631,10 @@ fn service(
     let connection = Rc::clone(connection);
     service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let connection = Rc::clone(&connection);
-        connection.activity.is_whole.set(request.body().is_end_stream());
+        if connection.is_our_own() {
+            // Its bytes are not followed; of a body nobody knows here when it is over.
+            connection.activity.is_whole.set(request.body().is_end_stream());
+        }
         // Boxed: hyper keeps room for one on every connection, also while there is no request.
         Box::pin(async move {
             if let Some(doubt) = connection.doubt(&request) {

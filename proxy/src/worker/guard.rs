@@ -80,11 +80,9 @@ impl<T> Guard<T> {
     }
 }
 
-/// Notes that the last request has come whole, if it has.
+/// Notes whether the last request has come whole.
 fn note(activity: &Activity, strict: &Strict, held: &BytesMut) {
-    if strict.is_between() && held.is_empty() {
-        activity.is_whole.set(true);
-    }
+    activity.is_whole.set(strict.is_between() && held.is_empty());
 }
 
 impl<T: AsyncRead + Unpin> Guard<T> {
