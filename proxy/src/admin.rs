@@ -142,9 +142,15 @@ enum Listener {
 
 /// A socket left behind by a process that is gone is replaced; one that somebody answers on is not.
 fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::{UnixListener, UnixStream};
     let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && UnixStream::connect(path).is_err() => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let is_socket = std::fs::symlink_metadata(path)?.file_type().is_socket();
+            let is_left = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+            if !is_socket || !UnixStream::connect(path).is_err_and(is_left) {
+                return Err(error);
+            }
             std::fs::remove_file(path)?;
             UnixListener::bind(path)?
         }
@@ -343,5 +349,14 @@ mod tests {
         assert_eq!(Client::over(stream, Speaks::Http1).await.get("/ready").await.status, 503);
         let second = start(&address, Arc::new(plane()), nothing, DrainRequest::default());
         assert!(second.is_err(), "somebody answers there");
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.json");
+        std::fs::write(&path, "kept").unwrap();
+        assert!(bind_unix(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "kept");
     }
 }

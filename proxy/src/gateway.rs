@@ -5,12 +5,19 @@
 //! whom they ask, are dropped, and written anew from the connection. Answers tell it no more than a status and the reason
 //! from the closed list: names, addresses and policies of the mesh stay in the access log.
 
+use std::rc::Rc;
+
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use weft_bundle::engine::{Authorization, Facts, FrontendRef, ListenerRef, Peer};
+use weft_bundle::engine::{
+    Authorization, Facts, FrontendRef, ListenerRef, Peer, RefusedToken, Request, Token,
+};
 
 use crate::answer::Refusal;
+use crate::forward::Failure;
+use crate::message::fields;
 use crate::message::head::Target;
+use crate::stream::inbound::refused_later;
 use crate::telemetry::Reason;
 use crate::telemetry::record::{Kept, Record};
 use crate::tokens::{self, Admitted};
@@ -71,16 +78,8 @@ pub(crate) fn enter<'e>(
         token: admitted.verified(),
         port,
     });
-    let address = connection.client.ip();
     let request = target.request(head);
-    let facts = Facts {
-        request: Some(&request),
-        token: admitted.token(),
-        remote_address: Some(address),
-        destination_address: connection.local.map(|local| local.ip()),
-        sni: connection.server_name(),
-        ..Facts::of(Peer { identity, address })
-    };
+    let facts = facts(connection, &request, admitted.token());
     let Authorization { verdict, audits } = engine.decide_listener(listener, &facts);
     if !audits.is_empty() {
         metrics.audited.inc();
@@ -95,6 +94,58 @@ pub(crate) fn enter<'e>(
             metrics.decided(false);
             Err(admitted.denied(&denial, realm))
         }
+    }
+}
+
+/// What access policy of a listener looks at.
+fn facts<'f>(connection: &'f Connection, request: &'f Request<'f>, token: Option<&'f Token>) -> Facts<'f> {
+    let address = connection.client.ip();
+    Facts {
+        request: Some(request),
+        token,
+        remote_address: Some(address),
+        destination_address: connection.local.map(|local| local.ip()),
+        sni: connection.server_name(),
+        ..Facts::of(Peer { identity: connection.identity(), address })
+    }
+}
+
+/// A request that became a tunnel, as it was received.
+pub(crate) struct Call {
+    pub(crate) connection: Rc<Connection>,
+    pub(crate) port: u16,
+    pub(crate) request: Box<(Target, Parts)>,
+}
+
+impl Call {
+    /// Waits until it would not be let in any more, and says why.
+    pub(crate) async fn is_refused_later(&self) -> Failure {
+        refused_later(&self.connection, |plane| self.judge(plane)).await
+    }
+
+    fn judge(&self, plane: &Plane) -> Result<(), Failure> {
+        let connection = &*self.connection;
+        let (mut target, mut head) = (*self.request).clone();
+        let listener = find(connection, plane, self.port, &target)
+            .map_err(|Refusal { reason, detail, .. }| Failure { reason, detail })?;
+        if !connection.is_trusted(plane) {
+            let detail = "the caller has no certificate that this listener takes now".to_owned();
+            return Err(Failure { reason: Reason::IdentityRequired, detail });
+        }
+        let (engine, tokens) = (&plane.snapshot.engine, &connection.worker.tokens);
+        let admitted = tokens::admit_again(engine.listener_tokens(listener), tokens, (&head, &target))
+            .map_err(|RefusedToken { origin, fault }| {
+                let detail = format!("the token is refused by {origin}: {fault}");
+                Failure { reason: Reason::TokenRefused, detail }
+            })?;
+        admitted.pass_on(&mut head.headers, &mut target);
+        let request = target.request(&head);
+        let verdict =
+            engine.decide_listener(listener, &facts(connection, &request, admitted.token())).verdict;
+        verdict.map(drop).map_err(|denial| {
+            let detail = format!("denied by {}", denial.origin);
+            Failure { reason: Reason::AccessDenied, detail }
+        })
     }
 }
 
@@ -125,7 +176,12 @@ fn find<'e>(
 
 /// Replaces what a caller from outside says about whom it asks for by what we know of it.
 pub(crate) fn vouch(connection: &Connection, target: &Target, headers: &mut HeaderMap) {
-    let says = |name: &HeaderName| name.as_str().starts_with(FORWARDED_PREFIX) || FORWARDED.contains(name);
+    let is_one = |name: &HeaderName, known: &HeaderName| {
+        name.as_str().len() == known.as_str().len() && fields::begins_as(name, known.as_str())
+    };
+    let says = |name: &HeaderName| {
+        fields::begins_as(name, FORWARDED_PREFIX) || FORWARDED.iter().any(|known| is_one(name, known))
+    };
     let named: Vec<HeaderName> = headers.keys().filter(|name| says(name)).cloned().collect();
     for name in named {
         headers.remove(name);

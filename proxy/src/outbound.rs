@@ -59,7 +59,7 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
     }
     let mut grant = None;
     let mut response = match walk(connection, &plane, request, &mut record, &mut grant).await {
-        Ok(Outcome::Upstream { answer: (response, via), rule, backend, cookie, session }) => {
+        Ok(Outcome::Upstream { answer: (response, via), rule, backend, cookie, session, received }) => {
             record.status = response.status().as_u16();
             let idle = limit(rule.timeouts.idle);
             let mut response = match via {
@@ -68,6 +68,13 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
                 }),
                 Via::Tunnel(upstream) => {
                     let revoked = tunnel::endpoint_revoked(connection, &upstream);
+                    let revoked = match (connection.key, received) {
+                        (Key::Listener(port), Some(request)) => {
+                            let call = gateway::Call { connection: Rc::clone(connection), port, request };
+                            tunnel::either(revoked, Box::pin(async move { call.is_refused_later().await }))
+                        }
+                        _ => revoked,
+                    };
                     let course = (upstream, idle.unwrap_or(stream::DEFAULT_IDLE));
                     tunnel::switch(connection, response, course, record, revoked)
                 }
@@ -122,6 +129,8 @@ enum Outcome<'e> {
         cookie: Option<HeaderValue>,
         /// What leads the caller back to where it was answered.
         session: Option<(HeaderName, HeaderValue)>,
+        /// The request of a caller outside that asks to become a tunnel.
+        received: Option<Box<(Target, Parts)>>,
     },
     Redirect {
         location: HeaderValue,
@@ -167,6 +176,8 @@ async fn walk<'e>(
     if head.headers.get_all(fields::HOP).iter().any(|hop| hop == connection.worker.shared.hop) {
         return Err(Refusal::new(Reason::Loop, "this request comes from this proxy"));
     }
+    let asks = connection.is_from_outside() && fields::asks_for_websocket(&head)?;
+    let received = asks.then(|| Box::new((target.clone(), head.clone())));
     let (frontend, admitted) = match connection.key {
         Key::Listener(port) => {
             let Entered { frontend, admitted } =
@@ -209,7 +220,7 @@ async fn walk<'e>(
                 forward(connection, plane, &mut target, course, head, incoming, record).await?;
             let endpoint = answer.1.endpoint();
             let session = visit.zip(endpoint).and_then(|(visit, id)| visit.answered(backend, id));
-            Ok(Outcome::Upstream { answer, rule, backend, cookie, session })
+            Ok(Outcome::Upstream { answer, rule, backend, cookie, session, received })
         }
         Action::Redirect(redirect) => {
             let location = redirect_location(redirect, routed.matched_path(), &target.request(&head));

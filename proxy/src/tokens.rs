@@ -69,7 +69,8 @@ pub(crate) fn admit<'r>(
     }
 }
 
-/// Reads the token of a request that was let in before, when policy has changed since.
+/// Reads the token of a request that was let in before, when policy has changed since. Its time does not count: it began
+/// while the token held.
 ///
 /// # Errors
 /// The document that refuses it now.
@@ -79,7 +80,8 @@ pub(crate) fn admit_again<'r>(
     (head, target): (&Parts, &Target),
 ) -> Result<Admitted<'r>, RefusedToken<'r>> {
     let Some(reader) = reader else { return Ok(Admitted::default()) };
-    match judge(reader, cache, (head, target)) {
+    let remembering = Remembering { cache, now: now() };
+    match reader.judge(&target.request(head), None, &remembering) {
         Judged::Missing => Ok(Admitted { reader: Some(reader), bearer: None }),
         Judged::Valid(bearer) => Ok(Admitted { reader: Some(reader), bearer: Some(bearer) }),
         Judged::Refused(refused) => Err(refused),
@@ -87,9 +89,14 @@ pub(crate) fn admit_again<'r>(
 }
 
 fn judge<'r>(reader: &'r TokenReader, cache: &TokenCache, (head, target): (&Parts, &Target)) -> Judged<'r> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let now = i64::try_from(now).unwrap_or(i64::MAX);
+    let now = now();
     reader.judge(&target.request(head), Some(now), &Remembering { cache, now })
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 impl Admitted<'_> {

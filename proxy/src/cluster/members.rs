@@ -176,11 +176,14 @@ impl Members {
         if own.is_empty() {
             return self.failed(Fault::Empty);
         }
-        self.recipe.metrics.discovered();
-        *self.last() = Last { answered: Some(at), failure: None };
+        let before = std::mem::replace(&mut *self.last(), Last { answered: Some(at), failure: None });
         self.last_known.iter().for_each(LastKnown::now);
         let endpoints = self.recipe.endpoints(own);
-        if self.current.load().endpoints != endpoints {
+        let changes = self.current.load().endpoints != endpoints;
+        if changes || before.answered.is_none() {
+            self.recipe.metrics.discovered();
+        }
+        if changes {
             tracing::debug!(cluster = %self.recipe.cluster, endpoints = endpoints.len(), "the endpoints change");
             let addresses = endpoints.iter().map(|endpoint| endpoint.address);
             let states = self.health.replace(addresses, Instant::now());

@@ -227,10 +227,14 @@ impl Group {
     pub(super) fn by_turn(&self) -> Option<usize> {
         // Multiples of the golden ratio spread evenly over any range; plain turns would stay with one for a long time.
         const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        const MANY: usize = 16;
         let turn = self.turn.get();
         self.turn.set(turn.wrapping_add(1));
-        if self.is_fine {
-            let point = u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(*self.sums.last()?);
+        let all = *self.sums.last()?;
+        // Small weights are exact after few turns, and no endpoint has many in a row.
+        let is_small = usize::try_from(all).is_ok_and(|all| all <= self.sums.len() * MANY);
+        if self.is_fine || !is_small {
+            let point = u128::from(turn.wrapping_mul(GOLDEN)) * u128::from(all);
             return self.by_share(u64::try_from(point >> 64).unwrap_or(0));
         }
         self.by_share(turn)

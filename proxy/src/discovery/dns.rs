@@ -111,7 +111,10 @@ pub(super) async fn keep_asking(feed: Weak<Feed>, dns: Arc<Dns>) {
     let (mut remembered, mut pause) = (Remembered::new(), PAUSE.0);
     loop {
         let Some(question) = feed.upgrade().map(|feed| feed.question().clone()) else { return };
+        // It is never closed.
+        let turn = dns.asking.acquire().await;
         let asked = tokio::time::timeout(ROUND_TIMEOUT, round(&dns, &question, &mut remembered)).await;
+        drop(turn);
         let round = asked.unwrap_or_else(|_| Round {
             answer: Err((Fault::Timeout, "no answer in time".to_owned())),
             partly: None,
@@ -139,8 +142,6 @@ pub(super) async fn keep_asking(feed: Weak<Feed>, dns: Arc<Dns>) {
 }
 
 async fn round(dns: &Arc<Dns>, question: &Question, remembered: &mut Remembered) -> Round {
-    // It is never closed.
-    let _turn = dns.asking.acquire().await;
     match question {
         Question::Services(name) => services(dns, name, remembered).await,
         Question::Addresses(name) => addresses(dns, name, remembered).await,

@@ -114,7 +114,17 @@ pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
 }
 
 fn is_own(name: &HeaderName) -> bool {
-    name.as_str().starts_with(OWN_PREFIX)
+    begins_as(name, OWN_PREFIX)
+}
+
+/// Whether a name begins so for an application that does not tell `_` from `-` (CGI, RFC 3875 section 4.1.18).
+pub(crate) fn begins_as(name: &HeaderName, prefix: &str) -> bool {
+    let name = name.as_str().as_bytes();
+    name.len() >= prefix.len()
+        && name
+            .iter()
+            .zip(prefix.as_bytes())
+            .all(|(byte, wanted)| (if *byte == b'_' { b'-' } else { *byte }) == *wanted)
 }
 
 fn strip_hop(headers: &mut HeaderMap) {

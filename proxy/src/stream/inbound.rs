@@ -203,38 +203,51 @@ impl Call {
 
     /// Waits until it would not be let in any more, and says why.
     async fn is_refused_later(&self) -> Failure {
-        let shared = &self.connection.worker.shared;
-        let changed = async {
-            let mut signal = self.connection.worker.signal(Direction::Inbound);
-            // What has changed since it was let in counts, too.
-            signal.mark_changed();
-            loop {
-                if signal.changed().await.is_err() {
-                    // The worker ends, and this with it.
-                    pending::<()>().await;
-                }
-                let plane = shared.plane.load_full();
-                if let Some(Err(refused)) = plane.as_deref().map(|plane| self.judge(plane)) {
-                    return refused.failure;
-                }
-            }
-        };
-        let expired = async {
-            match self.connection.proof_lasts() {
-                Some(left) => tokio::time::sleep(left).await,
-                None => pending().await,
-            }
-        };
-        let failure = tokio::select! {
-            failure = changed => failure,
-            () = expired => Failure {
-                reason: Reason::IdentityRequired,
-                detail: "the caller's certificate has ended".to_owned(),
-            },
-        };
-        if failure.reason == Reason::IdentityRequired {
-            shared.metrics.refused(Refusal::TrustRevoked);
-        }
-        failure
+        refused_later(&self.connection, |plane| match self.judge(plane) {
+            Ok(_) => Ok(()),
+            Err(refused) => Err(refused.failure),
+        })
+        .await
     }
+}
+
+/// Waits until a judge refuses what came over a connection, asked again whenever policy or the denylist changes, or until
+/// the certificate has ended that proved its caller.
+pub(crate) async fn refused_later(
+    connection: &Connection,
+    judge: impl Fn(&Plane) -> Result<(), Failure>,
+) -> Failure {
+    let shared = &connection.worker.shared;
+    let changed = async {
+        let mut signal = connection.worker.signal(Direction::Inbound);
+        // What has changed since it was let in counts, too.
+        signal.mark_changed();
+        loop {
+            if signal.changed().await.is_err() {
+                // The worker ends, and this with it.
+                pending::<()>().await;
+            }
+            let plane = shared.plane.load_full();
+            if let Some(Err(failure)) = plane.as_deref().map(&judge) {
+                return failure;
+            }
+        }
+    };
+    let expired = async {
+        match connection.proof_lasts() {
+            Some(left) => tokio::time::sleep(left).await,
+            None => pending().await,
+        }
+    };
+    let failure = tokio::select! {
+        failure = changed => failure,
+        () = expired => Failure {
+            reason: Reason::IdentityRequired,
+            detail: "the caller's certificate has ended".to_owned(),
+        },
+    };
+    if failure.reason == Reason::IdentityRequired {
+        shared.metrics.refused(Refusal::TrustRevoked);
+    }
+    failure
 }

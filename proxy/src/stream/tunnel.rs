@@ -120,6 +120,16 @@ pub(crate) fn switch(
     Response::from_parts(head, ResponseBody::none())
 }
 
+/// What ends a tunnel that two things may end.
+pub(crate) fn either(one: Revoked, other: Revoked) -> Revoked {
+    Box::pin(async move {
+        tokio::select! {
+            failure = one => failure,
+            failure = other => failure,
+        }
+    })
+}
+
 /// What ends a tunnel of our application: its endpoint is not believed any more.
 pub(crate) fn endpoint_revoked(connection: &Connection, upstream: &Upstream) -> Revoked {
     let worker = Rc::clone(&connection.worker);

@@ -342,14 +342,18 @@ impl TokenReader {
     pub fn judge(&self, request: &Request<'_>, now: Option<i64>, memory: &impl TokenMemory) -> Judged<'_> {
         let found = places::found(&self.providers, request);
         let Some((_, token)) = found.first().copied() else { return Judged::Missing };
-        let readers: Vec<usize> = found.iter().map(|(provider, _)| *provider).collect();
+        let mut readers: Vec<usize> = found.iter().map(|(provider, _)| *provider).collect();
+        readers.sort_unstable();
+        readers.dedup();
         if found.iter().any(|(_, other)| *other != token) {
             return self.refused(readers.first(), TokenFault::Several);
         }
         if token.len() > MAX_TOKEN_BYTES {
             return self.refused(readers.first(), TokenFault::TooLong);
         }
-        let digest = Digest::of_parts(&[self.fingerprint.as_bytes(), token]);
+        // With those who may read it where it is: another place may have another first among them.
+        let places: Vec<u8> = readers.iter().flat_map(|reader| reader.to_be_bytes()).collect();
+        let digest = Digest::of_parts(&[self.fingerprint.as_bytes(), &places, token]);
         let known = memory.recall(&digest).filter(|known| readers.contains(&known.provider));
         let (provider, verified) = match known {
             Some(known) => (known.provider, known),

@@ -21,13 +21,34 @@ impl TokenReader {
         for name in &self.told {
             headers.remove(name);
         }
+        self.drop_twins(headers);
         let Some(bearer) = bearer else { return };
         if !bearer.provider.forward {
-            for location in &bearer.provider.locations {
+            // Also where others would have looked for theirs: it is this one, and it is not to arrive.
+            for location in self.providers().flat_map(|provider| &provider.locations) {
                 places::take_out(location, &bearer.verified.text, headers, query);
             }
         }
         tell(bearer, headers);
+    }
+}
+
+impl TokenReader {
+    /// Drops fields that an application which does not tell `_` from `-` takes for those that only we set (CGI, RFC 3875
+    /// section 4.1.18).
+    fn drop_twins(&self, headers: &mut HeaderMap) {
+        if !headers.keys().any(|name| name.as_str().contains('_')) {
+            return;
+        }
+        let is_twin = |name: &&HeaderName| {
+            let name = name.as_str();
+            name.contains('_')
+                && self.told.iter().any(|told| told.as_str().replace('_', "-") == name.replace('_', "-"))
+        };
+        let twins: Vec<_> = headers.keys().filter(is_twin).cloned().collect();
+        for name in twins {
+            headers.remove(name);
+        }
     }
 }
 

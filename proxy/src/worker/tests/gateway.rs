@@ -274,3 +274,42 @@ async fn tokens_are_read_at_the_edge_and_what_is_told_of_them_cannot_be_forged()
     assert_eq!((wrong.status.as_u16(), wrong.reason()), (401, "token-refused"));
     assert!(wrong.headers.contains_key("www-authenticate"));
 }
+
+#[tokio::test]
+async fn names_that_some_applications_read_as_ours_do_not_get_in() {
+    let mut door = listener("any", 80, &["*"], &forward_to("up"));
+    door["tokens"] = json!(["shop/users"]);
+    let mut body = gateway(&[door], &[tells().await]);
+    body["token_providers"] = super::tokens::provider();
+    let plane = plane_with_gateway(&body);
+    let mut client = Client::connect(plane.listener_address(80).unwrap(), Speaks::Http2).await;
+    let mut request = client.request(Method::GET, "/");
+    for name in ["x_weft_peer", "x_forwarded_for", "x-forwarded_host", "x_real_ip", "x_user", "x_kept"] {
+        request = request.header(name, "forged");
+    }
+    let got = client.send(request.body(full("")).unwrap()).await.unwrap();
+    let forged: Vec<_> = got.text.lines().filter(|line| line.ends_with("forged")).collect();
+    assert_eq!(forged, ["x_kept: forged"], "{}", got.text);
+}
+
+#[tokio::test]
+async fn a_tunnel_through_a_gateway_ends_with_the_right_to_it() {
+    use super::upgrades::{AGREE, answers, ask, is_cut, says};
+    let (application, _) = answers(AGREE).await;
+    let open = listener("any", 80, &["*"], &forward_to("up"));
+    let plane = plane_with_gateway(&gateway(&[open.clone()], &[application]));
+    let request = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    let (answer, mut socket) = ask(plane.listener_address(80).unwrap(), request).await;
+    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+    says(&mut socket, "ping").await;
+    let mut other = open.clone();
+    other["access"]["rules"] =
+        json!([{"effect": "deny", "origin": origin(8), "to": [{"paths": [{"prefix": "/other"}]}]}]);
+    plane.apply(snapshot(&gateway(&[other], &[application]), 2).unwrap()).unwrap();
+    says(&mut socket, "still").await;
+    let mut closed = open;
+    closed["access"]["rules"] =
+        json!([{"effect": "deny", "origin": origin(9), "to": [{"paths": [{"prefix": "/chat"}]}]}]);
+    plane.apply(snapshot(&gateway(&[closed], &[application]), 3).unwrap()).unwrap();
+    is_cut(&mut socket).await;
+}
