@@ -69,6 +69,7 @@ pub(crate) fn enter<'e>(
     let realm = &target.host().to_owned();
     let reader = engine.listener_tokens(listener);
     let admitted = tokens::admit(reader, tokens, (&*head, &*target), realm, metrics, record)?;
+    disbelieve(connection, target, &mut head.headers);
     admitted.pass_on(&mut head.headers, target);
     record.keep(|| Kept {
         method: head.method.clone(),
@@ -138,6 +139,7 @@ impl Call {
                 let detail = format!("the token is refused by {origin}: {fault}");
                 Failure { reason: Reason::TokenRefused, detail }
             })?;
+        disbelieve(connection, &target, &mut head.headers);
         admitted.pass_on(&mut head.headers, &mut target);
         let request = target.request(&head);
         let verdict =
@@ -172,6 +174,12 @@ fn find<'e>(
             Err(Refusal { status: StatusCode::NOT_FOUND, ..Refusal::new(Reason::UnknownHost, detail) })
         }
     }
+}
+
+/// Takes out what a caller says of itself, before policy looks at the request.
+fn disbelieve(connection: &Connection, target: &Target, headers: &mut HeaderMap) {
+    fields::strip_own(headers);
+    vouch(connection, target, headers);
 }
 
 /// Replaces what a caller from outside says about whom it asks for by what we know of it.

@@ -120,6 +120,8 @@ async fn walk(
     // As it was received, for when policy changes while it is a tunnel.
     let asks = ours.application.upgrades && head.headers.contains_key(http::header::UPGRADE);
     let received = asks.then(|| Box::new((target.clone(), head.clone())));
+    // Policy does not look at what a caller says in our place.
+    fields::strip_own(&mut head.headers);
     admitted.pass_on(&mut head.headers, &mut target);
     if let Some(token) = admitted.verified() {
         record.keep(|| kept(&head, &target, Some(token)));

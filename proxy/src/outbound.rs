@@ -52,7 +52,8 @@ pub(crate) async fn serve(connection: &Rc<Connection>, request: Request<Incoming
         return refuse(Refusal::new(Reason::NoPolicy, "there is no policy yet"), record);
     };
     // Where our application may connect to is nothing for callers outside the mesh.
-    if request.method() == Method::CONNECT && !connection.is_from_outside() {
+    // A local port means one service already.
+    if request.method() == Method::CONNECT && connection.key == Key::Outbound {
         let (head, _) = request.into_parts();
         // Boxed: it is rare, and its state would make every request's future larger.
         return Box::pin(connect::serve(connection, &plane, &head, record)).await;

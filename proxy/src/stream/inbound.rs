@@ -21,6 +21,7 @@ use crate::cluster::Cluster;
 use crate::cluster::balancer::Wish;
 use crate::cluster::terms::Terms;
 use crate::forward::Failure;
+use crate::message::fields;
 use crate::message::head::Target;
 use crate::telemetry::metrics::Refusal;
 use crate::telemetry::stream::{Story, StreamRecord};
@@ -176,6 +177,7 @@ impl Call {
                     return Err(Refused { failure, rule: Some(origin), ours: Some(ours) });
                 }
             };
+            fields::strip_own(&mut head.headers);
             admitted.pass_on(&mut head.headers, target);
         }
         let request = passed.as_ref().map(|(target, head)| target.request(head));

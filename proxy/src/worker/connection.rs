@@ -535,9 +535,10 @@ async fn serve_http1(connection: Rc<Connection>, mut transport: Transport) -> hy
         );
         let pinned = Pin::new(&mut *served);
         let over = watch_over(&connection, pinned, |served| served.graceful_shutdown(), Framing::Http1, end);
-        let over = over.await?;
+        let over = over.await;
+        // Before anything else: it holds the connection that holds it.
         let tunnel = connection.tunnel.take();
-        match (over, tunnel) {
+        match (over?, tunnel) {
             (Over::Served, Some(tunnel)) => {
                 let parts = served.into_parts();
                 // Whoever sent what is no request before it was let through is not let through.
@@ -887,7 +888,9 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
+        let polled = Pin::new(&mut self.io).poll_flush(cx);
+        // In TLS what was written may still be with us. In clear text there is nothing to flush, which says nothing.
+        if matches!(self.io, Io::Tls(_)) { self.wrote(polled) } else { polled }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

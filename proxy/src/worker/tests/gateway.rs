@@ -297,7 +297,7 @@ async fn a_tunnel_through_a_gateway_ends_with_the_right_to_it() {
     use super::upgrades::{AGREE, answers, ask, is_cut, says};
     let (application, _) = answers(AGREE).await;
     let open = listener("any", 80, &["*"], &forward_to("up"));
-    let plane = plane_with_gateway(&gateway(&[open.clone()], &[application]));
+    let plane = plane_with_gateway(&gateway(std::slice::from_ref(&open), &[application]));
     let request = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
     let (answer, mut socket) = ask(plane.listener_address(80).unwrap(), request).await;
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
@@ -312,4 +312,22 @@ async fn a_tunnel_through_a_gateway_ends_with_the_right_to_it() {
         json!([{"effect": "deny", "origin": origin(9), "to": [{"paths": [{"prefix": "/chat"}]}]}]);
     plane.apply(snapshot(&gateway(&[closed], &[application]), 3).unwrap()).unwrap();
     is_cut(&mut socket).await;
+}
+
+#[tokio::test]
+async fn policy_does_not_believe_what_a_caller_says_of_itself() {
+    let mut door = listener("any", 80, &["*"], &forward_to("up"));
+    let says = |name: &str, value: &str| json!({"text": {"of": {"header": name}, "is": {"exact": value}}});
+    door["access"] = json!({
+        "rules": [
+            {"effect": "allow", "origin": origin(3), "when": says("x-forwarded-for", "10.0.0.1")},
+            {"effect": "allow", "origin": origin(4), "when": says("x-weft-peer", "spiffe://td/ns/ops/sa/admin")},
+        ],
+        "otherwise": {"effect": "deny", "origin": origin(5)},
+    });
+    let plane = plane_with_gateway(&gateway(&[door], &[tells().await]));
+    for (name, value) in [("x-forwarded-for", "10.0.0.1"), ("x-weft-peer", "spiffe://td/ns/ops/sa/admin")] {
+        let got = ask(&plane, 80, "a", "/", &[(name, value)]).await;
+        assert_eq!((got.status.as_u16(), got.reason()), (403, "access-denied"), "{name}");
+    }
 }
