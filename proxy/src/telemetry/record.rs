@@ -20,7 +20,7 @@ use super::reason::Reason;
 use super::settings::{Settings, method_label};
 use super::trace;
 use crate::message::head::Target;
-use crate::worker::connection::Busy;
+use crate::worker::activity::Busy;
 
 /// Requests in flight, for draining.
 #[derive(Debug, Default)]
@@ -356,7 +356,7 @@ mod tests {
     /// Each field once, under its own name.
     #[test]
     fn a_line_has_the_fields_that_policy_names_in_its_order() {
-        let connection = crate::worker::connection::Busy::of_nobody();
+        let connection = crate::worker::activity::Busy::of_nobody();
         let mut record = Record::start(Direction::Inbound, Arc::default(), connection);
         (record.status, record.tries, record.sent) = (200, 2, 5);
         record.because(Reason::Ok);

@@ -1,6 +1,6 @@
 //! One accepted connection: what it is (clear text or TLS, HTTP/1.1 or HTTP/2, whose), and serving it to its end.
 //!
-//! Limits that hyper does not set as we want them are kept here: a request head must be complete 10 s after its first
+//! Limits that hyper does not set as we want them are kept here, by what [`super::activity`] notes: a request head must be complete 10 s after its first
 //! byte (hyper would count idle time between requests too, and so make pooled connections of well-behaved callers
 //! unusable), an idle connection is closed after a time that is longer than callers keep one, a reader that does not read
 //! is cut off, and a connection ends at 30 minutes, give or take a tenth, or with its peer's certificate, after what is
@@ -8,48 +8,43 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::Body as _;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::{CertificateDer, UnixTime};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use weft_bundle::body::PeerTls;
 use weft_bundle::spiffe::SpiffeId;
 
+use super::activity::{Activity, Busy, Due, Framing, HEAD_LIMIT, REST_AFTER};
 use super::entrance::{self, Entered, Entrance};
 use super::guard::Guard;
 use super::listener::Key;
 use super::strict::{Doubt, REFUSED_METHOD};
+use super::transport::Transport;
 use super::{LocalExecutor, LocalPort, Plane, Signal, Worker};
 use crate::cluster::connect::chain;
 use crate::cluster::terms::Source;
 use crate::identity::leaf::Leaf;
-use crate::message::body::DEFAULT_IDLE;
 use crate::message::head::{MAX_HEAD_BYTES, Target};
 use crate::stream::outbound::Aim;
 use crate::stream::tunnel::Tunnel;
-use crate::stream::wire::{Io, Prefixed};
+use crate::stream::wire::Io;
 use crate::stream::{self, hello};
 use crate::telemetry::metrics::Refusal;
 use crate::telemetry::record::Record;
 use crate::{answer, inbound, outbound};
-
-/// How long a handshake, or a request's head from its first byte, may take.
-const HEAD_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection of a peer may be without requests: longer than sidecars keep one (`idle_timeout`, 50 s unless
 /// policy says otherwise).
@@ -63,17 +58,11 @@ const APPLICATION_IDLE_LIMIT: Duration = Duration::from_secs(600);
 /// be on the way.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
-/// How long a connection of HTTP/1.1 is without requests before it is only waited for.
-const REST_AFTER: Duration = Duration::from_secs(2);
-
 /// The oldest a connection gets, give or take a tenth.
 const AGE_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// How many connections are served at once in each direction.
 const MAX_CONNECTIONS: usize = 32 * 1024;
-
-/// What HTTP/2 begins with, before any frame.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The first byte of a TLS handshake; no HTTP method begins with it.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -229,111 +218,7 @@ impl Connection {
 
     /// Notes that a request begins; it ends when the guard is dropped.
     pub(crate) fn busy(&self) -> Busy {
-        self.activity.requests.set(self.activity.requests.get() + 1);
-        self.activity.head_since.set(None);
-        Busy(Rc::clone(&self.activity))
-    }
-}
-
-/// What a connection is doing, for the limits.
-#[derive(Debug)]
-pub(super) struct Activity {
-    requests: Cell<usize>,
-    /// Since when there is no request.
-    idle_since: Cell<Instant>,
-    /// When the first byte came since then.
-    head_since: Cell<Option<Instant>>,
-    /// Since when the peer does not take what we send.
-    blocked_since: Cell<Option<Instant>>,
-    /// Whether it is known that the last request has come whole. An answer may be over before its request is, and then what
-    /// comes next is not the beginning of another one.
-    pub(super) is_whole: Cell<bool>,
-    /// Why a request on it was refused before it was read.
-    pub(super) doubt: Cell<Option<Doubt>>,
-    /// Whether nothing more of it is read, as it may have two meanings.
-    pub(super) is_over: Cell<bool>,
-}
-
-/// One request of a connection.
-#[derive(Debug)]
-pub(crate) struct Busy(Rc<Activity>);
-
-#[cfg(test)]
-impl Busy {
-    /// A request of no connection.
-    pub(crate) fn of_nobody() -> Self {
-        Self(Rc::new(Activity::new(Instant::now())))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let requests = self.0.requests.get().saturating_sub(1);
-        self.0.requests.set(requests);
-        if requests == 0 {
-            self.0.idle_since.set(Instant::now());
-        }
-    }
-}
-
-/// What is due on a connection.
-enum Due {
-    /// Nothing before this.
-    Wait(Instant),
-    /// It was idle for long enough.
-    Idle,
-    /// Half a request, or a reader that does not read.
-    Stalled,
-}
-
-impl Activity {
-    fn new(now: Instant) -> Self {
-        Self {
-            requests: Cell::new(0),
-            idle_since: Cell::new(now),
-            head_since: Cell::new(None),
-            blocked_since: Cell::new(None),
-            is_whole: Cell::new(true),
-            doubt: Cell::new(None),
-            is_over: Cell::new(false),
-        }
-    }
-
-    fn read(&self) {
-        if self.requests.get() == 0 && self.head_since.get().is_none() {
-            self.head_since.set(Some(Instant::now()));
-        }
-    }
-
-    /// Whether nothing has been going on for a while, and nothing is left of what did.
-    fn is_at_rest(&self, now: Instant) -> bool {
-        self.requests.get() == 0
-            && self.is_whole.get()
-            && !self.is_over.get()
-            && self.head_since.get().is_none()
-            && self.blocked_since.get().is_none()
-            && now >= self.idle_since.get() + REST_AFTER
-    }
-
-    /// On HTTP/2 bytes without a request are often pings and settings, and heads are bounded by frames: only silence
-    /// counts there.
-    fn due(&self, now: Instant, framing: Framing, idle_limit: Duration) -> Due {
-        let counts_heads = framing == Framing::Http1;
-        if let Some(blocked) = self.blocked_since.get()
-            && now >= blocked + DEFAULT_IDLE
-        {
-            return Due::Stalled;
-        }
-        if self.requests.get() > 0 {
-            return Due::Wait(now + HEAD_LIMIT);
-        }
-        match self.head_since.get() {
-            Some(since) if counts_heads && now >= since + HEAD_LIMIT => Due::Stalled,
-            Some(since) if counts_heads => Due::Wait(since + HEAD_LIMIT),
-            Some(_) | None if now >= self.idle_since.get() + idle_limit => Due::Idle,
-            // A head may begin at any time.
-            Some(_) | None => Due::Wait((self.idle_since.get() + idle_limit).min(now + HEAD_LIMIT)),
-        }
+        Activity::begin(&self.activity)
     }
 }
 
@@ -679,13 +564,6 @@ enum Over {
     AtRest,
 }
 
-/// How requests are told apart on a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    Http1,
-    Http2,
-}
-
 /// Polls a connection, and ends it gracefully at its `end` or when it is time, or at once when it must.
 async fn watch_over<C>(
     connection: &Connection,
@@ -778,122 +656,4 @@ fn after_change(connection: &Connection, signal: Signal) -> Change {
     let serves =
         port.is_some_and(|port| port.get().tls != PeerTls::Strict || connection.identity().is_some());
     if serves { Change::None } else { Change::End }
-}
-
-// ---------------------------------------------------------------------------------------------------- transport
-
-/// Bytes of a connection, in clear text or not, after what was read to find out which HTTP it is.
-#[derive(Debug)]
-struct Transport {
-    io: Io,
-    read: Bytes,
-    activity: Rc<Activity>,
-}
-
-impl Transport {
-    fn new(io: Io, activity: Rc<Activity>) -> Self {
-        Self { io, read: Bytes::new(), activity }
-    }
-
-    /// Whether HTTP/2 was agreed on, or comes unannounced.
-    async fn is_http2(&mut self) -> io::Result<bool> {
-        if self.io.alpn() == Some(b"h2") {
-            return Ok(true);
-        }
-        let mut read = BytesMut::with_capacity(PREFACE.len());
-        let is_http2 = loop {
-            if self.read_buf(&mut read).await? == 0 {
-                break false;
-            }
-            let seen = read.len().min(PREFACE.len());
-            match (read.get(..seen), PREFACE.get(..seen)) {
-                (Some(seen), Some(expected)) if seen != expected => break false,
-                _ if seen == PREFACE.len() => break true,
-                _ => {}
-            }
-        };
-        self.read = read.freeze();
-        Ok(is_http2)
-    }
-}
-
-impl Transport {
-    /// Whether something comes before the end.
-    async fn begins(&mut self) -> bool {
-        if !self.read.is_empty() {
-            return true;
-        }
-        let mut first = [0; 64];
-        match self.read(&mut first).await {
-            Ok(count @ 1..) => {
-                self.read = Bytes::copy_from_slice(first.get(..count).unwrap_or_default());
-                true
-            }
-            Ok(0) | Err(_) => false,
-        }
-    }
-
-    /// The bytes without what HTTP needs of them.
-    fn into_wire(self) -> Prefixed {
-        Prefixed::new(self.io, self.read)
-    }
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if !this.read.is_empty() {
-            let count = this.read.len().min(buf.remaining());
-            buf.put_slice(this.read.get(..count).unwrap_or_default());
-            this.read.advance(count);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut this.io).poll_read(cx, buf);
-        if polled.is_ready() && buf.filled().len() > before {
-            this.activity.read();
-        }
-        polled
-    }
-}
-
-impl Transport {
-    fn wrote<T>(&self, polled: Poll<T>) -> Poll<T> {
-        match (polled.is_ready(), self.activity.blocked_since.get()) {
-            (true, Some(_)) => self.activity.blocked_since.set(None),
-            (false, None) => self.activity.blocked_since.set(Some(Instant::now())),
-            (true, None) | (false, Some(_)) => {}
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.wrote(polled)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.wrote(polled)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.io).poll_flush(cx);
-        // In TLS what was written may still be with us. In clear text there is nothing to flush, which says nothing.
-        if matches!(self.io, Io::Tls(_)) { self.wrote(polled) } else { polled }
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
 }

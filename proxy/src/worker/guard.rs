@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::connection::Activity;
+use super::activity::Activity;
 use super::strict::{Looked, REFUSED, Strict};
 
 /// How often bytes that nobody wants are read in a row.

@@ -10,6 +10,8 @@
 pub(crate) mod plane;
 pub(crate) mod listener;
 pub(crate) mod connection;
+pub(crate) mod activity;
+mod transport;
 pub(crate) mod entrance;
 mod guard;
 mod strict;
