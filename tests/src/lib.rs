@@ -15,6 +15,7 @@ pub mod command;
 pub mod mesh;
 pub mod proxy;
 pub mod client;
+pub mod any_server;
 pub mod load;
 pub mod upstream;
 pub mod names;
